@@ -1,0 +1,50 @@
+"""Serializer pieces that take what was meant and refuse what would have to be guessed."""
+
+import re
+import unicodedata
+import uuid
+from typing import Any
+
+from rest_framework import serializers
+
+from apps.core.parsers import JSONFloat
+from apps.core.problem import BadRequest, FieldError
+
+_CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A serializer that refuses fields it does not know instead of ignoring them.
+
+    A misspelt `refrence`, or a `balance` that somebody hopes to set, is told to the client and changes nothing.
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        writable = {name for name, field in self.fields.items() if not field.read_only}
+        if unknown := sorted(set(data) - writable):
+            raise BadRequest(
+                "unknown_field",
+                "The body has fields that are not known here.",
+                [FieldError(name, "unknown_field", "This field is not known here.") for name in unknown],
+            )
+        return super().to_internal_value(data)
+
+
+class TextField(serializers.CharField):
+    """A JSON string, never a number in disguise, without control characters; stored in Unicode's composed form (NFC)."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str) or isinstance(data, JSONFloat):
+            self.fail("invalid")
+        if any(unicodedata.category(character) in {"Cc", "Cs"} for character in data):
+            self.fail("invalid")
+        return unicodedata.normalize("NFC", super().to_internal_value(data))
+
+
+class StrictUUIDField(serializers.UUIDField):
+    """A UUID in its canonical form (RFC 9562 §4); no integers, URNs or braces."""
+
+    def to_internal_value(self, data: Any) -> uuid.UUID:
+        if not isinstance(data, str) or not _CANONICAL_UUID.fullmatch(data):
+            self.fail("invalid", value="")
+        return uuid.UUID(data)

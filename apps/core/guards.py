@@ -1,0 +1,45 @@
+"""Requests that are refused before any view, parser or database sees them."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
+
+from apps.core.problem import ProblemResponse
+
+
+class RequestGuardMiddleware:
+    """Refuse a host we do not serve, a body of unknown length and a body that is too large.
+
+    gunicorn passes a chunked body on without a length and DRF reads it as empty: 411 says so instead (RFC 9110 §15.5.12).
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self._refusal(request) or self.get_response(request)
+
+    def _refusal(self, request: HttpRequest) -> ProblemResponse | None:
+        try:
+            request.get_host()
+        except DisallowedHost:
+            return ProblemResponse(request, status=400, code="invalid_host", detail="This host is not served here.")
+        if "HTTP_TRANSFER_ENCODING" in request.META:
+            return ProblemResponse(
+                request, status=411, code="length_required", detail="The body must come with a Content-Length."
+            )
+        if _content_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            return ProblemResponse(
+                request,
+                status=413,
+                code="body_too_large",
+                detail=f"The body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes at most.",
+            )
+        return None
+
+
+def _content_length(request: HttpRequest) -> int:
+    declared = request.META.get("CONTENT_LENGTH") or "0"
+    return int(declared) if declared.isdecimal() else 0

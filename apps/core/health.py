@@ -1,0 +1,116 @@
+"""The probes of an orchestrator, answered before anything that could refuse, redirect or hang.
+
+`/livez/` says that the process answers, `/ping/` that its database does too, `/readyz/` that it may be sent traffic.
+Load balancers probe by bare IP and over plain HTTP, so this is the first middleware: no host check, no redirect.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from http import HTTPStatus
+
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from apps.core.problem import UNAVAILABLE_RETRY_AFTER_S
+
+TIMEOUT_S = 2.5
+
+
+class DatabaseProbe:
+    """Asks the database a question on a thread and a connection of its own, and never waits longer than `TIMEOUT_S`.
+
+    A server that accepts connections and then says nothing (paused, stopped, cut off) would block the asking thread for
+    as long as it likes: libpq has no read timeout. Here only the probe's thread blocks, all waiting requests share its
+    one question, and the request threads stay free.
+    """
+
+    def __init__(self, question: Callable[[], bool]) -> None:
+        self._question = question
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"probe-{question.__name__}")
+        self._lock = threading.Lock()
+        self._pending: Future[bool] | None = None
+
+    def answers(self) -> bool:
+        """Return whether the database said yes within `TIMEOUT_S`."""
+        with self._lock:
+            if self._pending is None or self._pending.done():
+                self._pending = self._thread.submit(self._ask)
+            pending = self._pending
+        try:
+            return pending.result(TIMEOUT_S)
+        except TimeoutError:
+            return False
+
+    def close(self) -> None:
+        """Close the probe's connection; the next question opens another."""
+        self._thread.submit(connection.close).result()
+
+    def _ask(self) -> bool:
+        try:
+            connection.close_if_unusable_or_obsolete()
+            return self._question()
+        # Whatever went wrong, the probe's answer is the same; the requests themselves log what happened to them.
+        except Exception:  # noqa: BLE001
+            connection.close()
+            return False
+
+
+def _is_reachable() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return True
+
+
+def _is_migrated() -> bool:
+    executor = MigrationExecutor(connection)
+    return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+
+
+reachable = DatabaseProbe(_is_reachable)
+migrated = DatabaseProbe(_is_migrated)
+
+
+class HealthMiddleware:
+    """Answer GET and HEAD of `/ping/`, `/livez/` and `/readyz/`; pass everything else on."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        probe = _PROBES.get(request.path_info)
+        if probe is None or request.method not in {"GET", "HEAD"}:
+            return self.get_response(request)
+        response = probe()
+        response["Cache-Control"] = "no-store"
+        if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            response["Retry-After"] = str(UNAVAILABLE_RETRY_AFTER_S)
+        return response
+
+
+def livez() -> JsonResponse:
+    """Return 200 whenever the process can answer at all."""
+    return JsonResponse({"status": "ok"})
+
+
+def ping() -> JsonResponse:
+    """Return 200 if the database answers, else 503; never the reason, which is the operators' business."""
+    if reachable.answers():
+        return JsonResponse({"pong": True, "db": "ok"})
+    return JsonResponse({"pong": True, "db": "unavailable"}, status=503)
+
+
+def readyz() -> JsonResponse:
+    """Return 200 if the database answers and knows every migration of this code, else 503 and which it is."""
+    database = reachable.answers()
+    # Unreachable says nothing about migrations, and asking again would wait again.
+    checks = {
+        "database": "ok" if database else "unavailable",
+        "migrations": ("ok" if migrated.answers() else "pending") if database else "unknown",
+    }
+    ready = all(result == "ok" for result in checks.values())
+    return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
+
+
+_PROBES = {"/livez/": livez, "/ping/": ping, "/readyz/": readyz}

@@ -1,0 +1,83 @@
+"""OpenAPI that tells the truth about failures: every operation lists its problems, so generated clients know them."""
+
+from collections import defaultdict
+from typing import Any
+
+from drf_spectacular.openapi import AutoSchema
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+
+from apps.core.problem import STATUS_OF_KIND
+
+
+class FieldProblem(serializers.Serializer[Any]):
+    """One field that is wrong."""
+
+    field = serializers.CharField()
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class Problem(serializers.Serializer[Any]):
+    """RFC 9457 problem details; `code` is what a program branches on."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    instance = serializers.CharField()
+    request_id = serializers.CharField()
+    errors = FieldProblem(many=True, required=False)
+    transaction = serializers.UUIDField(required=False, help_text="The declined transaction that records this refusal.")
+
+
+class ProblemAutoSchema(AutoSchema):
+    """Adds the problem responses that an operation can give, from what the view declares and what the plumbing does."""
+
+    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        for status, codes in sorted(self._problem_codes().items()):
+            body = self._get_response_for_code(Problem, str(status), ["application/problem+json"])
+            body["description"] = "Problem: " + ", ".join(f"`{code}`" for code in codes)
+            if status in RETRIABLE:
+                body["headers"] = {"Retry-After": RETRY_AFTER}
+            bodies.setdefault(str(status), body)
+        return bodies
+
+    def _problem_codes(self) -> dict[int, list[str]]:
+        codes: dict[int, list[str]] = defaultdict(list)
+        codes[400].append("invalid_host")
+        codes[403].append("https_required")
+        if self._has_body():
+            codes[400] += ["invalid_request", "malformed_json", "duplicate_key", "unknown_field"]
+            codes[415].append("unsupported_media_type")
+        if self._is_list_view():
+            codes[400] += ["invalid_parameter", "invalid_cursor"]
+        # Any request can carry a body, wanted or not, and any can ask for another type than JSON.
+        codes[406].append("not_acceptable")
+        codes[411].append("length_required")
+        codes[413].append("body_too_large")
+        if not any(isinstance(permission, AllowAny) for permission in self.view.get_permissions()):
+            codes[401].append("not_authenticated")
+        if "{" in self.path:
+            codes[404].append("not_found")
+        for refusal in getattr(self.view, "refusals", ()):
+            status = int(STATUS_OF_KIND[refusal.kind])
+            if refusal.code not in codes[status]:
+                codes[status].append(refusal.code)
+        if "throttled" not in codes[429]:
+            codes[429].append("throttled")
+        codes[500].append("internal_error")
+        codes[503].append("unavailable")
+        return codes
+
+    def _has_body(self) -> bool:
+        return self.method in {"POST", "PUT", "PATCH"}
+
+
+RETRIABLE = {409, 429, 503}
+RETRY_AFTER = {
+    "description": "Seconds to wait before the same request is worth sending again.",
+    "schema": {"type": "integer", "minimum": 1},
+}

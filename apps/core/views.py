@@ -1,0 +1,53 @@
+"""What every view of the API shares."""
+
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+from rest_framework.generics import ListAPIView
+from rest_framework.views import APIView
+
+from apps.core.errors import DomainError
+from apps.core.problem import BadRequest, FieldError, field_errors
+
+
+class Endpoint(APIView):
+    """One resource's operations; OPTIONS and TRACE are not among them."""
+
+    http_method_names: ClassVar[list[str]] = ["get", "head", "post", "delete"]
+    refusals: ClassVar[tuple[type[DomainError], ...]] = ()
+    """The domain errors that its operations may answer with, for the OpenAPI schema."""
+
+    def body(self, serializer_class: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+        """Return the validated request body; raises what the parser and the serializer refuse."""
+        serializer = serializer_class(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+
+class ListEndpoint(Endpoint, ListAPIView[Any]):
+    """A page of the caller's rows; `ordering` is the unique column that its cursor follows.
+
+    A query parameter that is unknown, repeated or malformed is refused: a mistyped filter on money must not return
+    everything.
+    """
+
+    ordering: ClassVar[str]
+    filters: ClassVar[type[serializers.Serializer[Any]]] = serializers.Serializer
+
+    def query(self) -> dict[str, Any]:
+        """Return the validated filters; raises BadRequest `invalid_parameter`."""
+        sent = self.request.query_params
+        known = {"cursor", "limit", *self.filters().fields}
+        errors = [FieldError(name, "unknown", "This parameter is not known here.") for name in sent if name not in known]
+        errors += [
+            FieldError(name, "repeated", "This parameter is there more than once.")
+            for name, values in sent.lists()
+            if len(values) > 1
+        ]
+        serializer = self.filters(data=sent.dict())
+        if not serializer.is_valid():
+            details = serializers.ValidationError(serializer.errors).get_full_details()
+            errors += field_errors(details)
+        if errors:
+            raise BadRequest("invalid_parameter", "Some query parameters are invalid.", errors)
+        return dict(serializer.validated_data)

@@ -1,0 +1,53 @@
+"""The books in the admin: to look at. Money moves through the use cases alone, so nothing here can be typed."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from apps.ledger.models import Account, Entry, Transaction
+
+
+class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+    """A table that can be searched and read by staff with the view permission, and changed by nobody."""
+
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(Account)
+class AccountAdmin(ReadOnlyAdmin):
+    """Accounts with their balances."""
+
+    list_display = ("id", "owner", "name", "currency", "balance", "status", "version", "created_at")
+    list_filter = ("status", "currency")
+    list_select_related = ("owner",)
+    search_fields = ("id", "owner__username")
+    ordering = ("-id",)
+
+
+@admin.register(Transaction)
+class TransactionAdmin(ReadOnlyAdmin):
+    """Transactions, declined ones too."""
+
+    list_display = ("id", "kind", "status", "decline_code", "amount", "currency", "account_id", "created_at")
+    list_filter = ("kind", "status", "decline_code")
+    search_fields = ("id", "account__id", "idempotency_key")
+    ordering = ("-id",)
+    show_full_result_count = False
+
+
+@admin.register(Entry)
+class EntryAdmin(ReadOnlyAdmin):
+    """Entries: what happened, for good."""
+
+    list_display = ("account_id", "sequence", "amount", "balance_after", "transaction_id", "created_at")
+    search_fields = ("account__id", "transaction__id")
+    ordering = ("-id",)
+    show_full_result_count = False

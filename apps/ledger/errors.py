@@ -1,0 +1,111 @@
+"""Every refusal of this app. Those under `Declined` are recorded under the idempotency key and replay."""
+
+from uuid import UUID
+
+from apps.core.errors import DomainError, Kind
+
+
+class Declined(DomainError):
+    """The state of the books said no; a declined transaction records it, so a retry is told the same."""
+
+    kind = Kind.REFUSED
+    transaction_id: UUID | None = None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return {"transaction": str(self.transaction_id)} if self.transaction_id else {}
+
+
+class InsufficientFunds(Declined):
+    """The account that would pay holds less than the amount."""
+
+    code = "insufficient_funds"
+    detail = "The balance does not cover this amount."
+
+
+class AccountClosed(Declined):
+    """One of the accounts is closed; closed accounts neither pay nor receive."""
+
+    code = "account_closed"
+    detail = "The account is closed."
+
+
+class CurrencyMismatch(Declined):
+    """Amount and accounts are not all in one currency; nothing is ever converted."""
+
+    code = "currency_mismatch"
+    detail = "The currencies differ, and nothing is converted."
+
+
+class BalanceLimitExceeded(Declined):
+    """The account that would receive cannot hold so much: `apps.ledger.money.MAX_BALANCE`."""
+
+    code = "balance_limit_exceeded"
+    detail = "The receiving account cannot hold so much."
+
+
+class NotReversible(Declined):
+    """Only a posted deposit, withdrawal or transfer can be reversed."""
+
+    code = "not_reversible"
+    detail = "A declined transaction or a reversal cannot be reversed."
+
+
+class AlreadyReversed(Declined):
+    """A transaction is reversed at most once."""
+
+    code = "already_reversed"
+    detail = "The transaction has been reversed already."
+
+
+DECLINES: dict[str, type[Declined]] = {declined.code: declined for declined in Declined.__subclasses__()}
+
+
+class SameAccount(DomainError):
+    """A transfer needs two accounts."""
+
+    kind = Kind.REFUSED
+    code = "same_account"
+    detail = "Source and destination are the same account."
+
+
+class DestinationInvalid(DomainError):
+    """There is no such account to transfer to."""
+
+    kind = Kind.REFUSED
+    code = "destination_invalid"
+    detail = "The destination is not an account."
+
+
+class AccountNotEmpty(DomainError):
+    """An account can be closed only when its balance is zero."""
+
+    kind = Kind.REFUSED
+    code = "account_not_empty"
+    detail = "Only an empty account can be closed."
+
+
+class IdempotencyKeyReused(DomainError):
+    """The key belongs to another command; the first one stands. The client has a bug: one key, one intent."""
+
+    kind = Kind.REFUSED
+    code = "idempotency_key_reused"
+    detail = "This Idempotency-Key was used for another request."
+
+
+class IdempotencyKeyInProgress(DomainError):
+    """A request under the same key is still running; sent again, this one will replay its answer."""
+
+    kind = Kind.BUSY
+    code = "idempotency_key_in_progress"
+    detail = "A request with this Idempotency-Key is still being processed."
+    retry_after_s = 1
+
+
+class Contention(DomainError):
+    """The accounts were busy for longer than the lock timeout; nothing was written."""
+
+    kind = Kind.BUSY
+    code = "contention"
+    detail = "The account is busy; the same request may be sent again."
+    retry_after_s = 1

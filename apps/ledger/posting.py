@@ -1,0 +1,360 @@
+"""The one place where money moves; nothing else in the project writes a balance, a transaction or an entry.
+
+`post` runs one SQL statement in autocommit. In one round trip it locks the accounts, checks owner, key, currency, status
+and cover, moves the balances and writes the transaction (posted or declined) and its entries. So an account is never
+locked while Python runs, and no crash can separate the money from its record or from its idempotency key.
+
+Note [Replay after lock]
+The key is looked up in the statement's snapshot, which is older than the lock. Two equal requests at once therefore both
+miss it; the second then breaks the unique constraint, which undoes its whole statement, and reads the first one's row.
+
+Note [Fresh rows under the lock]
+`FOR NO KEY UPDATE` waits and then returns the newest version of a row, although the snapshot is older (READ COMMITTED,
+PostgreSQL documentation §13.2.1). So the verdict is reached on the values that the UPDATE will meet, and the reason of a
+decline is as exact as the decision. NO KEY: foreign key checks of other commands need not wait.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+from django.db import IntegrityError, OperationalError, connection
+from psycopg import errors as postgres
+from uuid_utils.compat import uuid7
+
+from apps.core.errors import InvalidField, NotFound
+from apps.ledger.errors import (
+    DECLINES,
+    Contention,
+    DestinationInvalid,
+    IdempotencyKeyInProgress,
+    IdempotencyKeyReused,
+)
+from apps.ledger.models import Entry, Transaction
+from apps.ledger.money import MAX_BALANCE, currencies_coarser_than, decimal_places
+
+MAX_TRIES = 5
+FIRST_BACKOFF_S = 0.005
+MAX_BACKOFF_S = 0.1
+
+POST = """
+WITH
+-- A shared lock never waits. It marks the key as being worked on, for whoever times out behind us (see _who_is_busy).
+marked AS MATERIALIZED (
+    SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%(account)s || ' ' || %(key)s, 0))
+),
+-- In primary-key order, so commands on the same accounts never deadlock. See Note [Fresh rows under the lock].
+locked AS MATERIALIZED (
+    SELECT account.id, account.currency, account.status, account.balance
+    FROM ledger_account AS account, marked
+    WHERE account.id IN (%(source)s::uuid, %(destination)s::uuid)
+      AND (%(owner)s::uuid IS NULL OR EXISTS (
+          SELECT 1 FROM ledger_account WHERE id = %(account)s::uuid AND owner_id = %(owner)s::uuid))
+    ORDER BY account.id
+    FOR NO KEY UPDATE OF account
+),
+verdict AS MATERIALIZED (
+    SELECT
+        clock_timestamp() AS decided_at,
+        account.currency,
+        EXISTS (
+            SELECT 1 FROM ledger_transaction
+            WHERE account_id = %(account)s::uuid AND idempotency_key = %(key)s
+        ) AS key_is_used,
+        %(destination)s::uuid IS NOT NULL AND destination.id IS NULL AS destination_is_missing,
+        %(currency)s::text IS NULL AND account.currency = ANY(%(too_coarse)s::text[]) AS amount_is_inexact,
+        CASE
+            WHEN original.status = 'declined' OR original.kind = 'reversal' THEN 'not_reversible'
+            WHEN EXISTS (
+                SELECT 1 FROM ledger_transaction
+                WHERE account_id = %(account)s::uuid AND reverses_id = original.id AND status = 'posted'
+            ) THEN 'already_reversed'
+            WHEN account.currency <> %(currency)s::text OR source.currency <> destination.currency
+                THEN 'currency_mismatch'
+            WHEN source.status = 'closed' OR destination.status = 'closed' THEN 'account_closed'
+            WHEN source.balance < %(amount)s THEN 'insufficient_funds'
+            WHEN destination.balance + %(amount)s > %(max_balance)s THEN 'balance_limit_exceeded'
+            ELSE ''
+        END AS decline_code
+    FROM locked AS account
+    LEFT JOIN locked AS source ON source.id = %(source)s::uuid
+    LEFT JOIN locked AS destination ON destination.id = %(destination)s::uuid
+    LEFT JOIN ledger_transaction AS original ON original.id = %(reverses)s::uuid
+    WHERE account.id = %(account)s::uuid
+),
+-- No ON CONFLICT: a key that is taken must undo the whole statement. See Note [Replay after lock].
+recorded AS (
+    INSERT INTO ledger_transaction (
+        id, account_id, idempotency_key, kind, status, decline_code, source_id, destination_id,
+        amount, currency, reference, reverses_id, created_by_id, created_at
+    )
+    SELECT
+        %(id)s, %(account)s::uuid, %(key)s, %(kind)s, CASE decline_code WHEN '' THEN 'posted' ELSE 'declined' END,
+        decline_code, %(source)s::uuid, %(destination)s::uuid,
+        %(amount)s, COALESCE(%(currency)s::text, currency), %(reference)s, %(reverses)s::uuid, %(actor)s, decided_at
+    FROM verdict
+    WHERE NOT (key_is_used OR destination_is_missing OR amount_is_inexact)
+    RETURNING id, status, created_at
+),
+legs AS (
+    SELECT %(source_entry)s::uuid AS id, %(source)s::uuid AS account_id, -%(amount)s::numeric AS amount, recorded.*
+    FROM recorded AS recorded (transaction_id) WHERE status = 'posted' AND %(source)s::uuid IS NOT NULL
+    UNION ALL
+    SELECT %(destination_entry)s::uuid, %(destination)s::uuid, %(amount)s::numeric, recorded.*
+    FROM recorded AS recorded (transaction_id) WHERE status = 'posted' AND %(destination)s::uuid IS NOT NULL
+),
+moved AS (
+    UPDATE ledger_account AS account
+    SET balance = account.balance + legs.amount, version = account.version + 1
+    FROM legs
+    WHERE account.id = legs.account_id
+    RETURNING legs.id, legs.transaction_id, account.id AS account_id, account.version AS sequence, legs.amount,
+              account.balance AS balance_after, legs.created_at
+),
+booked AS (
+    INSERT INTO ledger_entry (id, transaction_id, account_id, sequence, amount, balance_after, created_at)
+    SELECT id, transaction_id, account_id, sequence, amount, balance_after, created_at FROM moved
+    RETURNING id, account_id, sequence, amount, balance_after
+)
+SELECT
+    verdict.decided_at, verdict.currency, verdict.key_is_used, verdict.destination_is_missing,
+    verdict.amount_is_inexact, verdict.decline_code,
+    booked.id, booked.account_id, booked.sequence, booked.amount, booked.balance_after
+FROM verdict LEFT JOIN booked ON true
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A move of money that somebody asks for.
+
+    account_id: the account in the URL, the scope of the idempotency key; it is the source or the destination.
+    owner_id: who must own that account, or None where the caller may act on anybody's (staff).
+    amount: positive, with the decimal places it was written with.
+    currency: what the client named, or None for the account's own.
+    """
+
+    kind: Transaction.Kind
+    account_id: UUID
+    source_id: UUID | None
+    destination_id: UUID | None
+    amount: Decimal
+    currency: str | None
+    reference: str
+    idempotency_key: str
+    actor_id: UUID
+    owner_id: UUID | None
+    reverses_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A posted transaction, the entry it made on the account that was asked, and whether this is a replay."""
+
+    transaction: Transaction
+    entry: Entry
+    replayed: bool
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def retried(function: Callable[P, T]) -> Callable[P, T]:
+    """Run again after a serialization failure or a deadlock, at most `MAX_TRIES` times with full jitter.
+
+    Both are PostgreSQL's way to say "once more, from the start" (documentation §13.5); the idempotency key commits with
+    the money, so a repeat can't double it. Raises: Contention when the tries are used up.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        backoff_s = FIRST_BACKOFF_S
+        for _ in range(MAX_TRIES):
+            try:
+                return function(*args, **kwargs)
+            except OperationalError as error:
+                if not isinstance(error.__cause__, postgres.SerializationFailure | postgres.DeadlockDetected):
+                    raise
+            time.sleep(random.uniform(0, backoff_s))  # noqa: S311  jitter needs no secrecy
+            backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+        raise Contention
+
+    return run
+
+
+@retried
+def post(command: Command) -> Receipt:
+    """Move money, once per idempotency key, or say why not.
+
+    Refuses: NotFound if the account is not the owner's; DestinationInvalid; InvalidField for an amount finer than the
+    account's currency; IdempotencyKeyReused; a `Declined`, which is then recorded and carries its transaction's id;
+    Contention or IdempotencyKeyInProgress when the accounts stay locked for longer than the lock timeout.
+    Locks: the accounts' rows, in primary-key order, inside the one statement.
+    Requires: no open transaction, whose length would be the lock's and whose rollback would lose a recorded decline.
+    """
+    _require_autocommit()
+    ids = uuid7(), uuid7(), uuid7()
+    try:
+        rows = _execute(command, *ids)
+    except IntegrityError as error:
+        return _after_conflict(command, error)
+    except OperationalError as error:
+        if isinstance(error.__cause__, postgres.LockNotAvailable):
+            raise _who_is_busy(command) from error
+        raise
+    if not rows:
+        raise NotFound
+    verdict = rows[0]
+    if verdict["key_is_used"]:
+        return _replay(command)
+    if verdict["destination_is_missing"]:
+        raise DestinationInvalid
+    if verdict["amount_is_inexact"]:
+        raise inexact_amount(verdict["currency"])
+    if verdict["decline_code"]:
+        raise _declined(verdict["decline_code"], transaction_id=ids[0], replayed=False)
+    return _receipt(command, transaction_id=ids[0], rows=rows)
+
+
+def inexact_amount(currency: str) -> InvalidField:
+    """Return the refusal of an amount with more decimal places than its currency has; it is never rounded."""
+    return InvalidField(
+        field="amount", field_code="max_decimal_places", message=f"{currency} does not have so many decimal places."
+    )
+
+
+def _require_autocommit() -> None:
+    # Django's own test for a durable block: those that TestCase wraps round a test do not count.
+    if any(not block._from_testcase for block in connection.atomic_blocks):  # noqa: SLF001  as atomic(durable=True)
+        message = "post() commits by itself and must not run inside atomic()."
+        raise RuntimeError(message)
+
+
+def _execute(
+    command: Command, transaction_id: UUID, source_entry_id: UUID, destination_entry_id: UUID
+) -> list[dict[str, Any]]:
+    parameters = {
+        "id": transaction_id,
+        "source_entry": source_entry_id,
+        "destination_entry": destination_entry_id,
+        "account": str(command.account_id),
+        "owner": command.owner_id,
+        "source": command.source_id,
+        "destination": command.destination_id,
+        "kind": command.kind.value,
+        "amount": command.amount,
+        "currency": command.currency,
+        "too_coarse": currencies_coarser_than(decimal_places(command.amount)),
+        "reference": command.reference,
+        "reverses": command.reverses_id,
+        "key": command.idempotency_key,
+        "actor": command.actor_id,
+        "max_balance": MAX_BALANCE,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(POST, parameters)
+        columns = [column.name for column in cursor.description]
+        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _receipt(command: Command, *, transaction_id: UUID, rows: list[dict[str, Any]]) -> Receipt:
+    decided_at: datetime = rows[0]["decided_at"]
+    transaction = Transaction(
+        id=transaction_id,
+        account_id=command.account_id,
+        idempotency_key=command.idempotency_key,
+        kind=command.kind,
+        status=Transaction.Status.POSTED,
+        source_id=command.source_id,
+        destination_id=command.destination_id,
+        amount=command.amount,
+        currency=rows[0]["currency"],
+        reference=command.reference,
+        reverses_id=command.reverses_id,
+        created_by_id=command.actor_id,
+        created_at=decided_at,
+    )
+    own = next(row for row in rows if row["account_id"] == command.account_id)
+    entry = Entry(
+        id=own["id"],
+        transaction=transaction,
+        account_id=own["account_id"],
+        sequence=own["sequence"],
+        amount=own["amount"],
+        balance_after=own["balance_after"],
+        created_at=decided_at,
+    )
+    return Receipt(transaction=transaction, entry=entry, replayed=False)
+
+
+def _after_conflict(command: Command, error: IntegrityError) -> Receipt:
+    """Answer for a statement that lost a race; the whole of it was undone."""
+    match _constraint(error):
+        case "idempotency_key_is_used_once_per_account":
+            return _replay(command)
+        # Somebody reversed the same transaction since our snapshot: the next one sees it and records the decline.
+        case "transaction_is_reversed_at_most_once":
+            return post(command)
+        case _:
+            raise error
+
+
+def _constraint(error: IntegrityError) -> str | None:
+    return error.__cause__.diag.constraint_name if isinstance(error.__cause__, postgres.Error) else None
+
+
+def _replay(command: Command) -> Receipt:
+    """Give the answer that the key was given first, or refuse the key for another command."""
+    stored = Transaction.objects.select_related("account").get(
+        account_id=command.account_id, idempotency_key=command.idempotency_key
+    )
+    if not _is_the_same(command, stored):
+        raise IdempotencyKeyReused
+    if stored.status == Transaction.Status.DECLINED:
+        raise _declined(stored.decline_code, transaction_id=stored.pk, replayed=True)
+    return Receipt(transaction=stored, entry=stored.entries.get(account_id=stored.account_id), replayed=True)
+
+
+def _is_the_same(command: Command, stored: Transaction) -> bool:
+    """Compare what was asked, field by field, so that "25" is "25.00" and naming the account's currency changes nothing."""
+    return (
+        stored.kind == command.kind
+        and stored.source_id == command.source_id
+        and stored.destination_id == command.destination_id
+        and stored.amount == command.amount
+        and stored.currency == (command.currency or stored.account.currency)
+        and stored.reference == command.reference
+        and stored.reverses_id == command.reverses_id
+    )
+
+
+def _declined(code: str, *, transaction_id: UUID, replayed: bool) -> Exception:
+    declined = DECLINES[code]()
+    declined.transaction_id = transaction_id
+    declined.replayed = replayed
+    return declined
+
+
+def _who_is_busy(command: Command) -> Contention | IdempotencyKeyInProgress:
+    """Tell whether the accounts are locked while a request under our own key is running, by its mark in pg_locks."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT EXISTS (
+                SELECT 1 FROM pg_locks, hashtextextended(%(account)s || ' ' || %(key)s, 0) AS mark
+                WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                  AND classid = ((mark >> 32) & 4294967295)::oid AND objid = (mark & 4294967295)::oid AND objsubid = 1
+                  AND pid <> pg_backend_pid()
+            )
+            """,
+            {"account": str(command.account_id), "key": command.idempotency_key},
+        )
+        (same_key,) = cursor.fetchone()
+    return IdempotencyKeyInProgress() if same_key else Contention()

@@ -1,0 +1,172 @@
+"""The shapes of requests and answers about money; the one place where money is read from JSON and written to it."""
+
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from apps.core.fields import StrictSerializer, StrictUUIDField, TextField
+from apps.core.parsers import JSONFloat
+from apps.ledger.models import Account, Entry, Transaction
+from apps.ledger.money import EXPONENTS, decimal_places, format_amount, parse_amount
+from apps.ledger.posting import Receipt
+
+AMOUNT_PATTERN = r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,4})?$"
+
+
+@extend_schema_field({"type": "string", "pattern": AMOUNT_PATTERN, "example": "25.00"})
+class AmountField(serializers.Field[Decimal, Any, str, Any]):
+    """A decimal string or a JSON integer, positive and within the limit if `bounded`.
+
+    A JSON float is refused: it has lost digits already.
+    """
+
+    default_error_messages = {
+        "invalid": 'An amount is a decimal string such as "25.00".',
+        "min_value": "The amount must be positive.",
+        "max_value": "The amount must not exceed {limit}.",
+        "max_decimal_places": "The amount has too many decimal places.",
+    }
+
+    def __init__(self, *, bounded: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.bounded = bounded
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        is_text = isinstance(data, str) and not isinstance(data, JSONFloat)
+        is_integer = isinstance(data, int) and not isinstance(data, bool)
+        amount = parse_amount(str(data)) if is_text or is_integer else None
+        if amount is None:
+            self.fail("min_value" if is_integer else "invalid")
+        if decimal_places(amount) > Transaction._meta.get_field("amount").decimal_places:  # noqa: SLF001  Django's API
+            self.fail("max_decimal_places")
+        if self.bounded and amount <= 0:
+            self.fail("min_value")
+        if self.bounded and amount > settings.LEDGER_MAX_AMOUNT:
+            self.fail("max_value", limit=settings.LEDGER_MAX_AMOUNT)
+        return amount
+
+    def to_representation(self, value: Decimal) -> str:
+        return str(value)
+
+
+class CurrencyField(serializers.ChoiceField):
+    """An ISO 4217 code in capitals."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=sorted(EXPONENTS), **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid_choice", input="")
+        return str(super().to_internal_value(data))
+
+
+class OpenAccountInput(StrictSerializer):
+    """What kind of account; both fields are optional."""
+
+    currency = CurrencyField(required=False)
+    name = TextField(required=False, default="", allow_blank=True, max_length=100)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return {"currency": settings.LEDGER_DEFAULT_CURRENCY} | attrs
+
+
+class MoneyInput(StrictSerializer):
+    """How much; `currency`, where it is sent, must be the account's."""
+
+    amount = AmountField()
+    currency = CurrencyField(required=False, default=None)
+    reference = TextField(required=False, default="", allow_blank=True, max_length=140)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        currency = attrs["currency"]
+        # Without a currency the account's own decides, which only the posting statement knows.
+        if currency is not None and decimal_places(attrs["amount"]) > EXPONENTS[currency]:
+            message = f"{currency} does not have so many decimal places."
+            raise serializers.ValidationError({"amount": message}, code="max_decimal_places")
+        return attrs
+
+
+class TransferInput(MoneyInput):
+    """How much, and to which account."""
+
+    destination = StrictUUIDField()
+
+
+class ReversalInput(StrictSerializer):
+    """Why, if there is anything to say."""
+
+    reference = TextField(required=False, default="", allow_blank=True, max_length=140)
+
+
+class EmptyInput(StrictSerializer):
+    """Nothing."""
+
+
+class StatementQuery(serializers.Serializer[Any]):
+    """Which entries of a statement; amounts are compared without their sign."""
+
+    kind = serializers.ChoiceField(choices=Transaction.Kind.choices, required=False)
+    created_from = serializers.DateTimeField(required=False, help_text="Inclusive.")
+    created_to = serializers.DateTimeField(required=False, help_text="Exclusive.")
+    min_amount = AmountField(required=False, bounded=False)
+    max_amount = AmountField(required=False, bounded=False)
+
+
+class AccountOutput(serializers.ModelSerializer[Account]):
+    """An account, to its owner."""
+
+    balance = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Account
+        fields = ("id", "name", "currency", "balance", "status", "version", "created_at")
+        extra_kwargs = {"version": {"min_value": 0}}
+
+    def get_balance(self, account: Account) -> str:
+        return format_amount(account.balance, account.currency)
+
+
+class EntryOutput(serializers.Serializer[Entry]):
+    """The caller's leg of a transaction; the other side's balance is never shown."""
+
+    sequence = serializers.IntegerField()
+    amount = serializers.SerializerMethodField()
+    balance_after = serializers.SerializerMethodField()
+
+    def get_amount(self, entry: Entry) -> str:
+        return format_amount(entry.amount, entry.transaction.currency)
+
+    def get_balance_after(self, entry: Entry) -> str:
+        return format_amount(entry.balance_after, entry.transaction.currency)
+
+
+class TransactionOutput(serializers.Serializer[Receipt]):
+    """A transaction and the caller's own entry, null when it was declined; rendered from a receipt or its like."""
+
+    id = serializers.UUIDField(source="transaction.id")
+    kind = serializers.ChoiceField(choices=Transaction.Kind.choices, source="transaction.kind")
+    status = serializers.ChoiceField(choices=Transaction.Status.choices, source="transaction.status")
+    amount = serializers.SerializerMethodField()
+    currency = serializers.CharField(source="transaction.currency")
+    source = serializers.UUIDField(source="transaction.source_id", allow_null=True)
+    destination = serializers.UUIDField(source="transaction.destination_id", allow_null=True)
+    reference = serializers.CharField(source="transaction.reference")
+    reverses = serializers.UUIDField(source="transaction.reverses_id", allow_null=True)
+    created_at = serializers.DateTimeField(source="transaction.created_at")
+    entry = EntryOutput(allow_null=True)
+
+    def get_amount(self, receipt: Receipt) -> str:
+        return format_amount(receipt.transaction.amount, receipt.transaction.currency)
+
+
+class StatementLine(EntryOutput):
+    """One line of an account's statement; the id is the transaction's."""
+
+    id = serializers.UUIDField(source="transaction_id")
+    kind = serializers.ChoiceField(choices=Transaction.Kind.choices, source="transaction.kind")
+    reference = serializers.CharField(source="transaction.reference")
+    created_at = serializers.DateTimeField()

@@ -1,0 +1,37 @@
+"""Close an account."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from apps.ledger.errors import AccountNotEmpty
+from apps.ledger.models import Account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseAccount:
+    """Close an empty account for good; closing it twice is closing it once.
+
+    Refuses: NotFound for another's account; AccountNotEmpty.
+    Locks: the account's row, so that no deposit slips in between the look and the closing.
+    """
+
+    owner_id: UUID
+    account_id: UUID
+    now: datetime
+
+    @transaction.atomic(durable=True)
+    def execute(self) -> Account:
+        account = (
+            Account.objects.owned_by(self.owner_id).select_for_update(no_key=True).get_or_refuse(self.account_id)
+        )
+        if account.is_closed:
+            return account
+        if account.balance:
+            raise AccountNotEmpty
+        account.status = Account.Status.CLOSED
+        account.closed_at = self.now
+        account.save(update_fields=["status", "closed_at"])
+        return account

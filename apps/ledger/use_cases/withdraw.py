@@ -1,0 +1,39 @@
+"""Pay money out of an account."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from apps.ledger.models import Transaction
+from apps.ledger.posting import Command, Receipt, post
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw:
+    """Pay money out of an account of the actor's, once per idempotency key.
+
+    Refuses and locks: as `posting.post`.
+    """
+
+    actor_id: UUID
+    account_id: UUID
+    amount: Decimal
+    currency: str | None
+    reference: str
+    idempotency_key: str
+
+    def execute(self) -> Receipt:
+        return post(
+            Command(
+                kind=Transaction.Kind.WITHDRAWAL,
+                account_id=self.account_id,
+                source_id=self.account_id,
+                destination_id=None,
+                amount=self.amount,
+                currency=self.currency,
+                reference=self.reference,
+                idempotency_key=self.idempotency_key,
+                actor_id=self.actor_id,
+                owner_id=self.actor_id,
+            )
+        )

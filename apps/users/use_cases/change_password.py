@@ -1,0 +1,38 @@
+"""A user's own change of password."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from apps.users.errors import InvalidCredentials
+from apps.users.login_limits import limited
+from apps.users.models import User
+from apps.users.passwords import ensure_password_is_strong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePassword:
+    """Replace the password and end every session: all tokens of the user die, the one in use too.
+
+    Refuses: TooManyLoginFailures and InvalidCredentials as a login does, so that a stolen token can't be used to guess
+    the password; InvalidField for a weak new password.
+    Locks: the user's row.
+    """
+
+    user: User
+    current_password: str
+    new_password: str
+    address: str
+    now: datetime
+
+    def execute(self) -> None:
+        with limited(username=self.user.username, address=self.address, now=self.now):
+            if not self.user.check_password(self.current_password):
+                raise InvalidCredentials
+        ensure_password_is_strong(self.new_password, user=self.user, field="new_password")
+        with transaction.atomic(durable=True):
+            user = User.objects.select_for_update(no_key=True).get(pk=self.user.pk)
+            user.set_password(self.new_password)
+            user.save(update_fields=["password", "password_changed_at"])
+            user.tokens.all().delete()

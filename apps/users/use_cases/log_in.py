@@ -1,0 +1,53 @@
+"""Login."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.contrib.auth import authenticate
+from django.db import transaction
+
+from apps.users.errors import InvalidCredentials
+from apps.users.login_limits import limited
+from apps.users.models import User, digest_of, new_key
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A token as its owner sees it, once."""
+
+    key: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogIn:
+    """Exchange a name and a password for a new token; the oldest beyond the configured number dies.
+
+    Refuses: TooManyLoginFailures before anything is hashed; InvalidCredentials, in the same words and after the same
+    work, for an unknown name, a wrong password and a deactivated user.
+    Locks: the user's row, so that logins at once cannot exceed the number of tokens together.
+    """
+
+    username: str
+    password: str
+    address: str
+    now: datetime
+
+    def execute(self) -> IssuedToken:
+        with limited(username=self.username, address=self.address, now=self.now):
+            user = authenticate(username=self.username, password=self.password)
+            if not isinstance(user, User):
+                raise InvalidCredentials
+        return self._issue(user)
+
+    @transaction.atomic(durable=True)
+    def _issue(self, user: User) -> IssuedToken:
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        key = new_key()
+        expires_at = self.now + settings.TOKEN_LIFETIME
+        user.tokens.create(digest=digest_of(key), created_at=self.now, expires_at=expires_at)
+        newest = user.tokens.order_by("-created_at", "-id").values("id")[: settings.TOKENS_PER_USER]
+        user.tokens.exclude(id__in=newest).delete()
+        User.objects.filter(pk=user.pk).update(last_login=self.now)
+        return IssuedToken(key=key, expires_at=expires_at)

@@ -1,0 +1,86 @@
+"""Tokens, sign-up and the caller's own user."""
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.parsers import FormParser, MultiPartParser
+from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
+
+from apps.core.errors import PermissionDenied
+from apps.core.parsers import StrictJSONParser
+from apps.core.views import Endpoint
+from apps.users.errors import InvalidCredentials, TooManyLoginFailures
+from apps.users.models import Token, User
+from apps.users.serializers import ChangePasswordInput, LogInInput, RegisterUserInput, TokenOutput, UserOutput
+from apps.users.use_cases.change_password import ChangePassword
+from apps.users.use_cases.log_in import LogIn
+from apps.users.use_cases.register_user import RegisterUser
+
+
+class TokenView(Endpoint):
+    """Log in and out."""
+
+    parser_classes = (StrictJSONParser, FormParser, MultiPartParser)
+    refusals = (InvalidCredentials, TooManyLoginFailures)
+
+    def get_permissions(self) -> list[BasePermission]:
+        return [AllowAny() if self.request.method == "POST" else IsAuthenticated()]
+
+    @extend_schema(request=LogInInput, responses={200: TokenOutput}, operation_id="token_create", auth=[])
+    def post(self, request: Request) -> Response:
+        """Exchange a user name and a password for a token, which lives for ten hours unless configured otherwise."""
+        issued = LogIn(**self.body(LogInInput), address=address_of(request), now=timezone.now()).execute()
+        return Response(TokenOutput(issued).data)
+
+    @extend_schema(request=None, responses={204: None}, operation_id="token_revoke")
+    def delete(self, request: Request) -> Response:
+        """Revoke the token that this request carries."""
+        Token.objects.filter(pk=request.auth.pk).delete()
+        return Response(status=204)
+
+
+class UsersView(Endpoint):
+    """Sign-up."""
+
+    permission_classes = (AllowAny,)
+    refusals = (PermissionDenied,)
+
+    @extend_schema(request=RegisterUserInput, responses={201: UserOutput}, operation_id="user_register", auth=[])
+    def post(self, request: Request) -> Response:
+        """Sign up; where sign-up is closed, 403."""
+        user = RegisterUser(**self.body(RegisterUserInput)).execute()
+        return Response(UserOutput(user).data, status=201)
+
+
+class MeView(Endpoint):
+    """The caller's own user."""
+
+    @extend_schema(responses={200: UserOutput}, operation_id="user_me")
+    def get(self, request: Request) -> Response:
+        """Return the user whose token this is."""
+        return Response(UserOutput(request.user).data)
+
+
+class PasswordView(Endpoint):
+    """The caller's own password."""
+
+    refusals = (InvalidCredentials, TooManyLoginFailures)
+
+    @extend_schema(request=ChangePasswordInput, responses={204: None}, operation_id="user_change_password")
+    def post(self, request: Request) -> Response:
+        """Change the password; every token of the user dies with the old one."""
+        body = self.body(ChangePasswordInput)
+        ChangePassword(user=_user(request), **body, address=address_of(request), now=timezone.now()).execute()
+        return Response(status=204)
+
+
+def address_of(request: Request) -> str:
+    """Return the client's address, believing exactly `NUM_PROXIES` entries of X-Forwarded-For (DRF's rule)."""
+    return BaseThrottle().get_ident(request)
+
+
+def _user(request: Request) -> User:
+    assert isinstance(request.user, User)  # noqa: S101  IsAuthenticated has seen to it; this tells the type checker
+    return request.user

@@ -1,0 +1,25 @@
+"""The whole map of the API. Probes are not here: the first middleware answers them (apps.core.health)."""
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from apps.core import problem
+from apps.users.views import TokenView
+
+urlpatterns = [
+    path("api/token/", TokenView.as_view(), name="token"),
+    path("api/v1/", include("apps.users.urls")),
+    path("api/v1/", include("apps.ledger.urls")),
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("schema/swagger-ui/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="swagger-ui"),
+    path("admin/", admin.site.urls),
+    # A route, not only handler404: with DEBUG on, Django answers an unmatched URL in HTML.
+    re_path(r"", csrf_exempt(problem.not_found)),
+]
+
+handler400 = problem.bad_request
+handler403 = problem.permission_denied
+handler404 = problem.not_found
+handler500 = problem.internal_error
