@@ -45,7 +45,11 @@ class DatabaseProbe:
 
     def close(self) -> None:
         """Close the probe's connection; the next question opens another."""
-        self._thread.submit(connection.close).result()
+        # `connection` is the probe's own only when it is looked up on the probe's thread.
+        self._thread.submit(self._close).result()
+
+    def _close(self) -> None:
+        connection.close()
 
     def _ask(self) -> bool:
         try:

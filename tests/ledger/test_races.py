@@ -1,0 +1,178 @@
+"""Many at once, on real connections: what one thread at a time can never show."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from apps.core.errors import DomainError
+from apps.ledger.errors import IdempotencyKeyInProgress
+from apps.ledger.models import Account, Entry, Transaction
+from apps.ledger.posting import Receipt
+from apps.ledger.use_cases.close_account import CloseAccount
+from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
+from tests.factories import AccountFactory, UserFactory, deposit, new_idempotency_key, transfer, withdraw
+from tests.ledger.books import assert_books_balance
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def at_once(commands: list[Callable[[], Receipt]]) -> list[Receipt | DomainError]:
+    """Run every command on a thread and a connection of its own, all let go at the same moment."""
+    start = threading.Barrier(len(commands))
+
+    def run(command: Callable[[], Receipt]) -> Receipt | DomainError:
+        try:
+            connection.ensure_connection()
+            start.wait(timeout=30)
+            return command()
+        except DomainError as refusal:
+            return refusal
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(commands)) as pool:
+        return list(pool.map(run, commands))
+
+
+def codes(answers: list[Receipt | DomainError]) -> Counter[str]:
+    return Counter("posted" if isinstance(answer, Receipt) else answer.code for answer in answers)
+
+
+def deadlocks() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        return cursor.fetchone()[0]
+
+
+class TestOneAccount:
+    def test_a_hundred_withdraw_one_from_fifty(self):
+        account = AccountFactory(funded="50.00")
+
+        answers = at_once([lambda: withdraw(account, "1.00")] * 100)
+
+        print("100 x 1.00 from 50.00:", dict(codes(answers)))
+        assert codes(answers) == {"posted": 50, "insufficient_funds": 50}
+        account.refresh_from_db()
+        assert (account.balance, account.version) == (0, 51)
+        sequences = Entry.objects.filter(account=account).order_by("sequence").values_list("sequence", flat=True)
+        assert list(sequences) == list(range(1, 52))
+        assert_books_balance()
+
+    def test_fifty_equal_requests_with_one_key_have_one_effect_and_one_answer(self):
+        account = AccountFactory(funded="50.00")
+
+        answers = at_once([lambda: withdraw(account, "1.00", key="once")] * 50)
+
+        print("50 x one key:", dict(codes(answers)), "replays:", sum(answer.replayed for answer in answers))
+        assert codes(answers) == {"posted": 50}
+        assert sum(not answer.replayed for answer in answers) == 1
+        told = {(a.transaction.pk, a.transaction.created_at, a.entry.pk, a.entry.balance_after) for a in answers}
+        assert len(told) == 1
+        account.refresh_from_db()
+        assert account.balance == 49
+        assert_books_balance()
+
+    def test_fifty_equal_requests_that_are_declined_share_one_record(self):
+        account = AccountFactory(funded="1.00")
+
+        answers = at_once([lambda: withdraw(account, "2.00", key="once")] * 50)
+
+        assert codes(answers) == {"insufficient_funds": 50}
+        assert len({answer.transaction_id for answer in answers}) == 1
+        assert Transaction.objects.filter(status="declined").count() == 1
+
+    def test_closing_races_a_deposit_and_no_money_is_locked_in(self):
+        for _ in range(10):
+            account = AccountFactory()
+
+            def close(account=account):
+                return CloseAccount(owner_id=account.owner_id, account_id=account.pk, now=timezone.now()).execute()
+
+            at_once([close, lambda account=account: deposit(account, "1.00")])
+
+            account.refresh_from_db()
+            assert not (account.is_closed and account.balance)
+        assert_books_balance()
+
+
+class TestTwoAccounts:
+    def test_opposing_transfers_never_deadlock(self):
+        one, other = AccountFactory(funded="100.00"), AccountFactory(funded="100.00")
+        before = deadlocks()
+
+        answers = at_once(
+            [lambda: [transfer(one, other, "0.01") for _ in range(20)][-1]] * 8
+            + [lambda: [transfer(other, one, "0.01") for _ in range(20)][-1]] * 8
+        )
+
+        print("320 opposing transfers:", dict(codes(answers)), "deadlocks:", deadlocks() - before)
+        assert codes(answers) == {"posted": 16}
+        assert deadlocks() == before
+        one.refresh_from_db()
+        other.refresh_from_db()
+        assert (one.balance, other.balance) == (100, 100)
+        assert_books_balance()
+
+    def test_twenty_reversals_at_once_send_the_money_back_once(self):
+        source, destination = AccountFactory(funded="100.00"), AccountFactory(funded="500.00")
+        original = transfer(source, destination, "10.00").transaction
+        staff = UserFactory(is_staff=True)
+
+        def reverse():
+            return ReverseTransaction(
+                actor_id=staff.pk,
+                actor_is_staff=True,
+                transaction_id=original.pk,
+                reference="",
+                idempotency_key=new_idempotency_key(),
+            ).execute()
+
+        answers = at_once([reverse] * 20)
+
+        assert codes(answers) == {"posted": 1, "already_reversed": 19}
+        source.refresh_from_db()
+        assert source.balance == 100
+        assert_books_balance()
+
+
+class TestWaiting:
+    def test_a_lock_that_is_not_released_in_time_is_contention(self):
+        account = AccountFactory(funded="10.00")
+
+        with holding(account):
+            answers = at_once([lambda: withdraw(account, "1.00")])
+
+        assert codes(answers) == {"contention": 1}
+        assert Transaction.objects.count() == 1
+
+    def test_a_key_that_is_still_running_says_so(self):
+        account = AccountFactory(funded="10.00")
+
+        with holding(account):
+            answers = at_once([lambda: withdraw(account, "1.00", key="once")] * 2)
+
+        assert any(isinstance(answer, IdempotencyKeyInProgress) for answer in answers)
+        assert all(answer.retry_after_s == 1 for answer in answers)
+        assert withdraw(account, "1.00", key="once").replayed is False
+
+
+class holding:
+    """Keep an account's row locked by another connection for the length of the block."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def __enter__(self) -> None:
+        self.other = connection.copy()
+        self.other.set_autocommit(False)
+        with self.other.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM ledger_account WHERE id = %s FOR UPDATE", [self.account.pk])
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.other.rollback()
+        self.other.close()
