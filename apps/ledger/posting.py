@@ -155,11 +155,11 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """A posted transaction, the entry it made on the account that was asked, and whether this is a replay."""
+    """A transaction, one entry of it (the asked account's, unless said otherwise) and whether this is a replay."""
 
     transaction: Transaction
-    entry: Entry
-    replayed: bool
+    entry: Entry | None
+    replayed: bool = False
 
 
 P = ParamSpec("P")
@@ -291,7 +291,7 @@ def _receipt(command: Command, *, transaction_id: UUID, rows: list[dict[str, Any
         balance_after=own["balance_after"],
         created_at=decided_at,
     )
-    return Receipt(transaction=transaction, entry=entry, replayed=False)
+    return Receipt(transaction=transaction, entry=entry)
 
 
 def _after_conflict(command: Command, error: IntegrityError) -> Receipt:

@@ -39,7 +39,8 @@ class AmountField(serializers.Field[Decimal, Any, str, Any]):
         is_integer = isinstance(data, int) and not isinstance(data, bool)
         amount = parse_amount(str(data)) if is_text or is_integer else None
         if amount is None:
-            self.fail("min_value" if is_integer else "invalid")
+            code = ("min_value" if data < 0 else "max_value") if is_integer else "invalid"
+            self.fail(code, limit=settings.LEDGER_MAX_AMOUNT)
         if decimal_places(amount) > Transaction._meta.get_field("amount").decimal_places:  # noqa: SLF001  Django's API
             self.fail("max_decimal_places")
         if self.bounded and amount <= 0:

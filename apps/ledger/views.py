@@ -1,6 +1,7 @@
 """Parse, execute, render: the bank over HTTP."""
 
 import re
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -51,7 +52,6 @@ REPLAYED = OpenApiParameter(
 )
 ETAG = OpenApiParameter("ETag", str, OpenApiParameter.HEADER, response=[200], description="The account's version.")
 CLAIMS = (errors.IdempotencyKeyReused, errors.IdempotencyKeyInProgress, errors.Contention)
-MISSING_KEY = ("idempotency_key_missing", "idempotency_key_invalid")
 
 
 class AccountsView(ListEndpoint):
@@ -247,25 +247,25 @@ class ReversalView(MoneyEndpoint):
             idempotency_key=key,
             **body,
         ).execute()
-        return rendered(receipt, entry=seen_by(request, receipt.transaction.pk)["entry"])
+        # Staff may own one of the accounts, or none: which leg is theirs is read, not assumed.
+        return rendered(replace(seen_by(request, receipt.transaction.pk), replayed=receipt.replayed))
 
 
-def seen_by(request: Request, transaction_id: UUID) -> dict[str, Any]:
-    """Return a transaction and the caller's entry of it, as TransactionOutput takes them; raises NotFound."""
+def seen_by(request: Request, transaction_id: UUID) -> Receipt:
+    """Return a transaction with the caller's own leg of it; raises NotFound."""
     transactions = Transaction.objects.with_entries()
     if not request.user.is_staff:
         transactions = transactions.visible_to(request.user.pk)
     transaction = transactions.get_or_refuse(transaction_id)
-    return {"transaction": transaction, "entry": transaction.entry_for(request.user.pk)}
+    return Receipt(transaction=transaction, entry=transaction.entry_for(request.user.pk))
 
 
-def rendered(receipt: Receipt, *, entry: Entry | None = None) -> Response:
-    """Return 201 with the transaction's place; `entry` where the caller's leg is not the asked account's."""
+def rendered(receipt: Receipt) -> Response:
+    """Return 201 with the transaction and its place."""
     headers = {"Location": reverse("transaction", args=[receipt.transaction.pk])}
     if receipt.replayed:
         headers["Idempotent-Replayed"] = "true"
-    shown = {"transaction": receipt.transaction, "entry": entry or receipt.entry}
-    return Response(TransactionOutput(shown).data, status=201, headers=headers)
+    return Response(TransactionOutput(receipt).data, status=201, headers=headers)
 
 
 def etag_of(account: Account) -> str:

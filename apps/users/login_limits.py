@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
 
@@ -21,7 +21,7 @@ from apps.users.models import LoginFailures
 # Sorted by scope, so that two attempts lock common rows in the same order.
 RESERVE = """
     INSERT INTO users_loginfailures AS failures (scope, count, window_ends_at)
-    SELECT scope, 1, %(window_ends_at)s FROM unnest(%(scopes)s) AS scope ORDER BY scope
+    SELECT scope, 1, %(window_ends_at)s FROM unnest(%(scopes)s::text[]) AS scope ORDER BY scope
     ON CONFLICT (scope) DO UPDATE SET
         count = CASE WHEN failures.window_ends_at <= %(now)s THEN 1 ELSE failures.count + 1 END,
         window_ends_at = CASE WHEN failures.window_ends_at <= %(now)s THEN excluded.window_ends_at
@@ -57,6 +57,7 @@ def limited(*, username: str, address: str, now: datetime) -> Iterator[None]:
         _give_back(limits)
 
 
+@transaction.atomic
 def _give_back(limits: dict[str, int]) -> None:
     # Sorted like the reservation: the rows are locked by a subquery in key order before they change.
     locked = LoginFailures.objects.filter(scope__in=limits).order_by("scope").select_for_update(no_key=True)

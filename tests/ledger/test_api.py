@@ -1,0 +1,375 @@
+"""The contract of the bank over HTTP: statuses, bodies, headers, statement counts."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from apps.ledger.models import Account, Transaction
+from tests.factories import AccountFactory, UserFactory, client_of, deposit, transfer, withdraw
+
+pytestmark = pytest.mark.django_db
+AUTHENTICATION = 1
+
+
+def url(account, operation=""):
+    return f"/api/v1/accounts/{account.pk}/{operation and operation + '/'}"
+
+
+def ask(client, account, operation, key=None, **body):
+    key = key or str(uuid.uuid4())
+    return client.post(url(account, operation), body, headers={"Idempotency-Key": key})
+
+
+def assert_problem(response, status, code):
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem = response.json()
+    assert (response.status_code, problem["status"], problem["code"]) == (status, status, code)
+    assert problem.keys() >= {"type", "title", "status", "detail", "code", "instance", "request_id"}
+    assert response.headers["X-Request-ID"] == problem["request_id"]
+    return problem
+
+
+class TestAccounts:
+    def test_opens_an_empty_account(self, client):
+        response = client.post("/api/v1/accounts/", {"currency": "EUR", "name": "Holiday"})
+
+        assert response.status_code == 201
+        account = Account.objects.get()
+        assert response.headers["Location"] == url(account)
+        assert response.json() == {
+            "id": str(account.pk),
+            "name": "Holiday",
+            "currency": "EUR",
+            "balance": "0.00",
+            "status": "open",
+            "version": 0,
+            "created_at": response.json()["created_at"],
+        }
+        assert account.pk.version == 7
+
+    def test_both_fields_are_optional(self, client):
+        assert client.post("/api/v1/accounts/").json()["currency"] == "USD"
+
+    @pytest.mark.parametrize(
+        "body",
+        [{"currency": "usd"}, {"currency": "XAU"}, {"currency": 840}, {"name": 5}, {"name": "x" * 101}, {"name": None}],
+    )
+    def test_refuses_what_is_no_currency_or_name(self, client, body):
+        assert_problem(client.post("/api/v1/accounts/", body), 400, "invalid_request")
+        assert not Account.objects.exists()
+
+    def test_shows_an_account_with_its_version_as_etag(self, client, account):
+        response = client.get(url(account))
+
+        assert response.status_code == 200
+        assert (response.json()["balance"], response.json()["version"]) == ("100.00", 1)
+        assert response.headers["ETag"] == '"1"'
+        assert client.get(url(account), headers={"If-None-Match": '"1"'}).status_code == 304
+        assert client.get(url(account), headers={"If-None-Match": '"0"'}).status_code == 200
+
+    def test_lists_the_callers_accounts_newest_first(self, client, user):
+        accounts = [AccountFactory(owner=user) for _ in range(3)]
+        AccountFactory()
+
+        with CaptureQueriesContext(connection) as queries:
+            page = client.get("/api/v1/accounts/", {"limit": 2}).json()
+
+        assert len(queries) - AUTHENTICATION <= 2
+        assert [row["id"] for row in page["results"]] == [str(accounts[2].pk), str(accounts[1].pk)]
+        last = client.get(page["next"]).json()
+        assert [row["id"] for row in last["results"]] == [str(accounts[0].pk)]
+        assert last["next"] is None
+        assert client.get(last["previous"]).json()["results"] == page["results"]
+
+    def test_a_yen_has_no_cents_and_a_dinar_has_three(self, client, user):
+        for currency, amount in (("JPY", "100"), ("KWD", "1.000"), ("CLF", "0.0001")):
+            account = AccountFactory(owner=user, currency=currency, funded=amount)
+            assert client.get(url(account)).json()["balance"] == amount
+
+    def test_closes_an_empty_account_twice(self, client, user):
+        account = AccountFactory(owner=user)
+
+        for _ in range(2):
+            response = client.post(url(account, "close"))
+            assert (response.status_code, response.json()["status"]) == (200, "closed")
+
+        assert client.get(url(account)).headers["ETag"] == '"0-closed"'
+        assert_problem(ask(client, account, "deposits", amount="1.00"), 422, "account_closed")
+
+    def test_does_not_close_an_account_with_money_in_it(self, client, account):
+        assert_problem(client.post(url(account, "close")), 422, "account_not_empty")
+
+
+class TestMoney:
+    def test_deposits(self, client, account):
+        response = ask(client, account, "deposits", amount="25.5", currency="USD", reference="pay day")
+
+        transaction = Transaction.objects.get(reference="pay day")
+        assert response.status_code == 201
+        assert response.headers["Location"] == f"/api/v1/transactions/{transaction.pk}/"
+        assert "Idempotent-Replayed" not in response.headers
+        assert response.json() == {
+            "id": str(transaction.pk),
+            "kind": "deposit",
+            "status": "posted",
+            "amount": "25.50",
+            "currency": "USD",
+            "source": None,
+            "destination": str(account.pk),
+            "reference": "pay day",
+            "reverses": None,
+            "created_at": response.json()["created_at"],
+            "entry": {"sequence": 2, "amount": "25.50", "balance_after": "125.50"},
+        }
+        assert client.get(response.headers["Location"]).json() == response.json()
+
+    def test_withdraws_and_transfers(self, client, account):
+        other = AccountFactory()
+
+        withdrawn = ask(client, account, "withdrawals", amount=25).json()
+        moved = ask(client, account, "transfers", amount="5.00", destination=str(other.pk)).json()
+
+        assert withdrawn["entry"] == {"sequence": 2, "amount": "-25.00", "balance_after": "75.00"}
+        assert (withdrawn["source"], withdrawn["destination"]) == (str(account.pk), None)
+        assert moved["entry"] == {"sequence": 3, "amount": "-5.00", "balance_after": "70.00"}
+        payee = client_of(other.owner).get(f"/api/v1/transactions/{moved['id']}/").json()
+        assert payee["entry"] == {"sequence": 1, "amount": "5.00", "balance_after": "5.00"}
+
+    @pytest.mark.parametrize(("operation", "most"), [("deposits", 1), ("withdrawals", 1), ("transfers", 4)])
+    def test_keeps_to_its_statements(self, client, account, operation, most):
+        body = {"amount": "1.00"} | ({"destination": str(AccountFactory().pk)} if operation == "transfers" else {})
+
+        with CaptureQueriesContext(connection) as queries:
+            assert ask(client, account, operation, **body).status_code == 201
+
+        print(f"{operation}: {len(queries) - AUTHENTICATION} statement(s) besides authentication")
+        assert len(queries) - AUTHENTICATION <= most
+
+    def test_replays_the_same_answer(self, client, account):
+        first = ask(client, account, "withdrawals", key="k", amount="25.00")
+        again = ask(client, account, "withdrawals", key="k", amount="25")
+
+        assert (again.status_code, again.json()) == (201, first.json())
+        assert again.headers["Location"] == first.headers["Location"]
+        assert again.headers["Idempotent-Replayed"] == "true"
+        account.refresh_from_db()
+        assert account.balance == 75
+
+    def test_replays_a_refusal_with_its_transaction(self, client, account):
+        first = assert_problem(ask(client, account, "withdrawals", key="k", amount="500"), 422, "insufficient_funds")
+        deposit(account, "1000.00")
+        response = ask(client, account, "withdrawals", key="k", amount="500")
+        again = assert_problem(response, 422, "insufficient_funds")
+
+        assert response.headers["Idempotent-Replayed"] == "true"
+        assert {**first, "request_id": ""} == {**again, "request_id": ""}
+        declined = client.get(f"/api/v1/transactions/{first['transaction']}/").json()
+        assert (declined["status"], declined["entry"]) == ("declined", None)
+
+    def test_refuses_a_key_for_another_command(self, client, account):
+        ask(client, account, "withdrawals", key="k", amount="1.00")
+
+        assert_problem(ask(client, account, "withdrawals", key="k", amount="2.00"), 422, "idempotency_key_reused")
+        assert_problem(ask(client, account, "deposits", key="k", amount="1.00"), 422, "idempotency_key_reused")
+
+    def test_wants_a_key(self, client, account):
+        assert_problem(client.post(url(account, "deposits"), {"amount": "1"}), 400, "idempotency_key_missing")
+        for key in ("", " ", "a b", "x" * 256, "käse"):
+            response = client.post(url(account, "deposits"), {"amount": "1"}, HTTP_IDEMPOTENCY_KEY=key)
+            assert_problem(response, 400, "idempotency_key_invalid")
+        assert Transaction.objects.count() == 1
+
+    @pytest.mark.parametrize(
+        ("amount", "code"),
+        [
+            ("0", "min_value"), ("0.00", "min_value"), (0, "min_value"), (-1, "min_value"), ("-1", "invalid"),
+            ("0.001", "max_decimal_places"), ("1.00000", "max_decimal_places"), ("1000000000.01", "max_value"),
+            ("1e3", "invalid"), ("1_000", "invalid"), (" 1", "invalid"), ("+1", "invalid"), ("01", "invalid"),
+            ("NaN", "invalid"), ("\u0661", "invalid"), ("\uff11", "invalid"), ("", "invalid"), (".5", "invalid"),
+            (1.5, "invalid"), (True, "invalid"), (None, "null"), ([], "invalid"), ({}, "invalid"), (10**30, "max_value"),
+        ],
+    )  # fmt: skip
+    def test_takes_only_what_a_human_reads_as_money(self, client, account, amount, code):
+        problem = assert_problem(ask(client, account, "deposits", amount=amount), 400, "invalid_request")
+
+        assert [error["field"] for error in problem["errors"]] == ["amount"]
+        assert problem["errors"][0]["code"] == code
+        assert Transaction.objects.count() == 1
+
+    def test_never_rounds_to_the_named_currency_either(self, client, account):
+        body = {"amount": "1.001", "currency": "USD"}
+
+        problem = assert_problem(ask(client, account, "deposits", **body), 400, "invalid_request")
+
+        assert problem["errors"][0]["code"] == "max_decimal_places"
+
+    def test_refuses_what_a_transfer_cannot_reach(self, client, user, account):
+        cases = [
+            (account.pk, 422, "same_account"),
+            (uuid.uuid4(), 422, "destination_invalid"),
+            (AccountFactory(currency="EUR").pk, 422, "currency_mismatch"),
+            (AccountFactory(shut=True).pk, 422, "account_closed"),
+            ("{" + str(account.pk) + "}", 400, "invalid_request"),
+            (1, 400, "invalid_request"),
+        ]
+        for destination, status, code in cases:
+            response = ask(client, account, "transfers", amount="1.00", destination=destination)
+            assert_problem(response, status, code)
+        assert Transaction.objects.filter(status="declined").count() == 2
+
+    def test_refuses_more_than_an_account_can_hold(self, client, account, settings):
+        settings.LEDGER_MAX_AMOUNT = 10**16
+        ask(client, account, "deposits", amount="999999999999899.99")
+
+        response = ask(client, account, "deposits", amount="100.01")
+        assert_problem(response, 422, "balance_limit_exceeded")
+
+    def test_refuses_fields_it_does_not_know(self, client, account):
+        problem = assert_problem(ask(client, account, "deposits", amount="1", balance="9"), 400, "unknown_field")
+        assert problem["errors"][0]["field"] == "balance"
+
+
+class TestStatement:
+    def test_lists_posted_entries_newest_first(self, client, account):
+        withdraw(account, "25.00", reference="rent")
+
+        with CaptureQueriesContext(connection) as queries:
+            page = client.get(url(account, "transactions")).json()
+
+        assert len(queries) - AUTHENTICATION <= 2
+        assert (page["next"], page["previous"]) == (None, None)
+        newest = page["results"][0]
+        assert newest == {
+            "id": str(Transaction.objects.get(reference="rent").pk),
+            "kind": "withdrawal",
+            "sequence": 2,
+            "amount": "-25.00",
+            "balance_after": "75.00",
+            "reference": "rent",
+            "created_at": newest["created_at"],
+        }
+
+    def test_pages_stay_put_while_rows_are_added(self, client, account):
+        for _ in range(9):
+            deposit(account, "1.00")
+
+        page = client.get(url(account, "transactions"), {"limit": 3}).json()
+        seen = [row["sequence"] for row in page["results"]]
+        while page["next"]:
+            deposit(account, "1.00")
+            page = client.get(page["next"]).json()
+            seen += [row["sequence"] for row in page["results"]]
+
+        assert seen == list(range(10, 0, -1))
+
+    def test_filters(self, client, account):
+        withdraw(account, "25.00")
+        withdraw(account, "5.00")
+        cut = Transaction.objects.order_by("id").last().created_at
+        cases = [
+            ({"kind": "deposit"}, [1]),
+            ({"min_amount": "25.00"}, [2, 1]),
+            ({"max_amount": "25"}, [3, 2]),
+            ({"min_amount": "10", "max_amount": "30"}, [2]),
+            ({"created_from": cut.isoformat()}, [3]),
+            ({"created_to": cut.isoformat()}, [2, 1]),
+            ({"created_from": (timezone.now() + timedelta(days=1)).isoformat()}, []),
+        ]
+        for query, expected in cases:
+            response = client.get(url(account, "transactions"), query)
+            assert [row["sequence"] for row in response.json()["results"]] == expected, query
+
+    @pytest.mark.parametrize(
+        "query",
+        ["limit=0", "limit=201", "limit=-1", "limit=1e1", "limit=\u0661", "limit=1&limit=2", "kind=gift", "knd=deposit",
+         "min_amount=abc", "created_from=yesterday", "offset=5"],
+    )  # fmt: skip
+    def test_refuses_parameters_it_cannot_honour(self, client, account, query):
+        assert_problem(client.get(f"{url(account, 'transactions')}?{query}"), 400, "invalid_parameter")
+
+    def test_refuses_cursors_that_it_did_not_make_for_this_list(self, client, user, account):
+        for _ in range(3):
+            deposit(account, "1.00")
+        other = AccountFactory(owner=user, funded="1.00")
+        following = client.get(url(account, "transactions"), {"limit": 1}).json()["next"]
+        cursor = following.partition("cursor=")[2].partition("&")[0]
+
+        for place, sent in [
+            (account, "x"), (account, ""), (account, "\x00"), (account, cursor[:-2]), (other, cursor),
+            (account, cursor + "&kind=deposit"),
+        ]:  # fmt: skip
+            assert_problem(client.get(f"{url(place, 'transactions')}?cursor={sent}"), 400, "invalid_cursor")
+
+
+class TestReversal:
+    def test_staff_send_the_money_back_once(self, client, account, staff):
+        other = AccountFactory()
+        original = transfer(account, other, "10.00").transaction
+        path = f"/api/v1/transactions/{original.pk}/reversal/"
+
+        response = client_of(staff).post(path, headers={"Idempotency-Key": "undo"})
+        again = client_of(staff).post(path, headers={"Idempotency-Key": "undo"})
+
+        body = response.json()
+        assert response.status_code == 201
+        assert (body["kind"], body["reverses"], body["amount"]) == ("reversal", str(original.pk), "10.00")
+        assert (body["source"], body["destination"]) == (str(other.pk), str(account.pk))
+        assert body["entry"]["amount"] == "-10.00"
+        assert (again.json(), again.headers["Idempotent-Replayed"]) == (body, "true")
+        account.refresh_from_db()
+        assert account.balance == 100
+        problem = client_of(staff).post(path, headers={"Idempotency-Key": "undo-again"})
+        assert_problem(problem, 422, "already_reversed")
+        reversal = f"/api/v1/transactions/{body['id']}/reversal/"
+        assert_problem(client_of(staff).post(reversal, headers={"Idempotency-Key": "r"}), 422, "not_reversible")
+
+    def test_others_may_not_even_of_their_own(self, client, account):
+        mine, theirs = deposit(account, "1.00"), AccountFactory(funded="1.00").transactions.get()
+
+        for transaction, status, code in ((mine.transaction, 403, "permission_denied"), (theirs, 404, "not_found")):
+            path = f"/api/v1/transactions/{transaction.pk}/reversal/"
+            assert_problem(client.post(path, headers={"Idempotency-Key": "u"}), status, code)
+
+    def test_needs_the_money_to_be_there(self, account, staff):
+        original = deposit(account, "50.00").transaction
+        withdraw(account, "150.00")
+
+        response = client_of(staff).post(
+            f"/api/v1/transactions/{original.pk}/reversal/", headers={"Idempotency-Key": "u"}
+        )
+
+        assert_problem(response, 422, "insufficient_funds")
+
+
+class TestStrangers:
+    def test_learn_nothing_and_change_nothing(self, account):
+        stranger = client_of(UserFactory())
+        transaction = account.transactions.get()
+        nobody = Account(pk=uuid.uuid4())
+
+        def told(response):
+            return response.status_code, {**response.json(), "request_id": "", "instance": ""}
+
+        for operation, body in (
+            ("deposits", {"amount": "1"}), ("withdrawals", {"amount": "1"}),
+            ("transfers", {"amount": "1", "destination": str(account.pk)}), ("close", {}),
+        ):  # fmt: skip
+            foreign, missing = (ask(stranger, place, operation, **body) for place in (account, nobody))
+            assert told(foreign) == told(missing)
+            assert_problem(foreign, 404, "not_found")
+        for path in (url(account), url(account, "transactions"), f"/api/v1/transactions/{transaction.pk}/"):
+            missing = path.replace(str(account.pk), str(nobody.pk)).replace(str(transaction.pk), str(nobody.pk))
+            assert told(stranger.get(path)) == told(stranger.get(missing))
+            assert_problem(stranger.get(path), 404, "not_found")
+        assert Transaction.objects.count() == 1
+
+    def test_a_payee_sees_no_declined_transfer(self, account):
+        payee = AccountFactory()
+        response = ask(client_of(account.owner), account, "transfers", amount="900", destination=str(payee.pk))
+        declined = response.json()["transaction"]
+
+        assert client_of(payee.owner).get(f"/api/v1/transactions/{declined}/").status_code == 404
