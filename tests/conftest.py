@@ -19,7 +19,9 @@ def pytest_configure() -> None:
     if settings.SETTINGS_MODULE != TEST_SETTINGS:
         raise pytest.UsageError(f"The suite runs on {TEST_SETTINGS} only, not on {settings.SETTINGS_MODULE}.")
     if name != TEST_DATABASE:
-        raise pytest.UsageError(f"The suite runs on the database {TEST_DATABASE} only; TEST_DATABASE_URL names {name!r}.")
+        raise pytest.UsageError(
+            f"The suite runs on the database {TEST_DATABASE} only; TEST_DATABASE_URL names {name!r}."
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

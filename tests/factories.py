@@ -61,7 +61,6 @@ class AccountFactory(DjangoModelFactory[Account]):
             deposit(account, amount)
             account.refresh_from_db()
 
-
     @factory.post_generation
     def shut(account: Account, create: bool, closed: bool | None, **kwargs: Any) -> None:  # noqa: N805
         """Close it, as its owner would."""

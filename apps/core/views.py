@@ -38,7 +38,9 @@ class ListEndpoint(Endpoint, ListAPIView[Any]):
         """Return the validated filters; raises BadRequest `invalid_parameter`."""
         sent = self.request.query_params
         known = {"cursor", "limit", *self.filters().fields}
-        errors = [FieldError(name, "unknown", "This parameter is not known here.") for name in sent if name not in known]
+        errors = [
+            FieldError(name, "unknown", "This parameter is not known here.") for name in sent if name not in known
+        ]
         errors += [
             FieldError(name, "repeated", "This parameter is there more than once.")
             for name, values in sent.lists()

@@ -47,7 +47,10 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 )
 LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="Where it is now.")
 REPLAYED = OpenApiParameter(
-    "Idempotent-Replayed", {"type": "string", "enum": ["true"]}, OpenApiParameter.HEADER, response=[201, 422],
+    "Idempotent-Replayed",
+    {"type": "string", "enum": ["true"]},
+    OpenApiParameter.HEADER,
+    response=[201, 422],
     description="There when this repeats an earlier answer.",
 )
 ETAG = OpenApiParameter("ETag", str, OpenApiParameter.HEADER, response=[200], description="The account's version.")
@@ -150,7 +153,9 @@ class WithdrawalsView(MoneyEndpoint):
         """Pay money out of an account of the caller's."""
         key = self.idempotency_key()
         body = self.body(MoneyInput)
-        return rendered(Withdraw(actor_id=request.user.pk, account_id=account_id, idempotency_key=key, **body).execute())
+        return rendered(
+            Withdraw(actor_id=request.user.pk, account_id=account_id, idempotency_key=key, **body).execute()
+        )
 
 
 class TransfersView(MoneyEndpoint):

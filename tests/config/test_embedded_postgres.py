@@ -37,7 +37,7 @@ def ask(cluster: Cluster, question: str) -> Any:  # noqa: ANN401  whatever the c
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A test cluster of a checkout whose path needs quoting everywhere."""
-    cluster = Cluster("test", tmp_path_factory.mktemp("it's a + \"clone\", 100%"))
+    cluster = Cluster("test", tmp_path_factory.mktemp('it\'s a + "clone", 100%'))
     yield cluster
     cluster.remove()
 
@@ -121,9 +121,7 @@ class TestServer:
             connect(running, role="postgres")
 
     def test_a_dropped_database_comes_back(self, running: Cluster) -> None:
-        with psycopg.connect(
-            host=str(running.sockets), user="app", dbname="postgres", autocommit=True
-        ) as connection:
+        with psycopg.connect(host=str(running.sockets), user="app", dbname="postgres", autocommit=True) as connection:
             connection.execute("DROP DATABASE app_test")
 
         assert running.start() is False

@@ -24,9 +24,7 @@ class CloseAccount:
 
     @transaction.atomic(durable=True)
     def execute(self) -> Account:
-        account = (
-            Account.objects.owned_by(self.owner_id).select_for_update(no_key=True).get_or_refuse(self.account_id)
-        )
+        account = Account.objects.owned_by(self.owner_id).select_for_update(no_key=True).get_or_refuse(self.account_id)
         if account.is_closed:
             return account
         if account.balance:
