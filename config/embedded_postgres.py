@@ -392,7 +392,7 @@ def _works_in(pid: int, folder: Path) -> bool:
         process = Path(f"/proc/{pid}")
         try:
             # A deleted folder's name gets a suffix.
-            where = os.readlink(process / "cwd").removesuffix(" (deleted)")
+            where = str((process / "cwd").readlink()).removesuffix(" (deleted)")
             return where == os.path.realpath(folder) and (process / "comm").read_text().strip() == "postgres"
         except OSError:
             return False
@@ -405,7 +405,7 @@ def _works_in(pid: int, folder: Path) -> bool:
 def _orphans(folder: Path) -> list[int]:
     """List the processes that work in `folder`; where there is no /proc they cannot be found, and end by themselves."""
     with contextlib.suppress(FileNotFoundError):
-        return [int(name) for name in os.listdir("/proc") if name.isdigit() and _works_in(int(name), folder)]
+        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _works_in(int(entry.name), folder)]
     return []
 
 

@@ -41,9 +41,6 @@ run_build() {
     }
     PATH=$PWD/.venv/bin:$PATH
     export VIRTUAL_ENV=$PWD/.venv
-    if [[ ! -x .venv/bin/py.test ]]; then
-        ln -s pytest .venv/bin/py.test
-    fi
 }
 
 # Start the embedded server of a cluster unless the user has a server of their own.

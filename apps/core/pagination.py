@@ -54,7 +54,7 @@ class SignedCursorPagination(CursorPagination):
             raise BadRequest("invalid_cursor", "The cursor does not belong to this list; start without one.") from error
 
     def encode_cursor(self, cursor: Cursor) -> str:
-        return replace_query_param(self.base_url, "cursor", self._signer.sign_object(list(cursor)))
+        return replace_query_param(self.base_url or "", "cursor", self._signer.sign_object(list(cursor)))
 
 
 def _scope(request: Request) -> str:

@@ -146,7 +146,7 @@ def _from_api_exception(request: HttpRequest, exc: exceptions.APIException) -> P
             code, detail = "unsupported_media_type", "The body must be JSON in UTF-8 (application/json)."
         case exceptions.Throttled():
             code, detail = "throttled", "Too many requests."
-            headers["Retry-After"] = str(max(1, round(exc.wait or 1)))
+            headers["Retry-After"] = str(max(1, round(getattr(exc, "wait", None) or 1)))
         case _:
             got_request_exception.send(sender=None, request=request)
             return internal_error(request, exc)

@@ -1,7 +1,7 @@
 """OpenAPI that tells the truth about failures: every operation lists its problems, so generated clients know them."""
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, Literal
 
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
@@ -28,17 +28,19 @@ class Problem(serializers.Serializer[Any]):
     code = serializers.CharField()
     instance = serializers.CharField()
     request_id = serializers.CharField()
-    errors = FieldProblem(many=True, required=False)
+    errors = FieldProblem(many=True, required=False)  # type: ignore[assignment]  # a field of this name
     transaction = serializers.UUIDField(required=False, help_text="The declined transaction that records this refusal.")
 
 
 class ProblemAutoSchema(AutoSchema):
     """Adds the problem responses that an operation can give, from what the view declares and what the plumbing does."""
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         for status, codes in sorted(self._problem_codes().items()):
-            body = self._get_response_for_code(Problem, str(status), ["application/problem+json"])
+            body = self._get_response_for_code(  # type: ignore[no-untyped-call]  # has no annotations
+                Problem, str(status), ["application/problem+json"]
+            )
             body["description"] = "Problem: " + ", ".join(f"`{code}`" for code in codes)
             if status in RETRIABLE:
                 body["headers"] = {"Retry-After": RETRY_AFTER}

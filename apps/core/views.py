@@ -1,6 +1,7 @@
 """What every view of the API shares."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
+from uuid import UUID
 
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
@@ -13,9 +14,14 @@ from apps.core.problem import BadRequest, FieldError, field_errors
 class Endpoint(APIView):
     """One resource's operations; OPTIONS and TRACE are not among them."""
 
-    http_method_names: ClassVar[list[str]] = ["get", "head", "post", "delete"]
+    http_method_names = ["get", "head", "post", "delete"]  # noqa: RUF012  Django declares it so
     refusals: ClassVar[tuple[type[DomainError], ...]] = ()
     """The domain errors that its operations may answer with, for the OpenAPI schema."""
+
+    @property
+    def caller_id(self) -> UUID:
+        """The authenticated caller's id."""
+        return cast("UUID", self.request.user.pk)
 
     def body(self, serializer_class: type[serializers.Serializer[Any]]) -> dict[str, Any]:
         """Return the validated request body; raises what the parser and the serializer refuse."""

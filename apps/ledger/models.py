@@ -13,7 +13,7 @@ Every row carries its account's id and nothing but an entry's foreign key to its
 source and destination are ids without a database constraint, checked when they are written.
 """
 
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -23,7 +23,10 @@ from uuid_utils.compat import uuid7
 
 from apps.core.errors import NotFound
 
-MONEY = {"max_digits": 19, "decimal_places": 4}
+
+def money_field(**kwargs: Any) -> "models.DecimalField[Any, Any]":
+    """Return a `numeric(19,4)`: every ISO 4217 exponent and fifteen digits before the point."""
+    return models.DecimalField(max_digits=19, decimal_places=4, **kwargs)
 
 
 M = TypeVar("M", bound=models.Model)
@@ -63,7 +66,7 @@ class Account(models.Model):
     )
     name = models.CharField(max_length=100, blank=True)
     currency = models.CharField(max_length=3)
-    balance = models.DecimalField(**MONEY, default=0)
+    balance = money_field(default=0)
     version = models.BigIntegerField(default=0)
     status = models.CharField(max_length=6, choices=Status, default=Status.OPEN)
     created_at = models.DateTimeField()
@@ -136,7 +139,7 @@ class Transaction(models.Model):
     # See Note [One shard an account].
     source_id = models.UUIDField(null=True, blank=True)
     destination_id = models.UUIDField(null=True, blank=True)
-    amount = models.DecimalField(**MONEY)
+    amount = money_field()
     currency = models.CharField(max_length=3)
     reference = models.CharField(max_length=140, blank=True)
     reverses = models.ForeignKey(
@@ -163,7 +166,9 @@ class Transaction(models.Model):
                 name="transaction_source_and_destination_differ",
             ),
             models.CheckConstraint(
-                condition=Q(source_id=F("account")) | Q(destination_id=F("account")),
+                # A comparison with null is null, and a null CHECK passes: so null is ruled out by name.
+                condition=Q(source_id__isnull=False, source_id=F("account"))
+                | Q(destination_id__isnull=False, destination_id=F("account")),
                 name="transaction_touches_the_account_it_was_asked_of",
             ),
             models.CheckConstraint(
@@ -203,8 +208,8 @@ class Entry(models.Model):
     transaction = models.ForeignKey(Transaction, on_delete=models.PROTECT, related_name="entries", db_index=False)
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="entries", db_index=False)
     sequence = models.BigIntegerField()
-    amount = models.DecimalField(**MONEY)
-    balance_after = models.DecimalField(**MONEY)
+    amount = money_field()
+    balance_after = money_field()
     created_at = models.DateTimeField()
 
     class Meta:

@@ -11,10 +11,12 @@ MAX_BALANCE = Decimal("999999999999999.9999")
 
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,14})(\.[0-9]+)?", re.ASCII)
 
+MAX_EXPONENT = 4
+
 EXPONENTS: dict[str, int] = {
     currency.code: currency.exponent
     for currency in Currency
-    if currency.exponent is not None and currency.exponent <= 4
+    if currency.exponent is not None and currency.exponent <= MAX_EXPONENT
 }
 """Decimal places of each currency by its ISO 4217 code; gold, test codes and the like have none and are left out."""
 

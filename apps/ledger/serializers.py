@@ -1,7 +1,7 @@
 """The shapes of requests and answers about money; the one place where money is read from JSON and written to it."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
@@ -10,7 +10,7 @@ from rest_framework import serializers
 from apps.core.fields import StrictSerializer, StrictUUIDField, TextField
 from apps.core.parsers import JSONFloat
 from apps.ledger.models import Account, Entry, Transaction
-from apps.ledger.money import EXPONENTS, decimal_places, format_amount, parse_amount
+from apps.ledger.money import EXPONENTS, MAX_EXPONENT, decimal_places, format_amount, parse_amount
 from apps.ledger.posting import Receipt
 
 AMOUNT_PATTERN = r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,4})?$"
@@ -23,7 +23,7 @@ class AmountField(serializers.Field[Decimal, Any, str, Any]):
     A JSON float is refused: it has lost digits already.
     """
 
-    default_error_messages = {
+    default_error_messages: ClassVar = {
         "invalid": 'An amount is a decimal string such as "25.00".',
         "min_value": "The amount must be positive.",
         "max_value": "The amount must not exceed {limit}.",
@@ -41,7 +41,7 @@ class AmountField(serializers.Field[Decimal, Any, str, Any]):
         if amount is None:
             code = ("min_value" if data < 0 else "max_value") if is_integer else "invalid"
             self.fail(code, limit=settings.LEDGER_MAX_AMOUNT)
-        if decimal_places(amount) > Transaction._meta.get_field("amount").decimal_places:  # noqa: SLF001  Django's API
+        if decimal_places(amount) > MAX_EXPONENT:
             self.fail("max_decimal_places")
         if self.bounded and amount <= 0:
             self.fail("min_value")
@@ -125,7 +125,7 @@ class AccountOutput(serializers.ModelSerializer[Account]):
     class Meta:
         model = Account
         fields = ("id", "name", "currency", "balance", "status", "version", "created_at")
-        extra_kwargs = {"version": {"min_value": 0}}
+        extra_kwargs: ClassVar = {"version": {"min_value": 0}}
 
     def get_balance(self, account: Account) -> str:
         return format_amount(account.balance, account.currency)
@@ -153,7 +153,7 @@ class TransactionOutput(serializers.Serializer[Receipt]):
     status = serializers.ChoiceField(choices=Transaction.Status.choices, source="transaction.status")
     amount = serializers.SerializerMethodField()
     currency = serializers.CharField(source="transaction.currency")
-    source = serializers.UUIDField(source="transaction.source_id", allow_null=True)
+    source = serializers.UUIDField(source="transaction.source_id", allow_null=True)  # type: ignore[assignment]  # a field of this name
     destination = serializers.UUIDField(source="transaction.destination_id", allow_null=True)
     reference = serializers.CharField(source="transaction.reference")
     reverses = serializers.UUIDField(source="transaction.reverses_id", allow_null=True)

@@ -1,8 +1,9 @@
 """Parse, execute, render: the bank over HTTP."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -13,8 +14,9 @@ from django.utils.cache import get_conditional_response
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 
-from apps.core.errors import DomainError, PermissionDenied
+from apps.core.errors import PermissionDenied
 from apps.core.problem import BadRequest
 from apps.core.views import Endpoint, ListEndpoint
 from apps.ledger import errors
@@ -37,6 +39,8 @@ from apps.ledger.use_cases.open_account import OpenAccount
 from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
 from apps.ledger.use_cases.transfer import Transfer
 from apps.ledger.use_cases.withdraw import Withdraw
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -65,7 +69,7 @@ class AccountsView(ListEndpoint):
 
     def get_queryset(self) -> QuerySet[Account]:
         self.query()
-        return Account.objects.owned_by(self.request.user.pk)
+        return Account.objects.owned_by(self.caller_id)
 
     @extend_schema(operation_id="account_list")
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -77,7 +81,7 @@ class AccountsView(ListEndpoint):
     )
     def post(self, request: Request) -> Response:
         """Open an empty account, in the default currency unless another is named."""
-        account = OpenAccount(owner_id=request.user.pk, **self.body(OpenAccountInput), now=timezone.now()).execute()
+        account = OpenAccount(owner_id=self.caller_id, **self.body(OpenAccountInput), now=timezone.now()).execute()
         location = reverse("account", args=[account.pk])
         return Response(AccountOutput(account).data, status=201, headers={"Location": location})
 
@@ -88,7 +92,7 @@ class AccountView(Endpoint):
     @extend_schema(responses={200: AccountOutput}, operation_id="account_retrieve", parameters=[ETAG])
     def get(self, request: Request, account_id: UUID) -> HttpResponseBase:
         """Return an account; its ETag is its version, so If-None-Match asks cheaply whether money has moved."""
-        account = Account.objects.owned_by(request.user.pk).get_or_refuse(account_id)
+        account = Account.objects.owned_by(self.caller_id).get_or_refuse(account_id)
         etag = etag_of(account)
         response = Response(AccountOutput(account).data, headers={"ETag": etag})
         return get_conditional_response(request, etag, response=response) or response
@@ -103,7 +107,7 @@ class CloseView(Endpoint):
     def post(self, request: Request, account_id: UUID) -> Response:
         """Close an empty account for good; closing it again changes nothing."""
         self.body(EmptyInput)
-        account = CloseAccount(owner_id=request.user.pk, account_id=account_id, now=timezone.now()).execute()
+        account = CloseAccount(owner_id=self.caller_id, account_id=account_id, now=timezone.now()).execute()
         return Response(AccountOutput(account).data, headers={"ETag": etag_of(account)})
 
 
@@ -120,14 +124,15 @@ class MoneyEndpoint(Endpoint):
         return key
 
 
-def money_schema(request: Any, operation_id: str) -> Any:
+def money_schema(request: type[Serializer[Any]], operation_id: str) -> Callable[[F], F]:
     """Return the OpenAPI description that all money operations share."""
-    return extend_schema(
+    described: Callable[[F], F] = extend_schema(
         request=request,
         responses={201: TransactionOutput},
         operation_id=operation_id,
         parameters=[IDEMPOTENCY_KEY, LOCATION, REPLAYED],
     )
+    return described
 
 
 class DepositsView(MoneyEndpoint):
@@ -140,7 +145,7 @@ class DepositsView(MoneyEndpoint):
         """Pay money into an account of the caller's."""
         key = self.idempotency_key()
         body = self.body(MoneyInput)
-        return rendered(Deposit(actor_id=request.user.pk, account_id=account_id, idempotency_key=key, **body).execute())
+        return rendered(Deposit(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute())
 
 
 class WithdrawalsView(MoneyEndpoint):
@@ -153,9 +158,7 @@ class WithdrawalsView(MoneyEndpoint):
         """Pay money out of an account of the caller's."""
         key = self.idempotency_key()
         body = self.body(MoneyInput)
-        return rendered(
-            Withdraw(actor_id=request.user.pk, account_id=account_id, idempotency_key=key, **body).execute()
-        )
+        return rendered(Withdraw(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute())
 
 
 class TransfersView(MoneyEndpoint):
@@ -178,7 +181,7 @@ class TransfersView(MoneyEndpoint):
         body = self.body(TransferInput)
         destination_id = body.pop("destination")
         transfer = Transfer(
-            actor_id=request.user.pk,
+            actor_id=self.caller_id,
             account_id=account_id,
             destination_id=destination_id,
             idempotency_key=key,
@@ -196,7 +199,7 @@ class StatementView(ListEndpoint):
 
     def get_queryset(self) -> QuerySet[Entry]:
         query = self.query()
-        account = Account.objects.owned_by(self.request.user.pk).get_or_refuse(self.kwargs["account_id"])
+        account = Account.objects.owned_by(self.caller_id).get_or_refuse(self.kwargs["account_id"])
         entries = account.entries.select_related("transaction")
         for name, lookup in LOOKUPS.items():
             if name in query:
@@ -218,19 +221,31 @@ LOOKUPS: dict[str, Any] = {
 }
 
 
-class TransactionView(Endpoint):
+class TransactionEndpoint(Endpoint):
+    """An operation on one transaction."""
+
+    def seen(self, transaction_id: UUID) -> Receipt:
+        """Return a transaction with the caller's own leg of it; raises NotFound."""
+        transactions = Transaction.objects.with_entries()
+        if not self.request.user.is_staff:
+            transactions = transactions.visible_to(self.caller_id)
+        transaction = transactions.get_or_refuse(transaction_id)
+        return Receipt(transaction=transaction, entry=transaction.entry_for(self.caller_id))
+
+
+class TransactionView(TransactionEndpoint):
     """One transaction, posted or declined."""
 
     @extend_schema(responses={200: TransactionOutput}, operation_id="transaction_retrieve")
     def get(self, request: Request, transaction_id: UUID) -> Response:
         """Return a transaction that touches an account of the caller's; staff see every one."""
-        return Response(TransactionOutput(seen_by(request, transaction_id)).data)
+        return Response(TransactionOutput(self.seen(transaction_id)).data)
 
 
-class ReversalView(MoneyEndpoint):
+class ReversalView(TransactionEndpoint, MoneyEndpoint):
     """The undoing of a transaction."""
 
-    refusals: tuple[type[DomainError], ...] = (
+    refusals = (
         PermissionDenied,
         errors.NotReversible,
         errors.AlreadyReversed,
@@ -246,23 +261,14 @@ class ReversalView(MoneyEndpoint):
         key = self.idempotency_key()
         body = self.body(ReversalInput)
         receipt = ReverseTransaction(
-            actor_id=request.user.pk,
+            actor_id=self.caller_id,
             actor_is_staff=request.user.is_staff,
             transaction_id=transaction_id,
             idempotency_key=key,
             **body,
         ).execute()
         # Staff may own one of the accounts, or none: which leg is theirs is read, not assumed.
-        return rendered(replace(seen_by(request, receipt.transaction.pk), replayed=receipt.replayed))
-
-
-def seen_by(request: Request, transaction_id: UUID) -> Receipt:
-    """Return a transaction with the caller's own leg of it; raises NotFound."""
-    transactions = Transaction.objects.with_entries()
-    if not request.user.is_staff:
-        transactions = transactions.visible_to(request.user.pk)
-    transaction = transactions.get_or_refuse(transaction_id)
-    return Receipt(transaction=transaction, entry=transaction.entry_for(request.user.pk))
+        return rendered(replace(self.seen(receipt.transaction.pk), replayed=receipt.replayed))
 
 
 def rendered(receipt: Receipt) -> Response:

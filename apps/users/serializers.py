@@ -8,7 +8,7 @@ from rest_framework import serializers
 from apps.core.fields import StrictSerializer, TextField
 from apps.users.models import User
 
-PASSWORD = {"style": {"input_type": "password"}, "trim_whitespace": False, "max_length": 128}
+PASSWORD: dict[str, Any] = {"style": {"input_type": "password"}, "trim_whitespace": False, "max_length": 128}
 
 
 class LogInInput(StrictSerializer):

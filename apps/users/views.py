@@ -60,7 +60,7 @@ class MeView(Endpoint):
     @extend_schema(responses={200: UserOutput}, operation_id="user_me")
     def get(self, request: Request) -> Response:
         """Return the user whose token this is."""
-        return Response(UserOutput(request.user).data)
+        return Response(UserOutput(_user(request)).data)
 
 
 class PasswordView(Endpoint):

@@ -134,6 +134,8 @@ LOGIN_FAILURES_PER_ADDRESS = 100
 # --- Ledger ----------------------------------------------------------------------------------------------------------
 
 LEDGER_DEFAULT_CURRENCY = "USD"
+# Example data is for a laptop and the test server.
+POPULATE_ALLOWED = False
 LEDGER_MAX_AMOUNT = Decimal(1_000_000_000)
 
 # --- API -------------------------------------------------------------------------------------------------------------

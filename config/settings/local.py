@@ -10,6 +10,7 @@ SECRET_KEY = env.str("SECRET_KEY", default="local-only-and-published-secret-key"
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 DATABASES = {"default": database(env.str("DATABASE_URL", default="") or embedded_postgres.url("local"))}
 
+POPULATE_ALLOWED = True
 SIGN_UP_OPEN = env.bool("SIGN_UP_OPEN", default=True)
 
 # Static files come straight from the packages: no collectstatic on a laptop.

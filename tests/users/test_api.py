@@ -142,7 +142,7 @@ class TestLoginLimits:
 
 
 class TestSignUp:
-    BODY = {"username": "ada", "password": PASSWORD, "email": "ada@example.org"}  # noqa: RUF012
+    BODY = {"username": "ada", "password": PASSWORD, "email": "ada@example.org"}
 
     def test_makes_a_user_who_can_log_in(self):
         response = APIClient().post("/api/v1/users/", self.BODY)

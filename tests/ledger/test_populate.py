@@ -1,0 +1,54 @@
+"""Example data: seeded, in bulk, with books that balance."""
+
+import time
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from apps.ledger.models import Account, Entry, Transaction
+from apps.users.models import User
+from tests.ledger.books import assert_books_balance
+from tests.ledger.test_api import url
+from tests.users.test_api import bearer, log_in
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_books_balance_and_the_customers_can_log_in(capsys):
+    call_command("populate", seed=7, users=5, transactions=500)
+
+    assert Transaction.objects.count() == 500
+    assert Transaction.objects.filter(status="declined").exists()
+    assert_books_balance()
+    password = capsys.readouterr().out.rpartition(": ")[2].strip()
+    client = bearer(log_in("demo-7-1", password).json()["token"])
+    account = Account.objects.filter(owner__username="demo-7-1").first()
+    assert client.get(url(account, "transactions")).status_code == 200
+
+
+def test_a_seed_makes_the_same_amounts_and_makes_them_once(capsys):
+    call_command("populate", seed=1, users=2, transactions=50)
+    first = list(Transaction.objects.order_by("created_at").values_list("kind", "amount"))
+    call_command("populate", seed=1, users=2, transactions=50)
+
+    assert "already" in capsys.readouterr().out
+    assert list(Transaction.objects.order_by("created_at").values_list("kind", "amount")) == first
+    call_command("populate", seed=2, users=2, transactions=50)
+    assert User.objects.count() == 4
+
+
+def test_refuses_nonsense_and_production(settings):
+    with pytest.raises(CommandError):
+        call_command("populate", users=0)
+    settings.POPULATE_ALLOWED = False
+    with pytest.raises(CommandError, match="no place here"):
+        call_command("populate")
+
+
+def test_a_hundred_thousand_transactions(capsys):
+    started = time.monotonic()
+
+    call_command("populate", seed=3, users=100, transactions=100_000)
+
+    print(f"populate: 100,000 transactions in {time.monotonic() - started:.1f} s, {Entry.objects.count()} entries")
+    assert Transaction.objects.count() == 100_000
