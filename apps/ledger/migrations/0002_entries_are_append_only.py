@@ -24,7 +24,7 @@ LEAVE_NONE = "ALTER TABLE ledger_account RESET (fillfactor, autovacuum_vacuum_sc
 
 
 class Migration(migrations.Migration):
-    dependencies = [("ledger", "0002_initial")]
+    dependencies = [("ledger", "0001_initial")]
 
     operations = [
         migrations.RunSQL(REFUSE_CHANGES, ALLOW_CHANGES),
