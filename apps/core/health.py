@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from apps.core.problem import UNAVAILABLE_RETRY_AFTER_S
+from apps.core.problem import UNAVAILABLE_RETRY_AFTER_S, ProblemResponse
 
 TIMEOUT_S = 2.5
 
@@ -77,15 +77,18 @@ migrated = DatabaseProbe(_is_migrated)
 
 
 class HealthMiddleware:
-    """Answer GET and HEAD of `/ping/`, `/livez/` and `/readyz/`; pass everything else on."""
+    """Answer `/ping/`, `/livez/` and `/readyz/`; pass everything else on."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         probe = _PROBES.get(request.path_info)
-        if probe is None or request.method not in {"GET", "HEAD"}:
+        if probe is None:
             return self.get_response(request)
+        if request.method not in {"GET", "HEAD"}:
+            detail, headers = "This method is not allowed here.", {"Allow": "GET, HEAD"}
+            return ProblemResponse(request, status=405, code="method_not_allowed", detail=detail, headers=headers)
         response = probe()
         response["Cache-Control"] = "no-store"
         if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -45,6 +45,8 @@ def test_refuses_nonsense_and_production(settings):
         call_command("populate")
 
 
+# In a transaction of its own: the one that pytest wraps round a test would idle for too long.
+@pytest.mark.django_db(transaction=True)
 def test_a_hundred_thousand_transactions(capsys):
     started = time.monotonic()
 

@@ -1,0 +1,106 @@
+"""The probes: honest, bounded in time, and by any host."""
+
+import socket
+import threading
+import time
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from apps.core import health
+
+PROBES = ("/ping/", "/livez/", "/readyz/")
+
+
+@pytest.fixture
+def silent_server():
+    """A server that accepts connections and never says a word."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def fresh_probe(monkeypatch):
+    """A probe of its own, whose thread may hang without harm to others."""
+    probe = health.DatabaseProbe(health._is_reachable)
+    monkeypatch.setattr(health, "reachable", probe)
+    return probe
+
+
+@pytest.mark.django_db
+class TestProbes:
+    def test_all_is_well(self):
+        assert Client().get("/ping/").json() == {"pong": True, "db": "ok"}
+        assert Client().get("/livez/").json() == {"status": "ok"}
+        ready = Client().get("/readyz/")
+        assert ready.json() == {"status": "ok", "checks": {"database": "ok", "migrations": "ok"}}
+        assert ready.headers["Cache-Control"] == "no-store"
+
+    @pytest.mark.parametrize("path", PROBES)
+    def test_by_bare_address_plain_http_and_head(self, path, settings):
+        settings.SECURE_SSL_REDIRECT = True
+        assert Client().get(path, headers={"Host": "10.1.2.3"}).status_code == 200
+        assert Client().head(path, headers={"Host": "10.1.2.3"}).status_code == 200
+        refused = Client().post(path)
+        assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD")
+
+    def test_a_pending_migration_is_not_ready(self, monkeypatch):
+        monkeypatch.setattr(health.migrated, "_question", lambda: False)
+
+        response = Client().get("/readyz/")
+
+        assert response.status_code == 503
+        assert response.json()["checks"] == {"database": "ok", "migrations": "pending"}
+        assert Client().get("/ping/").status_code == 200
+
+    def test_a_database_that_refuses_is_told_at_once(self, fresh_probe, monkeypatch):
+        def refuse():
+            raise ConnectionRefusedError
+
+        monkeypatch.setattr(fresh_probe, "_question", refuse)
+
+        response = Client().get("/ping/")
+
+        assert (response.status_code, response.json()) == (503, {"pong": True, "db": "unavailable"})
+        assert response.headers["Retry-After"] == "5"
+        assert Client().get("/readyz/").json()["checks"] == {"database": "unavailable", "migrations": "unknown"}
+        assert Client().get("/livez/").status_code == 200
+
+    def test_a_database_that_is_silent_is_told_within_three_seconds_to_all_who_ask(self, fresh_probe, monkeypatch):
+        asked, let_go = [], threading.Event()
+
+        def hang():
+            asked.append(True)
+            return let_go.wait(30)
+
+        monkeypatch.setattr(fresh_probe, "_question", hang)
+        started = time.monotonic()
+
+        threads = [threading.Thread(target=lambda: Client().get("/ping/")) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        status = Client().get("/ping/").status_code
+        for thread in threads:
+            thread.join()
+
+        assert status == 503
+        assert time.monotonic() - started < 3
+        assert len(asked) == 1
+        let_go.set()
+
+
+def test_connecting_to_a_silent_server_gives_up(silent_server):
+    """Libpq's connect_timeout bounds what a paused server does to a request."""
+    settings = connection.settings_dict
+    assert settings["OPTIONS"]["connect_timeout"] == 2
+    other = connection.copy()
+    other.settings_dict = settings | {"HOST": "127.0.0.1", "PORT": str(silent_server)}
+    started = time.monotonic()
+
+    with pytest.raises(Exception, match="timeout"):
+        other.connect()
+
+    assert time.monotonic() - started < 3

@@ -1,0 +1,75 @@
+"""The OpenAPI document is complete, committed and servable."""
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import yaml
+from django.core.management import call_command
+from django.test import Client
+from django.urls import get_resolver
+
+from tests.factories import client_of
+
+COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.yaml"
+
+
+@pytest.fixture(scope="module")
+def document():
+    out = StringIO()
+    call_command("spectacular", "--validate", "--fail-on-warn", stdout=out)
+    return out.getvalue()
+
+
+def test_is_the_committed_one(document):
+    assert document.strip() == COMMITTED.read_text().strip(), "make schema"
+
+
+def test_names_every_operation_and_its_problems(document):
+    schema = yaml.safe_load(document)
+    operations = {
+        (method.upper(), path): operation
+        for path, methods in schema["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert len(operations) == 15
+    for (method, path), operation in operations.items():
+        responses = operation["responses"]
+        assert {"400", "406", "500", "503"} <= responses.keys(), (method, path)
+        assert ("404" in responses) == ("{" in path), (method, path)
+        for status, response in responses.items():
+            if int(status) >= 400:
+                assert list(response["content"]) == ["application/problem+json"], (method, path, status)
+    withdrawal = operations["POST", "/api/v1/accounts/{account_id}/withdrawals/"]["responses"]
+    assert {"201", "400", "401", "404", "409", "413", "415", "422", "429"} <= withdrawal.keys()
+    assert "insufficient_funds" in withdrawal["422"]["description"]
+
+
+def test_is_served_with_a_user_interface_of_our_own(db):
+    assert Client().get("/schema/").status_code == 200
+    page = Client().get("/schema/swagger-ui/").content.decode()
+    assert "swagger-ui-bundle" in page
+    assert "cdn." not in page
+    assert "//" not in page.replace("http://testserver", "").replace("://www.w3.org", "")
+
+
+def test_admin_shows_the_books_and_changes_nothing(staff, account):
+    staff.is_superuser = True
+    staff.save()
+    browser = Client()
+    browser.force_login(staff)
+    entry, transaction = account.entries.get(), account.transactions.get()
+    for model, row in (("account", account), ("transaction", transaction), ("entry", entry)):
+        assert browser.get(f"/admin/ledger/{model}/").status_code == 200
+        assert browser.get(f"/admin/ledger/{model}/{row.pk}/change/").status_code == 200
+        for page in (f"{row.pk}/change/", f"{row.pk}/delete/", "add/"):
+            assert browser.post(f"/admin/ledger/{model}/{page}", {"balance": "1000000"}).status_code == 403
+    account.refresh_from_db()
+    assert account.balance == 100
+    assert browser.get("/api/v1/accounts/").status_code == 401, "a session does not open the API"
+    assert client_of(staff).get("/api/v1/accounts/").status_code == 200
+
+
+def test_every_url_of_the_contract_is_there():
+    prefixes = {str(pattern.pattern) for pattern in get_resolver().url_patterns}
+    assert {"api/token/", "api/v1/", "schema/", "schema/swagger-ui/", "admin/"} <= prefixes
