@@ -33,6 +33,7 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.has("docker", DOCKER)
+        self.has("python3.13", PYTHON)
 
     def has(self, name: str, content: str = "") -> None:
         (self.folder / name).write_text(content)
@@ -66,8 +67,6 @@ class TestChoice:
         assert "docker compose --file compose.local.yml --file compose.test.yml down" in result.stdout
 
     def test_a_client_without_an_engine_is_not(self, machine):
-        machine.has("python3.13", PYTHON)
-
         result = machine.does("down")
 
         assert result.stdout.splitlines() == [
@@ -77,15 +76,11 @@ class TestChoice:
 
     def test_an_engine_without_compose_is_not(self, machine):
         machine.has("engine")
-        machine.has("python3.13", PYTHON)
-
         result = machine.does("down")
 
         assert result.stdout.startswith("runtime: native (Docker Compose is missing, older than 2.24")
 
     def test_a_person_decides(self, with_docker):
-        with_docker.has("python3.13", PYTHON)
-
         result = with_docker.does("tool", "ruff", "check", RUNTIME="native")
 
         assert result.stdout.splitlines() == [
