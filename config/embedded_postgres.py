@@ -338,8 +338,9 @@ class Cluster:
             "--silent",
             "--wait",
             f"--timeout={START_SECONDS}",
-            f"--pgdata={self.data}",
-            f"--log={self.log}",
+            # Relative to self.home: pg_ctl does not quote them well.
+            f"--pgdata={self.data.name}",
+            f"--log={self.log.name}",
             f"--options={options}",
         )
 

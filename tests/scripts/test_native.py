@@ -113,6 +113,8 @@ class TestPort:
                 native.refuse_taken(port)
 
 
+# It outlives the Popen object that started it: that is the point.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestApplication:
     @pytest.fixture
     def app(self, native, tmp_path, monkeypatch) -> Iterator[ModuleType]:
