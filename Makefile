@@ -1,65 +1,82 @@
-# Every target works with a Docker engine and without one; RUNTIME=docker or RUNTIME=native decides it by hand.
+# Every command of this project. Each works with Docker and without it; scripts/run chooses and says which.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.SILENT:
+RUN := ./scripts/run
+# Where the example data and the migrations check belong: never into the database somebody works with.
+TEST_MANAGE := $(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test python manage.py
+POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-# What `make test` runs: one path (T=tests/ledger) or everything, with the coverage gate.
-T ?=
-PYTEST = pytest $(if $(T),$(T),--cov --cov-report=term)
-SEED ?= 1
+.PHONY: help up down build logs shell djshell dbshell migrate makemigrations createsuperuser populate \
+	test populate-test-db lint format types schema check clean
 
-RUN := scripts/run
+help: ## Show this list.
+	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [RUNTIME=docker|native] [PORT=8000]" } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-##@ Run
-.PHONY: up down build logs clean
-up: ## Start the API with its database and wait until it answers
-	$(RUN) up
-down: ## Stop everything; the data stays
-	$(RUN) down
-build: ## Install what the lock file says, or build the images
-	$(RUN) build
-logs: ## Follow the API's log
-	$(RUN) logs
-clean: ## Stop everything and delete the databases and the environment
-	$(RUN) clean
+##@ Run it
 
-##@ Work
-.PHONY: shell djshell dbshell migrate makemigrations createsuperuser populate populate-test-db
-shell: ## Open a shell in which manage.py and py.test work
-	$(RUN) shell
-djshell: ## Open Django's shell
-	$(RUN) local python manage.py shell
-dbshell: ## Open psql on the local database
-	$(RUN) local python manage.py dbshell
-migrate: ## Apply the migrations
-	$(RUN) local python manage.py migrate
-makemigrations: ## Write the migrations for changed models
-	$(RUN) local python manage.py makemigrations
-createsuperuser: ## Make an administrator
-	$(RUN) local python manage.py createsuperuser
-populate: ## Fill the local database with example data; SEED=1
-	$(RUN) local python manage.py populate --seed $(SEED)
-populate-test-db: ## Fill the test server's app_test with example data; SEED=1
-	$(RUN) test bash -c "python manage.py migrate --verbosity 0 && python manage.py populate --seed $(SEED)"
+up: ## Start the application and its database, and wait until it answers.
+	@$(RUN) up
 
-##@ Quality
-.PHONY: test lint format types schema check
-test: ## Run the tests with the coverage gate; T=tests/ledger narrows them
-	$(RUN) test $(PYTEST)
-lint: ## Check style, formatting and the direction of imports
-	$(RUN) tool bash -c "ruff check . && ruff format --check . && lint-imports"
-format: ## Format the code and mend what can be mended
-	$(RUN) tool bash -c "ruff check --fix . ; ruff format ."
-types: ## Check the types
-	$(RUN) tool mypy
-schema: ## Write docs/openapi.yaml from the code
-	$(RUN) tool python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
-check: lint types ## Run every gate that CI runs
-	$(RUN) tool bash -c "python manage.py spectacular --validate --fail-on-warn | diff - docs/openapi.yaml"
-	$(RUN) test python manage.py makemigrations --check --dry-run
-	$(RUN) test $(PYTEST)
+down: ## Stop everything that was started here; the data stays.
+	@$(RUN) down
 
-.PHONY: help
-help: ## Show this help
-	awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+build: ## Make the image (Docker) or the .venv (native); the other targets do it when it is needed.
+	@$(RUN) build
+
+logs: ## Follow what the application says.
+	@$(RUN) logs
+
+clean: ## Stop everything and delete the databases, environments and caches.
+	@$(RUN) clean
+	@rm -rf .venv .local .coverage .coverage.* htmlcov staticfiles .hypothesis .*_cache
+
+##@ Work in it
+
+shell: ## Open a shell in which python, manage.py and py.test work.
+	@$(RUN) shell
+
+djshell: ## Open Django's Python shell on the local database.
+	@$(RUN) local python manage.py shell
+
+dbshell: ## Open psql on the local database.
+	@$(RUN) local python manage.py dbshell
+
+migrate: ## Apply the migrations to the local database.
+	@$(RUN) local python manage.py migrate
+
+makemigrations: ## Write the migrations that the models need (ARGS="--name ..." goes along).
+	@$(RUN) local python manage.py makemigrations $(ARGS)
+
+createsuperuser: ## Create an administrator in the local database.
+	@$(RUN) local python manage.py createsuperuser $(ARGS)
+
+populate: ## Fill the local database with example data (SEED=<number> repeats it).
+	@$(RUN) local python manage.py $(POPULATE)
+
+##@ Check it
+
+test: ## Run the tests with the coverage gate; T=<path> runs only those, without the gate.
+	@$(RUN) test pytest $(if $(T),$(T),--cov --cov-report=term-missing:skip-covered)
+
+populate-test-db: ## Fill the test server's own database with example data; it stays up until `make down`.
+	@$(TEST_MANAGE) migrate --noinput
+	@$(TEST_MANAGE) $(POPULATE)
+
+lint: ## Check style, formatting and the rules between packages.
+	@$(RUN) tool bash -c 'ruff check && ruff format --check && lint-imports'
+
+format: ## Repair what ruff can repair.
+	@$(RUN) tool bash -c 'ruff check --fix-only && ruff format'
+
+types: ## Check the types.
+	@$(RUN) tool mypy
+
+schema: ## Write docs/openapi.yaml from the code.
+	@$(RUN) tool python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+check: lint types ## Run every gate that CI runs.
+	@$(TEST_MANAGE) makemigrations --check --dry-run
+	@$(RUN) tool ./scripts/check-schema
+	@$(MAKE) --no-print-directory test

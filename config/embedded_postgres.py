@@ -118,6 +118,11 @@ class Cluster:
         return Path(f"/tmp/embedded-postgres-{os.geteuid()}-{self.key}-{self.name}")  # noqa: S108
 
     @property
+    def title(self) -> str:
+        """What every process of the server has in its command line; nothing else tells root in a container."""
+        return f"{self.name}-{self.key}"
+
+    @property
     def url(self) -> str:
         """The `DATABASE_URL`."""
         return f"postgres://{ROLE}@/{quote(str(self.sockets))}/{DATABASES[self.name]}"
@@ -132,7 +137,7 @@ class Cluster:
             pid = int((self.data / "postmaster.pid").read_text().split(maxsplit=1)[0])
         except (OSError, ValueError, IndexError):
             return None
-        return pid if _works_in(pid, self.data) else None
+        return pid if self._owns(_command_line(pid)) else None
 
     def start(self) -> bool:
         """Make the cluster if need be and start it; return False when it was running already."""
@@ -160,7 +165,7 @@ class Cluster:
                 for number, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(postmaster, number)
-                    if _wait(lambda: not _works_in(postmaster, self.data), seconds):
+                    if _wait(lambda: self.postmaster is None, seconds):
                         break
             return self._end_orphans() or postmaster is not None
 
@@ -278,14 +283,22 @@ class Cluster:
 
     def _end_orphans(self) -> bool:
         """End the processes of a server whose postmaster is dead: they would bar the way to a new one."""
-        found = _orphans(self.data)
+        found = self._processes()
         for number in (signal.SIGTERM, signal.SIGKILL):
-            for pid in _orphans(self.data):
+            for pid in self._processes():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
-            if _wait(lambda: not _orphans(self.data), 5):
+            if _wait(lambda: not self._processes(), 5):
                 break
         return bool(found)
+
+    def _processes(self) -> list[int]:
+        """List the processes of this server."""
+        return [pid for pid, command in _command_lines() if self._owns(command)]
+
+    def _owns(self, command: str) -> bool:
+        """Tell whether a command line is that of a process of this server: the postmaster's, or a child's title."""
+        return f"cluster_name={self.title} " in command or command.startswith(f"postgres: {self.title}: ")
 
     def _initdb(self, programs: Path) -> None:
         """Make the data aside and move it into place: what is in place is whole."""
@@ -312,6 +325,7 @@ class Cluster:
             "listen_addresses": "",
             "unix_socket_directories": f'"{folder}"',
             "port": SOCKET_NAME.rsplit(".", maxsplit=1)[1],
+            "cluster_name": self.title,
             "max_connections": str(MAX_CONNECTIONS[self.name]),
             "timezone": "UTC",
             "log_timezone": "UTC",
@@ -324,8 +338,9 @@ class Cluster:
             "--silent",
             "--wait",
             f"--timeout={START_SECONDS}",
-            f"--pgdata={self.data}",
-            f"--log={self.log}",
+            # Relative to self.home: pg_ctl does not quote them well.
+            f"--pgdata={self.data.name}",
+            f"--log={self.log.name}",
             f"--options={options}",
         )
 
@@ -387,28 +402,22 @@ def _user(uid: int) -> pwd.struct_passwd:
         raise EmbeddedPostgresError(f"user id {uid} has no name in the system, and PostgreSQL needs one") from error
 
 
-def _works_in(pid: int, folder: Path) -> bool:
-    """Tell whether a process is a server of the data in `folder`: every process of a server works in there."""
-    if Path("/proc/self/cwd").exists():
-        process = Path(f"/proc/{pid}")
-        try:
-            # A deleted folder's name gets a suffix.
-            where = str((process / "cwd").readlink()).removesuffix(" (deleted)")
-            return where == os.path.realpath(folder) and (process / "comm").read_text().strip() == "postgres"
-        except OSError:
-            return False
-    listed = subprocess.run(  # noqa: S603  a list, no shell
-        ["/bin/ps", "-p", str(pid), "-o", "command="], text=True, capture_output=True, check=False
-    )
-    return f"-D {folder}" in listed.stdout
+def _command_line(pid: int) -> str:
+    """Return the command line of a process, or nothing if there is no such process."""
+    return next((command for number, command in _command_lines(pid) if number == pid), "")
 
 
-def _orphans(folder: Path) -> list[int]:
-    """List the processes that work in `folder`; where there is no /proc they cannot be found, and end by themselves."""
-    with contextlib.suppress(FileNotFoundError):
-        numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-        return [pid for pid in numbers if _works_in(pid, folder)]
-    return []
+def _command_lines(*pids: int) -> Iterator[tuple[int, str]]:
+    """Yield the command lines of all processes, or of some."""
+    if Path("/proc/self/cmdline").exists():
+        for pid in pids or [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]:
+            with contextlib.suppress(OSError):
+                yield pid, Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return
+    listed = subprocess.run(["/bin/ps", "-axo", "pid=,command="], text=True, capture_output=True, check=False)
+    for line in listed.stdout.splitlines():
+        number, _, command = line.strip().partition(" ")
+        yield int(number), f"{command} "
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:

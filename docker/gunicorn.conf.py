@@ -1,31 +1,32 @@
-"""How gunicorn serves the API, in production and on a laptop; each value with its reason."""
+"""How gunicorn serves the application, in the image and natively; the command line may override."""
 
 import os
 from pathlib import Path
 
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 
-# Threads wait for the database side by side; processes use the cores. Explicit: the host's CPU count says nothing about
-# what a container may use. Every thread holds one database connection.
+# Threads, because a request mostly waits for PostgreSQL. Explicit numbers, because in a container the machine's number
+# of cores says nothing about the share this process gets.
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = int(os.environ.get("GUNICORN_THREADS", "4"))
 
-# lock 2 s < statement 5 s < worker 30 s < the platform's grace: whoever is further out waits longer.
+# The outermost of the limits: lock 2 s < statement 5 s < worker 30 s. A worker that is silent for longer is replaced.
 timeout = 30
+# After SIGTERM requests in flight have this long to end; the platform must wait longer (45 s) before it kills.
 graceful_timeout = 30
+# Longer than the 60 s a load balancer keeps an idle connection: the side that reuses it must not find it closed.
+keepalive = 75
 
-# The heartbeat file on a disk can stall a healthy worker.
+# Workers prove that they live by touching a file: in memory, so that a busy disk cannot get one killed.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
-# It would listen on a socket that nothing here uses.
-control_socket_disable = True
-
-# A request line and headers larger than any client of an API sends (apps.core.guards bounds the body).
+# What an honest client never reaches, refused before Python sees the request (414, 431).
 limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
 
-# Django logs what matters; an access line for each probe does not.
-accesslog = None
+# A second way in that nobody here uses; it also wants a writable home.
+control_socket_disable = True
+
 errorlog = "-"

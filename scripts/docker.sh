@@ -1,81 +1,179 @@
-# shellcheck shell=bash
-# The Docker runtime: thin wrappers round Compose. Sourced by scripts/run.
+#!/usr/bin/env bash
+# Run the project in Docker: each verb of scripts/run is a few calls of Compose.
+set -euo pipefail
+cd "$(dirname "$0")/.."
 
-HOST_UID=$(id -u) HOST_GID=$(id -g)
-# The folder's name, as Compose makes it, with the path's digest: two clones never share a container or a volume.
-name=$(basename "$PWD" | tr '[:upper:]' '[:lower:]' | tr -cd 'a-z0-9_-' | sed 's/^[_-]*//')
-COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-${name:-bank}-$(pwd | sha256sum | cut -c1-8)}
-export HOST_UID HOST_GID COMPOSE_PROJECT_NAME
-
-compose() { docker compose --file compose.local.yml "$@"; }
-compose_test() { docker compose --file compose.test.yml "$@"; }
-
-# Attach a terminal only where there is one: CI has none.
-terminal=()
-[[ -t 0 && -t 1 ]] || terminal=(--no-TTY)
-
-need_free_port() {
-    local port=$1 variable=$2
-    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-        echo "Port $port is taken. Choose another: $variable=$((port + 10)) make ..." >&2
-        exit 1
-    fi
-}
-
-is_running() { [[ -n $("$1" ps --quiet --status running "$2" 2>/dev/null) ]]; }
-
-run_build() {
-    compose build app
-    compose_test build tests
-}
-
-run_up() {
-    is_running compose app || need_free_port "$PORT" PORT
-    [[ -n ${DATABASE_URL:-} ]] || is_running compose db || need_free_port "${DB_PORT:-5432}" DB_PORT
-    compose up --detach --build app
-    compose run --rm --no-deps --no-TTY app python manage.py migrate --verbosity 0
-    alive() { is_running compose app; }
-    # The image's Python probes: the host needs none.
-    ping() { compose exec --no-TTY app python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/ping/', timeout=3)"; }
-    for _ in $(seq 60); do
-        if ping 2>/dev/null; then
-            say_up
-            return
-        fi
-        alive || break
-        sleep 1
-    done
-    echo "The API did not start. The end of its log:" >&2
-    compose logs --tail 20 app >&2
+die() {
+    printf 'error: %s\n' "$@" >&2
     exit 1
 }
 
-run_down() {
-    compose down --remove-orphans
-    compose_test down --remove-orphans
+# A setting from the environment, else from .env, as Compose itself sees it; for values without spaces or escapes.
+setting() {
+    local name=$1 default=${2:-} line=""
+    if [[ -n ${!name+set} ]]; then
+        echo "${!name:-$default}"
+        return
+    fi
+    [[ ! -r .env ]] || line=$(grep -E "^[[:space:]]*(export[[:space:]]+)?${name}[[:space:]]*=" .env | tail -1 || true)
+    line=$(sed -E "s/^[^=]*=[[:space:]]*//; s/[[:space:]]+#.*//; s/^(['\"])(.*)\1[[:space:]]*$/\2/" <<<"$line")
+    echo "${line:-$default}"
 }
 
-run_clean() {
-    compose down --remove-orphans --volumes --rmi local
-    compose_test down --remove-orphans --volumes --rmi local
-    rm -rf staticfiles
+# What pip on this machine knows about indexes, as a pip.conf for the build: variables win over files, later files over
+# earlier ones. An index in a local folder is left out: the build cannot see it.
+pip_conf() {
+    local files=(/etc/xdg/pip/pip.conf /etc/pip.conf ~/.pip/pip.conf "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf"
+        "$HOME/Library/Application Support/pip/pip.conf" "${PIP_CONFIG_FILE:-}") file
+    {
+        for file in "${files[@]}"; do
+            if [[ -f $file && -r $file ]]; then
+                cat "$file"
+                echo
+            fi
+        done
+        echo "[global]"
+        [[ -z ${PIP_INDEX_URL:-} ]] || echo "index-url = $PIP_INDEX_URL"
+        [[ -z ${PIP_EXTRA_INDEX_URL:-} ]] || echo "extra-index-url = $PIP_EXTRA_INDEX_URL"
+        [[ -z ${PIP_TRUSTED_HOST:-} ]] || echo "trusted-host = $PIP_TRUSTED_HOST"
+    } | awk '
+        /^[ \t]*([#;]|$)/ { next }
+        /^\[/ { wanted = /^\[(global|install)\]/; key = ""; next }
+        /^[ \t]/ { if (key != "") value[key] = value[key] " " $0; next }
+        {
+            key = ""
+            if (wanted && match($0, /^(index-url|extra-index-url|trusted-host)[ \t]*[=:]/)) {
+                key = $0; sub(/[ \t]*[=:].*/, "", key)
+                value[key] = $0; sub(/^[^=:]*[=:]/, "", value[key])
+            }
+        }
+        END {
+            for (key in value) {
+                line = ""
+                count = split(value[key], words, /[ \t]+/)
+                for (i = 1; i <= count; i++) if (words[i] != "" && words[i] !~ /^file:/) line = line " " words[i]
+                if (line != "") lines = lines key " =" line "\n"
+            }
+            if (lines != "") printf "[global]\n%s", lines
+        }'
 }
 
-run_logs() { compose logs --follow --tail 100 app; }
-
-run_local() {
-    [[ -n ${DATABASE_URL:-} ]] || is_running compose db || need_free_port "${DB_PORT:-5432}" DB_PORT
-    compose run --rm "${terminal[@]}" app "$@"
+# Two clones on one machine share nothing: the project is the folder's name with a fingerprint of its path.
+project() {
+    local name
+    name=$(basename "$PWD" | tr '[:upper:]' '[:lower:]' | tr -cd 'a-z0-9_-' | sed 's/^[_-]*//')
+    echo "${name:-bank}-$(pwd -P | cksum | cut -d ' ' -f 1)"
 }
 
-run_test() {
-    [[ -n ${TEST_DATABASE_URL:-} ]] || is_running compose_test db || need_free_port "${TEST_DB_PORT:-5433}" TEST_DB_PORT
-    compose_test run --rm --build "${terminal[@]}" tests "$@"
+HOST_UID=$(id -u) HOST_GID=$(id -g)
+if [[ $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) == *rootless* ]]; then
+    # There the container's root is the host's user.
+    HOST_UID=0 HOST_GID=0
+fi
+PIP_CONF=$(pip_conf)
+COMPOSE_PROJECT_NAME=$(setting COMPOSE_PROJECT_NAME "$(project)")
+# Both files make one project; each does not know the other's services.
+COMPOSE_IGNORE_ORPHANS=true
+export HOST_UID HOST_GID PIP_CONF COMPOSE_PROJECT_NAME COMPOSE_IGNORE_ORPHANS
+
+local_compose() { docker compose --file compose.local.yml "$@"; }
+test_compose() { docker compose --file compose.test.yml "$@"; }
+both() { docker compose --file compose.local.yml --file compose.test.yml "$@"; }
+
+# Bring an image up to date: with all its output the first time, when it takes a while.
+build() {
+    local compose=$1 service=$2
+    if [[ -n $(docker images --quiet "$COMPOSE_PROJECT_NAME-$service") ]]; then
+        "$compose" build --quiet "$service"
+    else
+        "$compose" build "$service"
+    fi
 }
 
-run_tool() { compose_test run --rm --build --no-deps "${terminal[@]}" tests "$@"; }
-
-run_shell() {
-    echo "py.test --reuse-db -s tests/... runs one test; exit leaves." >&2
-    run_test bash
+# Stop if a port is taken by anybody but the service that is to have it.
+claim_port() {
+    local compose=$1 service=$2 inside=$3 name=$4 port
+    port=$(setting "$name" "$5")
+    if ! [[ $port =~ ^[0-9]{1,5}$ ]] || ((10#$port < 1 || 10#$port > 65535)); then
+        die "$name is '$port': it must be a number from 1 to 65535"
+    fi
+    [[ $("$compose" port "$service" "$inside" 2>/dev/null) != *:"$port" ]] || return 0
+    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+        die "port $port is taken: stop what uses it, or set $name: make $name=$((port + 1)) ..."
+    fi
 }
+
+# Start a database and wait until it takes connections, unless the user has one of their own.
+start_database() {
+    case $1 in
+        local)
+            [[ -z $(setting DATABASE_URL) ]] || return 0
+            claim_port local_compose db 5432 DB_PORT 5432
+            local_compose up --detach --wait db ;;
+        test)
+            [[ -z $(setting TEST_DATABASE_URL) ]] || return 0
+            claim_port test_compose test-db 5432 TEST_DB_PORT 5433
+            test_compose up --detach --wait test-db ;;
+    esac
+}
+
+# Run a command in a container of its own; a terminal only where there is one.
+run() {
+    local compose=$1 service=$2
+    shift 2
+    if [[ -t 0 && -t 1 ]]; then
+        "$compose" run --rm --no-deps "$service" "$@"
+    else
+        "$compose" run --rm --no-deps --no-TTY "$service" "$@"
+    fi
+}
+
+up() {
+    claim_port local_compose app 8000 PORT 8000
+    build local_compose app
+    start_database local
+    run local_compose app python manage.py migrate --noinput
+    if ! local_compose up --detach --wait --no-deps app; then
+        echo "--- the end of the application's log:" >&2
+        local_compose logs --no-color --no-log-prefix --tail 60 app >&2
+        local_compose rm --stop --force app >/dev/null 2>&1
+        die "the application did not start: the reason is above"
+    fi
+    ./scripts/say-up "$(setting PORT 8000)"
+}
+
+shell() {
+    build test_compose tests
+    start_database local
+    start_database test
+    run test_compose tests bash
+}
+
+verb=${1:-}
+[[ $# == 0 ]] || shift
+case $verb in
+    up | shell)
+        "$verb" ;;
+    down)
+        both down --remove-orphans ;;
+    clean)
+        both down --remove-orphans --volumes --rmi local ;;
+    build)
+        local_compose build app
+        test_compose build tests ;;
+    logs)
+        local_compose logs --follow --tail 100 app ;;
+    tool)
+        build test_compose tests
+        run test_compose tests "$@" ;;
+    local)
+        build local_compose app
+        start_database local
+        run local_compose app "$@" ;;
+    test)
+        build test_compose tests
+        start_database test
+        run test_compose tests "$@" ;;
+    *)
+        die "usage: docker.sh up | down | build | logs | shell | clean | tool COMMAND | local COMMAND | test COMMAND" ;;
+esac

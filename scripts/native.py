@@ -1,0 +1,389 @@
+"""Run the project without Docker: a virtual environment from poetry.lock, embedded PostgreSQL, gunicorn.
+
+`scripts/run` calls this with any Python from 3.11 on, so it needs the standard library only. Everything it makes is in
+`.venv/` and `.local/` (and, for root, where `config/embedded_postgres.py` says).
+"""
+
+# A command line tool: it prints, reads the environment, and runs commands, without a shell.
+# ruff: noqa: T201, TID251, S603
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+LOCAL = ROOT / ".local"
+NATIVE = LOCAL / "native"
+TOOLS = NATIVE / "tools"
+PYTHON = VENV / "bin" / "python"
+LOG = NATIVE / "app.log"
+# Held by every process of the running application, so it tells exactly whether one lives.
+APP_LOCK = NATIVE / "app.lock"
+# What the running application was started with.
+APP_STATE = NATIVE / "app.json"
+
+BOOT_SECONDS = 60
+# gunicorn lets requests in flight end for 30 s.
+STOP_SECONDS = 35
+SERVER_ERROR = 500
+URL_SETTINGS = {"local": "DATABASE_URL", "test": "TEST_DATABASE_URL"}
+
+
+class CannotError(Exception):
+    """What was asked for cannot be done; the message is for the person at the keyboard."""
+
+
+# --- Settings --------------------------------------------------------------------------------------------------------
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """Read a `.env` as Docker Compose does, without running anything in it.
+
+    Compose would expand a `$` outside single quotes: that is refused, so that a value means the same in both runtimes.
+    """
+    values: dict[str, str] = {}
+    if not path.exists():
+        return values
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        where = f"{path.name}, line {number}"
+        assignment = re.fullmatch(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)", text, re.ASCII)
+        if assignment is None:
+            raise CannotError(f"{where}: this is not KEY=value")
+        values[assignment[1]] = read_value(assignment[2], where)
+    return values
+
+
+def read_value(text: str, where: str) -> str:
+    """Return the value that stands behind a `=`."""
+    quoted = re.fullmatch(r"""'(?P<single>[^']*)'\s*(?:#.*)?|"(?P<double>(?:[^"\\]|\\.)*)"\s*(?:#.*)?""", text)
+    if quoted is None and text.startswith(("'", '"')):
+        raise CannotError(f"{where}: the quotation mark is not closed, or something follows it")
+    if quoted is not None and quoted["single"] is not None:
+        return quoted["single"]
+    value = re.split(r"(?:^|\s)#", text, maxsplit=1)[0].rstrip() if quoted is None else quoted["double"]
+    if re.search(r"(?<!\\)\$", value):
+        raise CannotError(f"{where}: put single quotes round a value that has a $")
+    if quoted is not None:
+        escapes = {"n": "\n", "r": "\r", "t": "\t"}
+        return re.sub(r"\\(.)", lambda match: escapes.get(match[1], match[1]), value)
+    return value
+
+
+def environment() -> dict[str, str]:
+    """Return what commands are run with: the environment, then `.env`, and our programs first in the path."""
+    settings = read_dotenv(ROOT / ".env") | os.environ
+    settings.pop("PYTHONHOME", None)
+    folders = [str(VENV / "bin"), *embedded_programs(), settings.get("PATH", os.defpath)]
+    return settings | {"VIRTUAL_ENV": str(VENV), "PATH": os.pathsep.join(folders)}
+
+
+def embedded_programs() -> list[str]:
+    """Return the folder of psql and the like, once it is installed."""
+    return [str(folder) for folder in VENV.glob("lib/python3*/site-packages/embedded_postgres/pginstall/bin")]
+
+
+# --- The virtual environment -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def exclusively(name: str) -> Iterator[None]:
+    """Let one process of this checkout at a time into the block."""
+    NATIVE.mkdir(parents=True, exist_ok=True)
+    with (NATIVE / f"{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def build() -> None:
+    """Make `.venv` from poetry.lock, if it is not there already or was made from another one."""
+    with exclusively("build"):
+        pins = Path(__file__).with_name("tools.txt")
+        # Programs in a virtual environment hold its path: one that was moved is of no use.
+        tools = stamp(pins.read_bytes(), bytes(ROOT))
+        wanted = stamp(tools.encode(), (ROOT / "poetry.lock").read_bytes())
+        if is_made(VENV, wanted):
+            return
+        if VENV.exists():
+            down()  # what runs, runs from there
+        if not is_made(TOOLS, tools):
+            say("Installing Poetry, which reads poetry.lock, into .local/ (once)")
+            make_venv(TOOLS)
+            pip(TOOLS, "--requirement", str(pins))
+            (TOOLS / "made-from").write_text(tools)
+        requirements = NATIVE / "requirements.txt"
+        run(TOOLS / "bin" / "poetry", "export", "--with=dev", "--output", requirements, "--directory", ROOT)
+        say("Installing what poetry.lock names into .venv/ (about half a minute)")
+        make_venv(VENV)
+        pip(VENV, "--require-hashes", "--requirement", str(requirements))
+        (VENV / "made-from").write_text(wanted)
+
+
+def stamp(*parts: bytes) -> str:
+    """Return a fingerprint."""
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def is_made(folder: Path, wanted: str) -> bool:
+    """Tell whether a virtual environment is whole, made from the same things, and its Python still runs."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        subprocess.run([folder / "bin" / "python", "-c", ""], check=True, capture_output=True)
+        return (folder / "made-from").read_text() == wanted
+    return False
+
+
+def make_venv(folder: Path) -> None:
+    """Make an empty virtual environment in place of whatever is there."""
+    # From inside `make shell` this runs on the very environment that it replaces.
+    run(getattr(sys, "_base_executable", sys.executable), "-m", "venv", "--clear", folder)
+
+
+def pip(folder: Path, *arguments: str) -> None:
+    """Install with pip, which shows its progress; indexes and mirrors are as the user configured them."""
+    run(folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", *arguments)
+
+
+# --- Databases -------------------------------------------------------------------------------------------------------
+
+
+def start_databases(env: Mapping[str, str], *clusters: str) -> None:
+    """Start embedded servers, except where the user has a database of their own."""
+    for cluster in clusters:
+        if not env.get(URL_SETTINGS[cluster]):
+            run(PYTHON, "-m", "config.embedded_postgres", "start", cluster)
+
+
+# --- The application -------------------------------------------------------------------------------------------------
+
+
+def up() -> None:
+    """Start the database and the application, and come back when it answers."""
+    env = environment()
+    port = port_of(env)
+    state = running_app()
+    if state is None or state["port"] != port:
+        refuse_taken(port)
+    build()
+    env = environment()
+    start_databases(env, "local")
+    run(PYTHON, "manage.py", "migrate", "--noinput", env=env)
+    with exclusively("up"):
+        settings = fingerprint(env)
+        state = running_app()
+        if state is not None and state["settings"] != settings:
+            say("The settings have changed: starting the application again")
+            stop_app()
+            state = None
+        if state is None:
+            start_app(env, port, settings)
+        else:
+            say("The application is up already; it reloads when its files change")
+        try:
+            wait_until_it_answers(port)
+        except CannotError:
+            show_log_tail()
+            if state is None:
+                stop_app()
+            raise
+    run(ROOT / "scripts" / "say-up", str(port))
+
+
+def port_of(env: Mapping[str, str]) -> int:
+    """Return the port to serve on."""
+    text = env.get("PORT") or "8000"
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise CannotError(f"PORT is {text!r}: it must be a number from 1 to 65535")
+    return int(text)
+
+
+def fingerprint(env: Mapping[str, str]) -> str:
+    """Return a fingerprint of the settings that an application reads when it starts."""
+    example = (ROOT / ".env.example").read_text()
+    names = sorted({*re.findall(r"^#? ?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE), *read_dotenv(ROOT / ".env")})
+    return stamp(*(f"{name}={env.get(name)}".encode() for name in names))
+
+
+def refuse_taken(port: int) -> None:
+    """Raise if something else listens on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CannotError(
+                f"port {port} is taken ({error.strerror}): stop what uses it, or set PORT: make up PORT={port + 1}"
+            ) from error
+
+
+def start_app(env: Mapping[str, str], port: int, settings: str) -> None:
+    """Start gunicorn in the background."""
+    with contextlib.suppress(FileNotFoundError):
+        LOG.replace(LOG.with_suffix(".log.old"))
+    serve = [str(ROOT / "docker" / "entrypoint"), "serve", "--reload", f"--bind=127.0.0.1:{port}"]
+    with APP_LOCK.open("a") as lock, LOG.open("a") as log:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        process = subprocess.Popen(
+            serve,
+            cwd=ROOT,
+            env={"DJANGO_SETTINGS_MODULE": "config.settings.local"} | dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=[lock.fileno()],
+        )
+        APP_STATE.write_text(json.dumps({"pid": process.pid, "port": port, "settings": settings}))
+
+
+def running_app() -> dict[str, str | int] | None:
+    """Return what the running application was started with, or None if none runs."""
+    with contextlib.suppress(FileNotFoundError), APP_LOCK.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            state: dict[str, str | int] = json.loads(APP_STATE.read_text())
+            return state
+    return None
+
+
+def stop_app() -> bool:
+    """Stop the application, at the latest by force; return False if none ran."""
+    state = running_app()
+    if state is None:
+        return False
+    # While one of its processes lives the number belongs to their group and to nobody else.
+    group = int(state["pid"])
+    for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, number)
+        deadline = time.monotonic() + seconds
+        while running_app() is not None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if running_app() is None:
+            return True
+    raise CannotError(f"the application (process group {group}) does not end")
+
+
+def wait_until_it_answers(port: int) -> None:
+    """Wait for 200 from /ping/."""
+    answer = "nothing"
+    deadline = time.monotonic() + BOOT_SECONDS
+    while time.monotonic() < deadline:
+        if running_app() is None:
+            raise CannotError("the application ended while it was starting: the reason is above")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/ping/")
+            status = connection.getresponse().status
+            answer = f"status {status}"
+            if status == http.HTTPStatus.OK:
+                return
+            if status == SERVER_ERROR:
+                break
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.2)
+    raise CannotError(f"/ping/ on port {port} answers with {answer}: the reason is above")
+
+
+def show_log_tail() -> None:
+    """Print the end of the application's log."""
+    print(f"--- the end of {LOG.relative_to(ROOT)}:", file=sys.stderr)
+    print("\n".join(LOG.read_text(errors="replace").splitlines()[-60:]), file=sys.stderr)
+
+
+def down() -> None:
+    """Stop the application and the embedded servers."""
+    say(f"Application: {'stopped' if stop_app() else 'not running'}")
+    for cluster in URL_SETTINGS:
+        run(sys.executable, "-m", "config.embedded_postgres", "stop", cluster)
+
+
+def logs() -> NoReturn:
+    """Follow the application's log."""
+    if not LOG.exists():
+        raise CannotError("there is no log yet: `make up` starts the application")
+    os.execvp("tail", ["tail", "-n", "100", "-F", str(LOG)])  # noqa: S606, S607  no shell is wanted
+
+
+def shell() -> NoReturn:
+    """Open bash with the virtual environment, the settings and both databases."""
+    build()
+    env = environment()
+    start_databases(env, "local", "test")
+    rcfile = NATIVE / "bashrc"
+    # The user's own file may put other Pythons first: ours comes after it.
+    rcfile.write_text('[ -r ~/.bashrc ] && . ~/.bashrc\nPATH=$PROJECT_PATH\nPS1="(bank) $PS1"\n')
+    env["PROJECT_PATH"] = env["PATH"]
+    os.execvpe("bash", ["bash", "--rcfile", str(rcfile)], env)  # noqa: S606, S607  a shell is what was asked for
+
+
+def clean() -> None:
+    """Stop everything and delete the data; `make clean` deletes the files in the checkout."""
+    down()
+    for cluster in URL_SETTINGS:
+        run(sys.executable, "-m", "config.embedded_postgres", "remove", cluster)
+
+
+def command(kind: str, arguments: list[str]) -> NoReturn:
+    """Become a command that needs no database (tool), the local one or the test one."""
+    build()
+    env = environment()
+    if kind != "tool":
+        start_databases(env, kind)
+    os.execvpe(arguments[0], arguments, env)  # noqa: S606  no shell is wanted
+
+
+def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> None:
+    """Run a command in the checkout; its failure is ours."""
+    sys.stdout.flush()
+    result = subprocess.run(arguments, cwd=ROOT, env=env, check=False)
+    if result.returncode:
+        shown = " ".join(str(argument) for argument in arguments)
+        raise CannotError(f"this failed: {shown.replace(f'{ROOT}/', '')}")
+
+
+def say(text: str) -> None:
+    """Print at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Do one verb."""
+    os.chdir(ROOT)
+    verb, *rest = arguments or [""]
+    verbs = {"up": up, "down": down, "build": build, "logs": logs, "shell": shell, "clean": clean}
+    if not (verb in verbs and not rest) and not (verb in {"tool", "local", "test"} and rest):
+        print(f"usage: native.py {' | '.join(verbs)} | tool COMMAND | local COMMAND | test COMMAND", file=sys.stderr)
+        return 2
+    try:
+        if rest:
+            command(verb, rest)
+        verbs[verb]()
+    except CannotError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,200 @@
+"""The native runtime without its databases: `.env`, and the application's coming and going."""
+
+import importlib.util
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[2] / "scripts" / "native.py"
+# A stand-in for gunicorn: answers /ping/ with the status it finds in the file `status`.
+ENTRYPOINT = """#!/bin/sh
+exec python3 -c '
+import http.server, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(int(open("status").read()))
+        self.end_headers()
+if os.path.exists("broken"):
+    sys.exit("SyntaxError: it is broken")
+os.fork()
+http.server.HTTPServer.allow_reuse_port = True
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1].rpartition(":")[2])), Handler).serve_forever()
+' "$3"
+"""
+
+ENVIRONMENT = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}"}
+
+
+@pytest.fixture
+def native() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("native", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class TestDotenv:
+    @pytest.mark.parametrize(
+        ("line", "value"),
+        [
+            ("KEY=plain", "plain"),
+            ("export KEY=plain", "plain"),
+            ("  KEY = spaced  ", "spaced"),
+            ("KEY=", ""),
+            ("KEY=a=b#c", "a=b#c"),
+            ("KEY=value # a remark", "value"),
+            ("KEY=# a remark", ""),
+            ("KEY='single $HOME `id` \\n # \"' # a remark", 'single $HOME `id` \\n # "'),
+            ('KEY="double \\"quoted\\" # \\$5\\n"', 'double "quoted" # $5\n'),
+            ("KEY=`id`;$(id)".replace("$", ""), "`id`;(id)"),
+            ("KEY=postgres://app:p%40ss@localhost:5432/app?sslmode=require", "postgres://app:p%40ss@localhost:5432/app?sslmode=require"),
+        ],
+    )  # fmt: skip
+    def test_a_value_is_what_compose_makes_of_it(self, native, tmp_path, line, value):
+        (tmp_path / ".env").write_text(f"# a remark\n\n{line}\n")
+
+        assert native.read_dotenv(tmp_path / ".env") == {"KEY": value}
+
+    @pytest.mark.parametrize(
+        ("line", "complaint"),
+        [
+            ("no assignment", "line 2: this is not KEY=value"),
+            ("2KEY=x", "line 2: this is not KEY=value"),
+            ("KEY=a$HOME", r"line 2: put single quotes round a value that has a \$"),
+            ('KEY="a$HOME"', r"line 2: put single quotes round a value that has a \$"),
+            ("KEY='open", "line 2: the quotation mark is not closed"),
+            ("KEY='a' b", "line 2: the quotation mark is not closed, or something follows it"),
+        ],
+    )
+    def test_what_would_be_a_surprise_is_refused(self, native, tmp_path, line, complaint):
+        (tmp_path / ".env").write_text(f"# a remark\n{line}\n")
+
+        with pytest.raises(native.CannotError, match=complaint):
+            native.read_dotenv(tmp_path / ".env")
+
+    def test_no_file_is_no_settings(self, native, tmp_path):
+        assert native.read_dotenv(tmp_path / ".env") == {}
+
+    def test_the_environment_wins(self, native, tmp_path, monkeypatch):
+        (tmp_path / ".env").write_text("PORT=8001\nSIGN_UP_OPEN=false\n")
+        monkeypatch.setattr(native, "ROOT", tmp_path)
+        monkeypatch.setenv("PORT", "8002")
+        monkeypatch.delenv("SIGN_UP_OPEN", raising=False)
+
+        env = native.environment()
+
+        assert (env["PORT"], env["SIGN_UP_OPEN"]) == ("8002", "false")
+        assert env["PATH"].startswith(str(native.VENV / "bin"))
+
+
+class TestPort:
+    @pytest.mark.parametrize("value", ["http", "0", "65536", "-1", "80 80"])
+    def test_a_wrong_one_is_named(self, native, value):
+        with pytest.raises(native.CannotError, match=f"PORT is '{value}'"):
+            native.port_of({"PORT": value})
+
+    @pytest.mark.parametrize("env", [{}, {"PORT": ""}])
+    def test_is_8000_unless_set(self, native, env):
+        assert native.port_of(env) == 8000
+
+    def test_a_taken_one_is_named_with_its_variable(self, native):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+
+            with pytest.raises(native.CannotError, match=f"port {port} is taken .*set PORT: make up PORT={port + 1}"):
+                native.refuse_taken(port)
+
+
+# It outlives the Popen object that started it: that is the point.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+class TestApplication:
+    @pytest.fixture
+    def app(self, native, tmp_path, monkeypatch) -> Iterator[ModuleType]:
+        (tmp_path / "docker").mkdir()
+        entrypoint = tmp_path / "docker" / "entrypoint"
+        entrypoint.write_text(ENTRYPOINT)
+        entrypoint.chmod(0o755)
+        (tmp_path / "status").write_text("200")
+        monkeypatch.setattr(native, "ROOT", tmp_path)
+        for name in ("APP_LOCK", "APP_STATE", "LOG"):
+            monkeypatch.setattr(native, name, tmp_path / getattr(native, name).name)
+        yield native
+        native.stop_app()
+
+    @pytest.fixture
+    def port(self) -> int:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            number: int = free.getsockname()[1]
+        return number
+
+    def test_starts_answers_and_stops(self, app, port):
+        assert app.running_app() is None
+
+        app.start_app(ENVIRONMENT, port, "settings")
+        app.wait_until_it_answers(port)
+
+        assert app.running_app() == {"pid": app.running_app()["pid"], "port": port, "settings": "settings"}
+        assert app.stop_app() is True
+        assert app.running_app() is None
+        assert app.stop_app() is False
+
+    def test_a_worker_that_outlived_its_master_is_stopped_too(self, app, port):
+        app.start_app(ENVIRONMENT, port, "settings")
+        app.wait_until_it_answers(port)
+
+        os.kill(app.running_app()["pid"], signal.SIGKILL)
+
+        assert app.running_app() is not None
+        assert app.stop_app() is True
+
+    def test_the_number_of_a_dead_application_is_not_believed(self, app):
+        app.APP_LOCK.touch()
+        app.APP_STATE.write_text(f'{{"pid": {os.getpid()}, "port": 1, "settings": ""}}')
+
+        assert app.running_app() is None
+        assert app.stop_app() is False
+
+    def test_one_that_cannot_start_fails_at_once_and_shows_why(self, app, port, capfd):
+        (app.ROOT / "broken").touch()
+        app.start_app(ENVIRONMENT, port, "settings")
+
+        with pytest.raises(app.CannotError, match="ended while it was starting"):
+            app.wait_until_it_answers(port)
+
+        app.show_log_tail()
+        assert "SyntaxError: it is broken" in capfd.readouterr().err
+
+    def test_one_that_answers_with_an_error_has_failed(self, app, port):
+        (app.ROOT / "status").write_text("500")
+        app.start_app(ENVIRONMENT, port, "settings")
+
+        with pytest.raises(app.CannotError, match=f"/ping/ on port {port} answers with status 500"):
+            app.wait_until_it_answers(port)
+
+
+def test_a_wrong_call_is_told_the_verbs(native, capsys, monkeypatch):
+    monkeypatch.chdir(SOURCE.parent)
+
+    assert native.main(["up", "now"]) == 2
+    assert native.main([]) == 2
+    assert "usage: native.py up | down | build" in capsys.readouterr().err
+
+
+def test_an_environment_is_made_again_when_it_is_not_whole(native, tmp_path):
+    (tmp_path / "bin").mkdir()
+    assert native.is_made(tmp_path, "stamp") is False
+
+    (tmp_path / "bin" / "python").symlink_to(os.path.realpath("/bin/true"))
+    assert native.is_made(tmp_path, "stamp") is False
+
+    (tmp_path / "made-from").write_text("stamp")
+    assert native.is_made(tmp_path, "stamp") is True
+    assert native.is_made(tmp_path, "another") is False

@@ -1,0 +1,183 @@
+"""How `scripts/run` chooses the runtime, and what `scripts/docker.sh` asks of Docker, with stand-ins for both."""
+
+import os
+import re
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# Says what it was asked for; an engine answers where the file `engine` is.
+DOCKER = """#!/bin/sh
+here=$(dirname "$0")
+case "$*" in
+    "info "*) [ -e "$here/engine" ] && echo 28.0 ;;
+    *" config --quiet") [ -e "$here/compose" ] ;;
+    "images "* | *" port "*) ;;
+    *) echo "docker $*"; printf '%s' "$PIP_CONF" >"$here/pip.conf" ;;
+esac
+"""
+PYTHON = """#!/bin/sh
+case "$1" in
+    -c) exit 0 ;;
+    *) echo "python $*" ;;
+esac
+"""
+
+
+class Machine:
+    """A machine whose programs are stand-ins."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.has("docker", DOCKER)
+        self.has("python3.13", PYTHON)
+
+    def has(self, name: str, content: str = "") -> None:
+        (self.folder / name).write_text(content)
+        (self.folder / name).chmod(0o755)
+
+    def runs(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": f"{self.folder}:{os.defpath}", "HOME": str(self.folder), **variables}
+        return subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, check=False)  # noqa: S603
+
+    def does(self, *verb: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.runs("scripts/run", *verb, **variables)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.fixture
+def with_docker(machine: Machine) -> Machine:
+    machine.has("engine")
+    machine.has("compose")
+    return machine
+
+
+class TestChoice:
+    def test_an_engine_that_answers_is_used(self, with_docker):
+        result = with_docker.does("down")
+
+        assert result.stdout.splitlines()[0] == "runtime: docker (an engine answers; RUNTIME=native overrides)"
+        assert "docker compose --file compose.local.yml --file compose.test.yml down" in result.stdout
+
+    def test_a_client_without_an_engine_is_not(self, machine):
+        result = machine.does("down")
+
+        assert result.stdout.splitlines() == [
+            "runtime: native (no Docker engine answers; RUNTIME=docker overrides)",
+            "python scripts/native.py down",
+        ]
+
+    def test_an_engine_without_compose_is_not(self, machine):
+        machine.has("engine")
+        result = machine.does("down")
+
+        assert result.stdout.startswith("runtime: native (Docker Compose is missing, older than 2.24")
+
+    def test_a_person_decides(self, with_docker):
+        result = with_docker.does("tool", "ruff", "check", RUNTIME="native")
+
+        assert result.stdout.splitlines() == [
+            "runtime: native (RUNTIME says so)",
+            "python scripts/native.py tool ruff check",
+        ]
+
+    def test_a_person_is_told_when_it_cannot_be(self, machine):
+        result = machine.does("up", RUNTIME="docker")
+
+        assert result.returncode != 0
+        assert result.stderr == "error: RUNTIME=docker, but no Docker engine answers\n"
+
+    def test_a_wrong_word_is_named(self, machine):
+        result = machine.does("up", RUNTIME="podman")
+
+        assert result.returncode != 0
+        assert result.stderr == "error: RUNTIME is 'podman': it must be docker, native, or not set\n"
+
+
+class TestPython:
+    def test_one_that_does_not_run_is_passed_over(self, machine):
+        machine.has("python3.13", "#!/bin/sh\nexit 127\n")
+        machine.has("python3.12", PYTHON)
+
+        assert machine.does("build").stdout.endswith("python scripts/native.py build\n")
+
+    def test_one_that_cannot_make_environments_is_named(self, machine):
+        lame = '#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\n'
+        for name in ("python3.13", "python3.12", "python3.11", "python3", "python"):
+            machine.has(name, lame)
+
+        result = machine.does("build")
+
+        assert result.returncode != 0
+        assert "error: python3.13 cannot make virtual environments" in result.stderr
+        assert "apt install python3.13-venv" in result.stderr
+
+    def test_none_is_an_error_that_names_both_ways_out(self, machine):
+        for name in ("python3.13", "python3.12", "python3.11", "python3", "python"):
+            machine.has(name, "#!/bin/sh\nexit 1\n")
+
+        result = machine.does("build")
+
+        assert result.returncode != 0
+        assert "neither a Docker engine nor a Python 3.11 or newer" in result.stderr
+
+
+class TestDocker:
+    def test_a_taken_port_is_named_with_its_variable(self, with_docker):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            result = with_docker.does("up", PORT=str(port))
+
+        assert result.returncode != 0
+        assert f"error: port {port} is taken: stop what uses it, or set PORT: make PORT={port + 1} ..." in result.stderr
+
+    @pytest.mark.parametrize(("verb", "variable"), [("local", "DATABASE_URL"), ("test", "TEST_DATABASE_URL")])
+    def test_a_database_of_your_own_is_the_one_that_is_used(self, with_docker, verb, variable):
+        result = with_docker.does(verb, "true", **{variable: "postgres://me@elsewhere/mine"})
+
+        assert " up " not in result.stdout
+
+    def test_commands_need_no_terminal(self, with_docker):
+        result = with_docker.does("tool", "ruff", "check")
+
+        assert result.stdout.splitlines()[-1] == (
+            "docker compose --file compose.test.yml run --rm --no-deps --no-TTY tests ruff check"
+        )
+
+    def test_an_index_that_pip_knows_reaches_the_build(self, with_docker):
+        (with_docker.folder / ".config" / "pip").mkdir(parents=True)
+        (with_docker.folder / ".config" / "pip" / "pip.conf").write_text(
+            "[global]\nindex-url = https://one.example/simple\nextra-index-url =\n"
+            "    https://two.example/simple\n    file:///here/only\nfind-links = /here/only\n"
+            "[freeze]\nindex-url = https://other.example\n"
+        )
+
+        with_docker.does("build", PIP_TRUSTED_HOST="one.example")
+        told = (with_docker.folder / "pip.conf").read_text().splitlines()
+        assert told[0] == "[global]"
+        assert sorted(told[1:]) == [
+            "extra-index-url = https://two.example/simple",
+            "index-url = https://one.example/simple",
+            "trusted-host = one.example",
+        ]
+
+        with_docker.does("build", PIP_INDEX_URL="https://three.example/simple")
+        assert "index-url = https://three.example/simple" in (with_docker.folder / "pip.conf").read_text().splitlines()
+
+
+def test_compose_passes_on_what_the_example_env_offers():
+    offered = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    for_make = {"PORT", "DB_PORT", "TEST_DB_PORT", "TEST_DATABASE_URL"}
+
+    compose = (ROOT / "compose.local.yml").read_text()
+
+    assert offered - for_make == {
+        name for name in offered - for_make if re.search(rf"^      {name}:", compose, re.MULTILINE)
+    }
