@@ -43,6 +43,14 @@ class SignedCursorPagination(CursorPagination):
             [FieldError("limit", "invalid", f"A whole number from 1 to {self.max_page_size}.")],
         )
 
+    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
+        parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for parameter in parameters:
+            if parameter["name"] == self.page_size_query_param:
+                bounds = {"minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
+                parameter["schema"] = {"type": "integer"} | bounds
+        return parameters
+
     def decode_cursor(self, request: Request) -> Cursor | None:
         sent = request.query_params.get("cursor")
         if sent is None:

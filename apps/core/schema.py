@@ -3,10 +3,12 @@
 from collections import defaultdict
 from typing import Any, Literal
 
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 
+from apps.core.fields import StrictSerializer
 from apps.core.problem import STATUS_OF_KIND
 
 
@@ -76,6 +78,19 @@ class ProblemAutoSchema(AutoSchema):
 
     def _has_body(self) -> bool:
         return self.method in {"POST", "PUT", "PATCH"}
+
+
+class StrictSerializerSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # its metaclass has no annotations
+    """Says what StrictSerializer does: fields that are not listed are refused."""
+
+    target_class = StrictSerializer
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Literal["request", "response"]) -> dict[str, Any]:
+        schema: dict[str, Any] = auto_schema._map_serializer(  # type: ignore[no-untyped-call]  # noqa: SLF001  documented so
+            self.target, direction, bypass_extensions=True
+        )
+        return schema | {"additionalProperties": False}
 
 
 RETRIABLE = {409, 429, 503}
