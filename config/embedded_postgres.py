@@ -110,9 +110,9 @@ class Cluster:
 
     @property
     def sockets(self) -> Path:
-        """The folder of the socket: a short one when the checkout's path is too long for an address."""
+        """The folder of the socket: another one when the checkout's path is too long, or would be taken for a list."""
         sockets = self.home / "socket"
-        if len(os.fsencode(sockets / SOCKET_NAME)) <= LONGEST_SOCKET:
+        if len(os.fsencode(sockets / SOCKET_NAME)) <= LONGEST_SOCKET and not set(',"') & set(str(sockets)):
             return sockets
         # start() checks whose it is.
         return Path(f"/tmp/embedded-postgres-{os.geteuid()}-{self.key}-{self.name}")  # noqa: S108
@@ -320,10 +320,9 @@ class Cluster:
         """Start the server in the background, and come back when it takes connections."""
         with contextlib.suppress(FileNotFoundError):
             self.log.replace(self.home / "log.old")
-        folder = str(self.sockets).replace('"', '""')
         settings = {
             "listen_addresses": "",
-            "unix_socket_directories": f'"{folder}"',
+            "unix_socket_directories": f'"{self.sockets}"',
             "port": SOCKET_NAME.rsplit(".", maxsplit=1)[1],
             "cluster_name": self.title,
             "max_connections": str(MAX_CONNECTIONS[self.name]),
