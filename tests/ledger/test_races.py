@@ -1,6 +1,7 @@
 """Many at once, on real connections: what one thread at a time can never show."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,6 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.core.errors import DomainError
-from apps.ledger.errors import IdempotencyKeyInProgress
 from apps.ledger.models import Account, Entry, Transaction
 from apps.ledger.posting import Receipt
 from apps.ledger.use_cases.close_account import CloseAccount
@@ -153,11 +153,16 @@ class TestWaiting:
     def test_a_key_that_is_still_running_says_so(self):
         account = AccountFactory(funded="10.00")
 
-        with holding(account):
-            answers = at_once([lambda: withdraw(account, "1.00", key="once")] * 2)
+        def later():
+            time.sleep(1)
+            return withdraw(account, "1.00", key="once")
 
-        assert any(isinstance(answer, IdempotencyKeyInProgress) for answer in answers)
-        assert all(answer.retry_after_s == 1 for answer in answers)
+        with holding(account):
+            first, second = at_once([lambda: withdraw(account, "1.00", key="once"), later])
+
+        # The first gives up after 2 s, while the second still waits; when that gives up, nobody is left.
+        assert [first.code, second.code] == ["idempotency_key_in_progress", "contention"]
+        assert [first.retry_after_s, second.retry_after_s] == [1, 1]
         assert withdraw(account, "1.00", key="once").replayed is False
 
 
