@@ -170,9 +170,11 @@ def retried(function: Callable[P, T]) -> Callable[P, T]:
     """Run again after a serialization failure or a deadlock, at most `MAX_TRIES` times with full jitter.
 
     Both are PostgreSQL's way to say "once more, from the start" (documentation §13.5); the idempotency key commits with
-    the money, so a repeat can't double it. Raises: Contention when the tries are used up.
+    the money, so a repeat can't double it. Raises: Contention when the tries are used up, or a lock's timeout is.
     """
 
+                if isinstance(error.__cause__, postgres.LockNotAvailable):
+                    raise Contention from error
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         backoff_s = FIRST_BACKOFF_S

@@ -150,6 +150,16 @@ class TestWaiting:
         assert codes(answers) == {"contention": 1}
         assert Transaction.objects.count() == 1
 
+    def test_closing_waits_no_longer_than_money_does(self):
+        account = AccountFactory()
+
+        with holding(account):
+            answers = at_once(
+                [lambda: CloseAccount(owner_id=account.owner_id, account_id=account.pk, now=timezone.now()).execute()]
+            )
+
+        assert codes(answers) == {"contention": 1}
+
     def test_a_key_that_is_still_running_says_so(self):
         account = AccountFactory(funded="10.00")
 

@@ -8,13 +8,14 @@ from django.db import transaction
 
 from apps.ledger.errors import AccountNotEmpty
 from apps.ledger.models import Account
+from apps.ledger.posting import retried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseAccount:
     """Close an empty account for good; closing it twice is closing it once.
 
-    Refuses: NotFound for another's account; AccountNotEmpty.
+    Refuses: NotFound for another's account; AccountNotEmpty; Contention where the lock is not had in time.
     Locks: the account's row, so that no deposit slips in between the look and the closing.
     """
 
@@ -22,6 +23,7 @@ class CloseAccount:
     account_id: UUID
     now: datetime
 
+    @retried
     @transaction.atomic(durable=True)
     def execute(self) -> Account:
         account = Account.objects.owned_by(self.owner_id).select_for_update(no_key=True).get_or_refuse(self.account_id)
