@@ -12,8 +12,9 @@ from http import HTTPStatus
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from rest_framework.exceptions import MethodNotAllowed
 
-from apps.core.problem import UNAVAILABLE_RETRY_AFTER_S, ProblemResponse
+from apps.core.problem import UNAVAILABLE_RETRY_AFTER_S, from_exception
 
 TIMEOUT_S = 2.5
 
@@ -87,8 +88,9 @@ class HealthMiddleware:
         if probe is None:
             return self.get_response(request)
         if request.method not in {"GET", "HEAD"}:
-            detail, headers = "This method is not allowed here.", {"Allow": "GET, HEAD"}
-            return ProblemResponse(request, status=405, code="method_not_allowed", detail=detail, headers=headers)
+            refusal = from_exception(request, MethodNotAllowed(request.method or ""))
+            refusal["Allow"] = "GET, HEAD"
+            return refusal
         response = probe()
         response["Cache-Control"] = "no-store"
         if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
-from apps.core.problem import BadRequest, FieldError
+from apps.core.problem import BadRequest, FieldError, InvalidParameters
 
 
 class SignedCursorPagination(CursorPagination):
@@ -37,11 +37,7 @@ class SignedCursorPagination(CursorPagination):
             return self.page_size
         if re.fullmatch(r"[1-9][0-9]{0,2}", text, re.ASCII) and int(text) <= self.max_page_size:
             return int(text)
-        raise BadRequest(
-            "invalid_parameter",
-            "Some query parameters are invalid.",
-            [FieldError("limit", "invalid", f"A whole number from 1 to {self.max_page_size}.")],
-        )
+        raise InvalidParameters([FieldError("limit", "invalid", f"A whole number from 1 to {self.max_page_size}.")])
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
         parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)

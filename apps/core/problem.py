@@ -50,6 +50,13 @@ class BadRequest(exceptions.APIException):
         self.errors = list(errors)
 
 
+class InvalidParameters(BadRequest):
+    """Some query parameters are unknown, repeated or malformed."""
+
+    def __init__(self, errors: Iterable[FieldError]) -> None:
+        super().__init__("invalid_parameter", "Some query parameters are invalid.", errors)
+
+
 class ProblemResponse(JsonResponse):
     """`application/problem+json` with the members that the API's contract promises."""
 

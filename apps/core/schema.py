@@ -56,6 +56,7 @@ class ProblemAutoSchema(AutoSchema):
         if self._has_body():
             codes[400] += ["invalid_request", "malformed_json", "duplicate_key", "unknown_field"]
             codes[415].append("unsupported_media_type")
+        codes[400] += getattr(self.view, "bad_requests", ())
         if self._is_list_view():
             codes[400] += ["invalid_parameter", "invalid_cursor"]
         # Any request can carry a body, wanted or not, and any can ask for another type than JSON.

@@ -5,10 +5,12 @@ from uuid import UUID
 
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core.errors import DomainError
-from apps.core.problem import BadRequest, FieldError, field_errors
+from apps.core.problem import FieldError, InvalidParameters, field_errors
 
 
 class Endpoint(APIView):
@@ -17,6 +19,8 @@ class Endpoint(APIView):
     http_method_names = ["get", "head", "post", "delete"]  # noqa: RUF012  Django declares it so
     refusals: ClassVar[tuple[type[DomainError], ...]] = ()
     """The domain errors that its operations may answer with, for the OpenAPI schema."""
+    bad_requests: ClassVar[tuple[str, ...]] = ()
+    """The codes of 400 that its operations know besides everybody's, for the OpenAPI schema."""
 
     @property
     def caller_id(self) -> UUID:
@@ -40,8 +44,14 @@ class ListEndpoint(Endpoint, ListAPIView[Any]):
     ordering: ClassVar[str]
     filters: ClassVar[type[serializers.Serializer[Any]]] = serializers.Serializer
 
-    def query(self) -> dict[str, Any]:
-        """Return the validated filters; raises BadRequest `invalid_parameter`."""
+    query: dict[str, Any]
+    """The validated filters."""
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        self.query = self._validated_query()
+        return super().list(request, *args, **kwargs)
+
+    def _validated_query(self) -> dict[str, Any]:
         sent = self.request.query_params
         known = {"cursor", "limit", *self.filters().fields}
         errors = [
@@ -57,5 +67,5 @@ class ListEndpoint(Endpoint, ListAPIView[Any]):
             details = serializers.ValidationError(serializer.errors).get_full_details()
             errors += field_errors(details)
         if errors:
-            raise BadRequest("invalid_parameter", "Some query parameters are invalid.", errors)
+            raise InvalidParameters(errors)
         return dict(serializer.validated_data)

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from apps.core.errors import DomainError, Kind
+from apps.core.errors import DomainError, InvalidField, Kind
 
 
 class Declined(DomainError):
@@ -59,6 +59,17 @@ class AlreadyReversed(Declined):
 
 
 DECLINES: dict[str, type[Declined]] = {declined.code: declined for declined in Declined.__subclasses__()}
+
+
+class AmountTooFine(InvalidField):
+    """The amount has more decimal places than its currency; it is never rounded, and the refusal is not recorded."""
+
+    def __init__(self, *, currency: str) -> None:
+        super().__init__(
+            field="amount",
+            field_code="max_decimal_places",
+            message=f"{currency} does not have so many decimal places.",
+        )
 
 
 class SameAccount(DomainError):

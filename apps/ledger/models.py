@@ -6,13 +6,14 @@
 - An **Entry** is one leg of a posted transaction on one account. It is append-only, and its sequence is the account's
   version after the move: gap-free and in the order of the commits, so it is also the cursor of the statement.
 
-The laws are constraints with sentences for names, and triggers in the first migration; `posting` is the only writer.
+The laws are constraints with sentences for names, and triggers in a migration; `posting` is the only writer.
 
 Note [One shard an account]
 Every row carries its account's id and nothing but an entry's foreign key to its transaction reaches beyond one account:
 source and destination are ids without a database constraint, checked when they are written.
 """
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
@@ -224,3 +225,12 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount} on {self.account_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A transaction, one entry of it (the asked account's, unless said otherwise) and whether this is a replay."""
+
+    transaction: Transaction
+    entry: Entry | None
+    replayed: bool = False

@@ -28,15 +28,17 @@ from django.db import IntegrityError, OperationalError, connection
 from psycopg import errors as postgres
 from uuid_utils.compat import uuid7
 
-from apps.core.errors import InvalidField, NotFound
+from apps.core.errors import NotFound
 from apps.ledger.errors import (
     DECLINES,
+    AmountTooFine,
     Contention,
+    Declined,
     DestinationInvalid,
     IdempotencyKeyInProgress,
     IdempotencyKeyReused,
 )
-from apps.ledger.models import Account, Entry, Transaction
+from apps.ledger.models import Account, Entry, Receipt, Transaction
 from apps.ledger.money import MAX_BALANCE, currencies_coarser_than, decimal_places
 
 MAX_TRIES = 5
@@ -153,15 +155,6 @@ class Command:
     reverses_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """A transaction, one entry of it (the asked account's, unless said otherwise) and whether this is a replay."""
-
-    transaction: Transaction
-    entry: Entry | None
-    replayed: bool = False
-
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -173,8 +166,6 @@ def retried(function: Callable[P, T]) -> Callable[P, T]:
     the money, so a repeat can't double it. Raises: Contention when the tries are used up, or a lock's timeout is.
     """
 
-                if isinstance(error.__cause__, postgres.LockNotAvailable):
-                    raise Contention from error
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         backoff_s = FIRST_BACKOFF_S
@@ -182,6 +173,8 @@ def retried(function: Callable[P, T]) -> Callable[P, T]:
             try:
                 return function(*args, **kwargs)
             except OperationalError as error:
+                if isinstance(error.__cause__, postgres.LockNotAvailable):
+                    raise Contention from error
                 if not isinstance(error.__cause__, postgres.SerializationFailure | postgres.DeadlockDetected):
                     raise
             time.sleep(random.uniform(0, backoff_s))  # noqa: S311  jitter needs no secrecy
@@ -195,8 +188,8 @@ def retried(function: Callable[P, T]) -> Callable[P, T]:
 def post(command: Command) -> Receipt:
     """Move money, once per idempotency key, or say why not.
 
-    Refuses: NotFound if the account is not the owner's; DestinationInvalid; InvalidField for an amount finer than the
-    account's currency; IdempotencyKeyReused; a `Declined`, which is then recorded and carries its transaction's id;
+    Refuses: NotFound if the account is not the owner's; DestinationInvalid; AmountTooFine for the account's currency;
+    IdempotencyKeyReused; a `Declined`, which is then recorded and carries its transaction's id;
     Contention or IdempotencyKeyInProgress when the accounts stay locked for longer than the lock timeout.
     Locks: the accounts' rows, in primary-key order, inside the one statement.
     Requires: no open transaction, whose length would be the lock's and whose rollback would lose a recorded decline.
@@ -219,7 +212,7 @@ def post(command: Command) -> Receipt:
     if verdict["destination_is_missing"]:
         raise DestinationInvalid
     if verdict["amount_is_inexact"]:
-        raise inexact_amount(verdict["currency"])
+        raise AmountTooFine(currency=verdict["currency"])
     if verdict["decline_code"]:
         raise _declined(verdict["decline_code"], transaction_id=ids[0], replayed=False)
     return _receipt(command, transaction_id=ids[0], rows=rows)
@@ -243,13 +236,6 @@ def load(*, accounts: Iterable[Account], transactions: Iterable[Transaction], en
             with cursor.copy(f"COPY {meta.db_table} ({', '.join(columns)}) FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row([getattr(row, attribute) for attribute in attributes])
-
-
-def inexact_amount(currency: str) -> InvalidField:
-    """Return the refusal of an amount with more decimal places than its currency has; it is never rounded."""
-    return InvalidField(
-        field="amount", field_code="max_decimal_places", message=f"{currency} does not have so many decimal places."
-    )
 
 
 def _require_autocommit() -> None:
@@ -357,7 +343,7 @@ def _is_the_same(command: Command, stored: Transaction) -> bool:
     )
 
 
-def _declined(code: str, *, transaction_id: UUID, replayed: bool) -> Exception:
+def _declined(code: str, *, transaction_id: UUID, replayed: bool) -> Declined:
     declined = DECLINES[code]()
     declined.transaction_id = transaction_id
     declined.replayed = replayed

@@ -9,9 +9,9 @@ from rest_framework import serializers
 
 from apps.core.fields import StrictSerializer, StrictUUIDField, TextField
 from apps.core.parsers import JSONFloat
-from apps.ledger.models import Account, Entry, Transaction
+from apps.ledger.errors import AmountTooFine
+from apps.ledger.models import Account, Entry, Receipt, Transaction
 from apps.ledger.money import EXPONENTS, MAX_EXPONENT, decimal_places, format_amount, parse_amount
-from apps.ledger.posting import Receipt
 
 AMOUNT_PATTERN = r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,4})?$"
 
@@ -86,8 +86,7 @@ class MoneyInput(StrictSerializer):
         currency = attrs["currency"]
         # Without a currency the account's own decides, which only the posting statement knows.
         if currency is not None and decimal_places(attrs["amount"]) > EXPONENTS[currency]:
-            message = f"{currency} does not have so many decimal places."
-            raise serializers.ValidationError({"amount": message}, code="max_decimal_places")
+            raise AmountTooFine(currency=currency)
         return attrs
 
 

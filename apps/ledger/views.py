@@ -20,8 +20,7 @@ from apps.core.errors import PermissionDenied
 from apps.core.problem import BadRequest
 from apps.core.views import Endpoint, ListEndpoint
 from apps.ledger import errors
-from apps.ledger.models import Account, Entry, Transaction
-from apps.ledger.posting import Receipt
+from apps.ledger.models import Account, Entry, Receipt, Transaction
 from apps.ledger.serializers import (
     AccountOutput,
     EmptyInput,
@@ -68,7 +67,6 @@ class AccountsView(ListEndpoint):
     serializer_class = AccountOutput
 
     def get_queryset(self) -> QuerySet[Account]:
-        self.query()
         return Account.objects.owned_by(self.caller_id)
 
     @extend_schema(operation_id="account_list")
@@ -113,6 +111,8 @@ class CloseView(Endpoint):
 
 class MoneyEndpoint(Endpoint):
     """An operation that moves money once per idempotency key."""
+
+    bad_requests = ("idempotency_key_missing", "idempotency_key_invalid")
 
     def idempotency_key(self) -> str:
         """Return the header: 1 to 255 visible ASCII characters. Raises BadRequest."""
@@ -198,12 +198,11 @@ class StatementView(ListEndpoint):
     filters = StatementQuery
 
     def get_queryset(self) -> QuerySet[Entry]:
-        query = self.query()
         account = Account.objects.owned_by(self.caller_id).get_or_refuse(self.kwargs["account_id"])
         entries = account.entries.select_related("transaction")
         for name, lookup in LOOKUPS.items():
-            if name in query:
-                entries = entries.filter(lookup(query[name]))
+            if name in self.query:
+                entries = entries.filter(lookup(self.query[name]))
         return entries
 
     @extend_schema(operation_id="account_statement", parameters=[StatementQuery])

@@ -43,6 +43,7 @@ def test_names_every_operation_and_its_problems(document):
     withdrawal = operations["POST", "/api/v1/accounts/{account_id}/withdrawals/"]["responses"]
     assert {"201", "400", "401", "404", "409", "413", "415", "422", "429"} <= withdrawal.keys()
     assert "insufficient_funds" in withdrawal["422"]["description"]
+    assert "idempotency_key_missing" in withdrawal["400"]["description"]
 
 
 def test_is_served_with_a_user_interface_of_our_own(db):

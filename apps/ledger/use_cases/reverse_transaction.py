@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from apps.core.errors import PermissionDenied
-from apps.ledger.models import Transaction
-from apps.ledger.posting import Command, Receipt, post
+from apps.ledger.models import Receipt, Transaction
+from apps.ledger.posting import Command, post
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from decimal import Decimal
 from uuid import UUID
 
 from apps.ledger.errors import SameAccount
-from apps.ledger.models import Account, Transaction
-from apps.ledger.posting import Command, Receipt, post
+from apps.ledger.models import Account, Receipt, Transaction
+from apps.ledger.posting import Command, post
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
