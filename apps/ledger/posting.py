@@ -12,6 +12,12 @@ Note [Fresh rows under the lock]
 `FOR NO KEY UPDATE` waits and then returns the newest version of a row, although the snapshot is older (READ COMMITTED,
 PostgreSQL documentation §13.2.1). So the verdict is reached on the values that the UPDATE will meet, and the reason of a
 decline is as exact as the decision. NO KEY: foreign key checks of other commands need not wait.
+
+Note [New values from the lock]
+The UPDATE's own scan meets the snapshot's version of a row first, and PostgreSQL holds what it would make of that one to
+the CHECKs before it goes on to the newest version (ExecUpdateAct in nodeModifyTable.c). `balance = balance - amount`
+would so be refused for a balance that was too small before a deposit which the lock has waited for. Hence `legs` works
+the new values out from the locked row.
 """
 
 import random
@@ -53,7 +59,7 @@ marked AS MATERIALIZED (
 ),
 -- In primary-key order, so commands on the same accounts never deadlock. See Note [Fresh rows under the lock].
 locked AS MATERIALIZED (
-    SELECT account.id, account.currency, account.status, account.balance
+    SELECT account.id, account.currency, account.status, account.balance, account.version
     FROM ledger_account AS account, marked
     WHERE account.id IN (%(source)s::uuid, %(destination)s::uuid)
       AND (%(owner)s::uuid IS NULL OR EXISTS (
@@ -104,20 +110,24 @@ recorded AS (
     WHERE NOT (key_is_used OR destination_is_missing OR amount_is_inexact)
     RETURNING id, status, created_at
 ),
+-- See Note [New values from the lock].
 legs AS (
-    SELECT %(source_entry)s::uuid AS id, %(source)s::uuid AS account_id, -%(amount)s::numeric AS amount, recorded.*
-    FROM recorded AS recorded (transaction_id) WHERE status = 'posted' AND %(source)s::uuid IS NOT NULL
-    UNION ALL
-    SELECT %(destination_entry)s::uuid, %(destination)s::uuid, %(amount)s::numeric, recorded.*
-    FROM recorded AS recorded (transaction_id) WHERE status = 'posted' AND %(destination)s::uuid IS NOT NULL
+    SELECT leg.id, leg.account_id, leg.amount, locked.balance + leg.amount AS balance_after,
+           locked.version + 1 AS sequence, recorded.id AS transaction_id, recorded.created_at
+    FROM recorded
+    CROSS JOIN (VALUES
+        (%(source_entry)s::uuid, %(source)s::uuid, -%(amount)s::numeric),
+        (%(destination_entry)s::uuid, %(destination)s::uuid, %(amount)s::numeric)
+    ) AS leg (id, account_id, amount)
+    JOIN locked ON locked.id = leg.account_id
+    WHERE recorded.status = 'posted'
 ),
 moved AS (
     UPDATE ledger_account AS account
-    SET balance = account.balance + legs.amount, version = account.version + 1
+    SET balance = legs.balance_after, version = legs.sequence
     FROM legs
     WHERE account.id = legs.account_id
-    RETURNING legs.id, legs.transaction_id, account.id AS account_id, account.version AS sequence, legs.amount,
-              account.balance AS balance_after, legs.created_at
+    RETURNING legs.*
 ),
 booked AS (
     INSERT INTO ledger_entry (id, transaction_id, account_id, sequence, amount, balance_after, created_at)

@@ -150,6 +150,29 @@ class TestWaiting:
         assert codes(answers) == {"contention": 1}
         assert Transaction.objects.count() == 1
 
+    def test_money_that_arrives_while_a_withdrawal_waits_can_be_withdrawn(self):
+        account = AccountFactory(funded="1.00")
+
+        def arrive():
+            time.sleep(0.2)
+            return deposit(account, "100.00")
+
+        def leave():
+            time.sleep(0.5)
+            return withdraw(account, "50.00")
+
+        def release():
+            with holding(account):
+                time.sleep(0.9)
+
+        # Both wait for the lock, in this order, and both began when there was 1.00.
+        answers = at_once([release, arrive, leave])
+
+        assert codes(answers[1:]) == {"posted": 2}
+        account.refresh_from_db()
+        assert account.balance == 51
+        assert_books_balance()
+
     def test_closing_waits_no_longer_than_money_does(self):
         account = AccountFactory()
 
