@@ -1,0 +1,97 @@
+"""The application as it is deployed: gunicorn with its own configuration, workers and threads, in processes of its own."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+from tests.live.client import Address, Client, NoAnswer, Request
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_S = 30
+
+
+class Server:
+    """gunicorn on a free port of 127.0.0.1, serving a database; its log is kept for whoever wants to look."""
+
+    def __init__(self, database_url: str, log: Path, *, workers: int, threads: int, **environment: str) -> None:
+        self.log = log
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._environment = os.environ | {  # noqa: TID251  the child's is ours with some changed
+            "DJANGO_SETTINGS_MODULE": "config.settings.test",
+            "TEST_DATABASE_URL": database_url,
+            "WEB_CONCURRENCY": str(workers),
+            "GUNICORN_THREADS": str(threads),
+            **environment,
+        }
+
+    @property
+    def address(self) -> Address:
+        return self._listener.getsockname()
+
+    def __enter__(self) -> Self:
+        descriptor = self._listener.fileno()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "gunicorn",
+                    "--config",
+                    "docker/gunicorn.conf.py",
+                    "--bind",
+                    f"fd://{descriptor}",
+                    "config.wsgi:application",
+                ],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                # The port is ours before gunicorn runs, so nobody can take it in between.
+                pass_fds=[descriptor],
+            )
+        try:
+            self.wait_until_it_answers()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            for pid in [*self.workers(), self._process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._process.wait(timeout=5)
+        self._listener.close()
+
+    def wait_until_it_answers(self, path: str = "/ping/", within_s: float = START_S) -> float:
+        """Return the seconds until `path` was answered with 200."""
+        start = time.monotonic()
+        while True:
+            with contextlib.suppress(NoAnswer), Client(self.address, token=None, timeout_s=3) as client:
+                if client.send(Request("GET", path)).status == 200:
+                    return time.monotonic() - start
+            if self._process.poll() is not None or time.monotonic() - start > within_s:
+                raise AssertionError(f"no answer from {path}:\n{self.log.read_text()[-4000:]}")
+            time.sleep(0.02)
+
+    def workers(self) -> list[int]:
+        """List the process ids of the workers that live now."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    def complaints(self) -> list[str]:
+        """List what the log says about errors that nobody planned."""
+        return re.findall(
+            r"^(?:Traceback.*|.*(?:Unhandled exception|\[CRITICAL\]).*)$", self.log.read_text(), re.MULTILINE
+        )

@@ -1,0 +1,232 @@
+"""Many customers at once against the application as it is deployed; sizes and figures: docs/proofs.md.
+
+The quick sizes are part of `make test`, the long ones of `make test-long`.
+"""
+
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from apps.ledger.models import Account, Entry, Transaction
+from apps.users.models import User
+from tests.factories import AccountFactory, UserFactory, deposit, new_idempotency_key, token_of
+from tests.ledger.books import assert_books_balance
+from tests.ledger.test_races import deadlocks
+from tests.live.client import Answer, Client, Request, all_at_once, codes, in_processes, once
+from tests.live.server import Server
+from tests.live.sizes import sizes
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROUNDS = 20
+
+
+@pytest.fixture(autouse=True)
+def books(server: Server) -> Iterator[None]:
+    """Whatever the test did, the books balance after it and the server has nothing to complain of."""
+    yield
+    assert_books_balance()
+    assert server.complaints() == []
+
+
+@pytest.fixture
+def token(user: User) -> str:
+    return token_of(user)
+
+
+def withdrawal(account: Account, amount: str = "1.00", key: str | None = None) -> Request:
+    return Request.money(account.pk, "withdrawals", {"amount": amount}, key)
+
+
+def transfer(source: Any, destination: Any, amount: str) -> Request:
+    return Request.money(source, "transfers", {"amount": amount, "destination": str(destination)})
+
+
+class TestOneAccount:
+    def test_a_hundred_withdraw_one_from_fifty(self, server, user, token):
+        for _ in range(ROUNDS):
+            account = AccountFactory(owner=user, funded="50.00")
+
+            answers = all_at_once(server.address, token, [withdrawal(account) for _ in range(100)])
+
+            assert codes(answers) == {"ok": 50, "insufficient_funds": 50}
+            assert Counter(answer.status for answer in answers) == {201: 50, 422: 50}
+            account.refresh_from_db()
+            assert (account.balance, account.version) == (0, 51)
+            sequences = Entry.objects.filter(account=account).order_by("sequence").values_list("sequence", flat=True)
+            assert list(sequences) == list(range(1, 52))
+
+    def test_fifty_equal_requests_with_one_key_have_one_effect_and_one_answer(self, server, user, token):
+        for _ in range(ROUNDS):
+            account = AccountFactory(owner=user, funded="50.00")
+            request = withdrawal(account)
+
+            answers = all_at_once(server.address, token, [request] * 50)
+
+            assert {answer.status for answer in answers} <= {201, 409}
+            told = [answer for answer in answers if answer.status == 201]
+            assert len({answer.text for answer in told}) == 1
+            assert len([answer for answer in told if not answer.replayed]) == 1
+            # Whoever was told to come again gets the same answer.
+            again = once(server.address, token, request)
+            assert (again.text, again.replayed) == (told[0].text, True)
+            account.refresh_from_db()
+            assert (account.balance, account.version) == (49, 2)
+
+    def test_a_key_that_several_commands_race_for_belongs_to_one_of_them(self, server, user, token):
+        for _ in range(ROUNDS):
+            account, other = AccountFactory(owner=user, funded="50.00"), AccountFactory()
+            key = new_idempotency_key()
+            rivals = [
+                withdrawal(account, "1.00", key),
+                withdrawal(account, "2.00", key),
+                Request.money(account.pk, "deposits", {"amount": "1.00"}, key),
+                Request.money(account.pk, "transfers", {"amount": "1.00", "destination": str(other.pk)}, key),
+                Request.money(account.pk, "withdrawals", {"amount": "1.00", "reference": "rent"}, key),
+            ]
+
+            answers = all_at_once(server.address, token, rivals * 10)
+
+            assert codes(answers) == {"ok": 10, "idempotency_key_reused": 40}
+            assert len({answer.text for answer in answers if answer.status == 201}) == 1
+            assert Transaction.objects.filter(account=account, idempotency_key=key).count() == 1
+            account.refresh_from_db()
+            assert account.version == 2
+
+    def test_the_same_key_on_another_account_is_another_command(self, server, user, token):
+        accounts = [AccountFactory(owner=user, funded="5.00") for _ in range(20)]
+
+        answers = all_at_once(server.address, token, [withdrawal(account, "1.00", "same") for account in accounts])
+
+        assert codes(answers) == {"ok": 20}
+        assert not any(answer.replayed for answer in answers)
+
+    def test_a_decline_stays_a_decline_when_money_arrives(self, server, user, token):
+        for _ in range(ROUNDS):
+            account = AccountFactory(owner=user, funded="1.00")
+            request = withdrawal(account, "2.00")
+
+            declined = all_at_once(server.address, token, [request] * 10)
+            deposit(account, "10.00")
+            retried = all_at_once(server.address, token, [request] * 10)
+            afresh = once(server.address, token, withdrawal(account, "2.00"))
+
+            assert codes([*declined, *retried]) == {"insufficient_funds": 20}
+            assert len({answer.body["transaction"] for answer in [*declined, *retried]}) == 1
+            assert all(answer.replayed for answer in retried)
+            assert afresh.status == 201
+            account.refresh_from_db()
+            assert account.balance == 9
+
+
+class TestManyAccounts:
+    @pytest.mark.parametrize("transfers_each", sizes(50, 1000))
+    def test_the_bank_of_jepsen(self, server, user, token, seed, transfers_each):
+        """Eight accounts, 100.00 in all, twenty workers; every look at all the accounts sees the whole of the money."""
+        random_ = random.Random(seed)
+        accounts = [AccountFactory(owner=user, funded="12.50").pk for _ in range(8)]
+        look = Request("GET", "/api/v1/accounts/?limit=200")
+
+        def transfers() -> list[Request]:
+            moves = (random_.sample(accounts, 2) for _ in range(transfers_each))
+            return [transfer(*move, f"{random_.randint(1, 500) / 100:.2f}") for move in moves]
+
+        readers = [[look] * max(250, transfers_each) for _ in range(4)]
+        before, start = deadlocks(), time.monotonic()
+        answers = in_processes(server.address, token, [*readers, *(transfers() for _ in range(20))])
+        took_s = time.monotonic() - start
+
+        looks = [answer.body["results"] for answer in answers if answer.status == 200]
+        moves = [answer for answer in answers if answer.status != 200]
+        print(f"{len(moves)} transfers {dict(codes(moves))}, {len(looks)} looks, {took_s:.1f} s")
+        assert len(looks) == 4 * max(250, transfers_each)
+        assert {sum(Decimal(account["balance"]) for account in seen) for seen in looks} == {Decimal(100)}
+        assert all(len(seen) == 8 and Decimal(account["balance"]) >= 0 for seen in looks for account in seen)
+        # More than one picture was seen, or the readers proved nothing.
+        assert len({str(seen) for seen in looks}) > 50
+        assert set(codes(moves)) <= {"ok", "insufficient_funds"}
+        assert len(moves) == 20 * transfers_each == Transaction.objects.filter(kind="transfer").count()
+        assert deadlocks() == before
+
+    @pytest.mark.parametrize("transfers_each", sizes(50, 1000))
+    def test_opposing_transfers_never_deadlock(self, server, user, token, transfers_each):
+        one, other = (AccountFactory(owner=user, funded="1000.00") for _ in range(2))
+        there = [[transfer(one.pk, other.pk, "0.01") for _ in range(transfers_each)] for _ in range(8)]
+        back = [[transfer(other.pk, one.pk, "0.01") for _ in range(transfers_each)] for _ in range(8)]
+        before = deadlocks()
+
+        answers = in_processes(
+            server.address, token, [script for pair in zip(there, back, strict=True) for script in pair]
+        )
+
+        print(f"{len(answers)} opposing transfers: {dict(codes(answers))}, deadlocks: {deadlocks() - before}")
+        assert codes(answers) == {"ok": 16 * transfers_each}
+        assert deadlocks() == before
+        for account in (one, other):
+            account.refresh_from_db()
+            assert account.balance == 1000
+
+    @pytest.mark.parametrize("operations", sizes(1000, 10_000))
+    def test_a_ring_with_reversals_and_closings(self, server, user, token, seed, operations):
+        """Transfers go round five accounts; each is reversed by two at once; small accounts come, go and stay shut."""
+        ring = [AccountFactory(owner=user, funded="10000.00").pk for _ in range(5)]
+        staff = token_of(UserFactory(is_staff=True))
+        before, workers = deadlocks(), 10
+
+        def work(number: int) -> list[tuple[str, Answer]]:
+            with Client(server.address, token) as customer:
+                return play(customer, random.Random(seed + number))
+
+        def play(customer: Client, random_: random.Random) -> list[tuple[str, Answer]]:
+            log: list[tuple[str, Answer]] = []
+
+            def do(what: str, request: Request) -> Answer:
+                log.append((what, customer.send(request)))
+                return log[-1][1]
+
+            while len(log) < operations / workers:
+                here = random_.randrange(5)
+                source, destination = ring[here], ring[(here + random_.choice([1, 4])) % 5]
+                moved = do("transfer", transfer(source, destination, f"{random_.randint(1, 900) / 100:.2f}"))
+                if moved.status == 201 and random_.random() < 0.6:
+                    path = f"/api/v1/transactions/{moved.body['id']}/reversal/"
+                    twice = [Request("POST", path, {}, new_idempotency_key()) for _ in range(2)]
+                    log += [("reversal", answer) for answer in all_at_once(server.address, staff, twice)]
+                if random_.random() < 0.2:
+                    do("close in use", Request("POST", f"/api/v1/accounts/{source}/close/", {}))
+                if random_.random() < 0.2:
+                    purse = do("open", Request("POST", "/api/v1/accounts/", {})).body["id"]
+                    if do("fill", transfer(source, purse, "0.01")).status == 201:
+                        do("empty", transfer(purse, source, "0.01"))
+                    do("close", Request("POST", f"/api/v1/accounts/{purse}/close/", {}))
+                    do("too late", transfer(source, purse, "0.01"))
+            return log
+
+        with ThreadPoolExecutor(workers) as pool:
+            done = list(itertools.chain.from_iterable(pool.map(work, range(workers))))
+
+        kinds = sorted({what for what, _ in done})
+        by_kind = {what: dict(codes(answer for kind, answer in done if kind == what)) for what in kinds}
+        print(f"{len(done)} operations: {by_kind}, deadlocks: {deadlocks() - before}")
+        assert deadlocks() == before
+        allowed = {
+            "transfer": {"ok"},
+            "reversal": {"ok", "already_reversed"},
+            "close in use": {"account_not_empty"},
+            "open": {"ok"},
+            "fill": {"ok"},
+            "empty": {"ok"},
+            "close": {"ok"},
+            "too late": {"account_closed"},
+        }
+        assert {kind: set(seen) - allowed[kind] for kind, seen in by_kind.items()} == {kind: set() for kind in kinds}
+        # Of two reversals of one transfer exactly one is posted.
+        reversals = Counter(answer.code for kind, answer in done if kind == "reversal")
+        assert reversals["ok"] == reversals["already_reversed"] > 0
