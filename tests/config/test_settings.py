@@ -15,7 +15,7 @@ FULL = {
 
 def run(*arguments, **environment):
     clean = {"PATH": os.environ["PATH"], **environment}  # noqa: TID251  a child process needs a PATH
-    return subprocess.run(  # noqa: S603  our own interpreter
+    return subprocess.run(
         [sys.executable, *arguments], env=clean, capture_output=True, text=True, check=False, timeout=60
     )
 
@@ -88,8 +88,6 @@ def test_import_contracts_fail_when_they_are_broken(tmp_path):
         path = tmp_path / name
         before = path.read_text() if path.exists() else None
         path.write_text(addition + (before or ""))
-        result = subprocess.run(  # noqa: S603  our own tool
-            [lint, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        result = subprocess.run([lint, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert result.returncode == 1, name
         path.write_text(before) if before is not None else path.unlink()

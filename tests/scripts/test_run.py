@@ -41,7 +41,7 @@ class Machine:
 
     def runs(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         env = {"PATH": f"{self.folder}:{os.defpath}", "HOME": str(self.folder), **variables}
-        return subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, check=False)  # noqa: S603
+        return subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, check=False)
 
     def does(self, *verb: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.runs("scripts/run", *verb, **variables)
