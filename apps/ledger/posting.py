@@ -35,6 +35,7 @@ from psycopg import errors as postgres
 from uuid_utils.compat import uuid7
 
 from apps.core.errors import NotFound
+from apps.core.postgresql import patiently
 from apps.ledger.errors import (
     DECLINES,
     AmountTooFine,
@@ -234,9 +235,7 @@ def load(*, accounts: Iterable[Account], transactions: Iterable[Transaction], en
     Promises nothing but the database's own constraints: the caller's arithmetic must be right (`books` in the tests).
     Requires: an open transaction, so that a history is there whole or not at all.
     """
-    with connection.cursor() as cursor:
-        # A load takes as long as it takes.
-        cursor.execute("SET LOCAL statement_timeout = 0")
+    with patiently(), connection.cursor() as cursor:
         # A foreign key check planned while the tables were empty would scan them from end to end for every row.
         cursor.execute("DISCARD PLANS")
         for model, rows in ((Account, accounts), (Transaction, transactions), (Entry, entries)):

@@ -1,0 +1,69 @@
+"""Django's PostgreSQL backend, for a server that may fall silent.
+
+A server that is gone is noticed at once. One that keeps its sockets open and says nothing (paused, frozen, its disk stuck,
+a network that swallows packets) would hold the asking thread for ever: `statement_timeout` is the server's own clock, and
+libpq has no timeout for reading. Here the client has a clock too.
+"""
+
+from typing import Any, TypeVar
+
+import psycopg
+from django.db.backends.postgresql import base
+from psycopg.abc import PQGen
+
+# Longer than statement_timeout, so that a server that is merely slow speaks first.
+ANSWER_TIMEOUT_S = 6.0
+# How long a connection that was idle may take to say that it lives, at the start of a request.
+HEALTH_CHECK_TIMEOUT_S = 2.0
+
+T = TypeVar("T")
+
+
+class ImpatientConnection(psycopg.Connection[Any]):
+    """A connection that breaks when the server does not answer within `answer_timeout_s` (None: waits for ever)."""
+
+    answer_timeout_s: float | None = ANSWER_TIMEOUT_S
+    fell_silent = False
+
+    def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
+        kwargs.setdefault("timeout", self.answer_timeout_s)
+        try:
+            return super().wait(gen, *args, **kwargs)
+        except psycopg.errors._WaitTimeout as error:  # noqa: SLF001  the name says: to be converted by whoever set a timeout
+            self.fell_silent = True
+            # The answer may still come, and would be taken for the next question's.
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"the server did not answer within {kwargs['timeout']:g} s") from error
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Raise OperationalError, and drop the connection, when a statement is not answered in `ANSWER_TIMEOUT_S`.
+
+    A request that finds its connection silent fails after `HEALTH_CHECK_TIMEOUT_S`, without the time that another
+    attempt to connect would take. Whether a statement that was not answered had its effect is unknown, as always when a
+    connection breaks.
+    """
+
+    connection: ImpatientConnection | None
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> ImpatientConnection:
+        connection: ImpatientConnection = super().get_new_connection(conn_params)
+        # Django calls psycopg.connect() and has no place for another class.
+        connection.__class__ = ImpatientConnection
+        return connection
+
+    def is_usable(self) -> bool:
+        if self.connection is None:
+            return False
+        usual, self.connection.answer_timeout_s = self.connection.answer_timeout_s, HEALTH_CHECK_TIMEOUT_S
+        try:
+            return super().is_usable()
+        finally:
+            self.connection.answer_timeout_s = usual
+
+    def close_if_health_check_failed(self) -> None:
+        asked = self.connection
+        super().close_if_health_check_failed()
+        if asked is not None and asked.fell_silent:
+            with self.wrap_database_errors:
+                raise psycopg.OperationalError("the server did not answer the health check")
