@@ -7,7 +7,7 @@ TEST_MANAGE := $(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test pytho
 POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: help up down build logs shell djshell dbshell migrate makemigrations createsuperuser populate \
-	test populate-test-db lint format types schema check clean
+	verify-ledger test populate-test-db lint format types schema check clean
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [RUNTIME=docker|native] [PORT=8000]" } \
@@ -54,6 +54,9 @@ createsuperuser: ## Create an administrator in the local database.
 
 populate: ## Fill the local database with example data (SEED=<number> repeats it).
 	@$(RUN) local python manage.py $(POPULATE)
+
+verify-ledger: ## Recompute the local books and say whether they are true (ARGS="--format json --account <id>").
+	@$(RUN) local python manage.py verify_ledger $(ARGS)
 
 ##@ Check it
 

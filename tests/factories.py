@@ -65,7 +65,7 @@ class AccountFactory(DjangoModelFactory[Account]):
     def shut(account: Account, create: bool, closed: bool | None, **kwargs: Any) -> None:  # noqa: N805
         """Close it, as its owner would."""
         if closed:
-            CloseAccount(owner_id=account.owner_id, account_id=account.pk, now=timezone.now()).execute()
+            CloseAccount(owner_id=account.owner_id, account_id=account.pk).execute()
             account.refresh_from_db()
 
 

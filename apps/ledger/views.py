@@ -105,7 +105,7 @@ class CloseView(Endpoint):
     def post(self, request: Request, account_id: UUID) -> Response:
         """Close an empty account for good; closing it again changes nothing."""
         self.body(EmptyInput)
-        account = CloseAccount(owner_id=self.caller_id, account_id=account_id, now=timezone.now()).execute()
+        account = CloseAccount(owner_id=self.caller_id, account_id=account_id).execute()
         return Response(AccountOutput(account).data, headers={"ETag": etag_of(account)})
 
 

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
-from django.utils import timezone
 
 from apps.core.errors import DomainError
 from apps.ledger.models import Account, Entry, Transaction
@@ -91,7 +90,7 @@ class TestOneAccount:
             account = AccountFactory()
 
             def close(account=account):
-                return CloseAccount(owner_id=account.owner_id, account_id=account.pk, now=timezone.now()).execute()
+                return CloseAccount(owner_id=account.owner_id, account_id=account.pk).execute()
 
             at_once([close, lambda account=account: deposit(account, "1.00")])
 
@@ -177,9 +176,7 @@ class TestWaiting:
         account = AccountFactory()
 
         with holding(account):
-            answers = at_once(
-                [lambda: CloseAccount(owner_id=account.owner_id, account_id=account.pk, now=timezone.now()).execute()]
-            )
+            answers = at_once([lambda: CloseAccount(owner_id=account.owner_id, account_id=account.pk).execute()])
 
         assert codes(answers) == {"contention": 1}
 

@@ -1,10 +1,10 @@
 """Close an account."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import DateTimeField, Func
 
 from apps.ledger.errors import AccountNotEmpty
 from apps.ledger.models import Account
@@ -21,7 +21,6 @@ class CloseAccount:
 
     owner_id: UUID
     account_id: UUID
-    now: datetime
 
     @retried
     @transaction.atomic(durable=True)
@@ -31,7 +30,8 @@ class CloseAccount:
             return account
         if account.balance:
             raise AccountNotEmpty
-        account.status = Account.Status.CLOSED
-        account.closed_at = self.now
-        account.save(update_fields=["status", "closed_at"])
+        # The database's clock, under the lock: no entry of the account can have a later time.
+        now = Func(function="clock_timestamp", output_field=DateTimeField())
+        Account.objects.filter(pk=account.pk).update(status=Account.Status.CLOSED, closed_at=now)
+        account.refresh_from_db()
         return account
