@@ -35,7 +35,6 @@ from psycopg import errors as postgres
 from uuid_utils.compat import uuid7
 
 from apps.core.errors import NotFound
-from apps.core.postgresql import patiently
 from apps.ledger.errors import (
     DECLINES,
     AmountTooFine,
@@ -233,9 +232,9 @@ def load(*, accounts: Iterable[Account], transactions: Iterable[Transaction], en
     """Write new accounts with a history that was worked out elsewhere, by COPY; for example data.
 
     Promises nothing but the database's own constraints: the caller's arithmetic must be right (`books` in the tests).
-    Requires: an open transaction, so that a history is there whole or not at all.
+    Requires: an open `patient_transaction`, so that a history is there whole or not at all.
     """
-    with patiently(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         # A foreign key check planned while the tables were empty would scan them from end to end for every row.
         cursor.execute("DISCARD PLANS")
         for model, rows in ((Account, accounts), (Transaction, transactions), (Entry, entries)):

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, models, transaction
+from django.db import connection, models
 
-from apps.core.postgresql import patiently
+from apps.core.postgresql import patient_transaction
 from apps.ledger.models import Account, Entry, Transaction
 
 OF_ACCOUNT = "(%(accounts)s::uuid[] IS NULL OR account.id = ANY(%(accounts)s))"
@@ -304,13 +304,12 @@ def snapshot() -> Iterator[None]:
 
     Takes as long as it takes. Requires: no open transaction.
     """
-    with transaction.atomic(durable=True):
+    with patient_transaction():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             # Sorts of a million rows in memory rather than on the disk; PostgreSQL's, and bounded all the same.
             cursor.execute("SET LOCAL work_mem = '64MB'")
-        with patiently():
-            yield
+        yield
 
 
 def check(accounts: Sequence[UUID] | None = None) -> Iterator[Finding]:

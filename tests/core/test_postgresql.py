@@ -1,7 +1,7 @@
 """The client's own clock for a server that says nothing."""
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 
 from apps.core import postgresql
 from apps.core.postgresql import base
@@ -36,7 +36,7 @@ def test_an_answer_that_does_not_come_breaks_the_connection_and_the_next_questio
 
 
 def test_work_that_takes_as_long_as_it_takes_may_say_so(impatient):
-    with transaction.atomic(), postgresql.patiently():
+    with postgresql.patient_transaction():
         ask("SELECT pg_sleep(0.6)")
         assert ask("SHOW statement_timeout") == [("0",)]
 

@@ -12,11 +12,11 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 from django.utils import timezone
 from tqdm import tqdm
 from uuid_utils.compat import uuid7
 
+from apps.core.postgresql import patient_transaction
 from apps.ledger.models import Account, Entry, Transaction
 from apps.ledger.posting import load
 
@@ -56,7 +56,7 @@ class Command(BaseCommand):
                 books.add()
                 progress.update()
         # Only now: a transaction that idles while we reckon would be ended by its timeout.
-        with transaction.atomic():
+        with patient_transaction():
             user_model.objects.bulk_create(owners, batch_size=1000)
             load(accounts=books.accounts, transactions=books.transactions, entries=books.entries)
         self.stdout.write(
