@@ -157,7 +157,6 @@ class Bank:
         # Every 201 that anybody ever heard, final or not, is of a transaction that is there.
         assert {a.body["id"] for a in self.journal.told if a.status == 201} <= {row["id"] for row in rows}
 
-
     def assert_every_answer_was_in_order(self, longest_refusal_s: float) -> None:
         """No 500, no HTML, no late refusal, nothing in the log that nobody planned."""
         for answer in self.journal.told:
