@@ -4,10 +4,11 @@ SHELL := /bin/bash
 RUN := ./scripts/run
 # Where the example data and the migrations check belong: never into the database somebody works with.
 TEST_MANAGE := $(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test python manage.py
+PYTEST := $(RUN) test pytest $(if $(SEED),--seed=$(SEED))
 POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: help up down build logs shell djshell dbshell migrate makemigrations createsuperuser populate \
-	verify-ledger test populate-test-db lint format types schema check clean
+	verify-ledger test test-long populate-test-db lint format types schema check clean
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [RUNTIME=docker|native] [PORT=8000]" } \
@@ -60,8 +61,11 @@ verify-ledger: ## Recompute the local books and say whether they are true (ARGS=
 
 ##@ Check it
 
-test: ## Run the tests with the coverage gate; T=<path> runs only those, without the gate.
-	@$(RUN) test pytest $(if $(T),$(T),--cov --cov-report=term-missing:skip-covered)
+test: ## Run the tests with the coverage gate; T=<path> runs only those, without the gate; SEED=<number> repeats a run.
+	@$(PYTEST) $(if $(T),$(T),--cov --cov-report=term-missing:skip-covered)
+
+test-long: ## Run the tests that take minutes; T=<path> narrows them, SEED as above.
+	@$(PYTEST) -m long $(T)
 
 populate-test-db: ## Fill the test server's own database with example data; it stays up until `make down`.
 	@$(TEST_MANAGE) migrate --noinput

@@ -1,5 +1,8 @@
-"""A handful of fixtures, and the guard that keeps the suite away from any database but its own."""
+"""A handful of fixtures, the suite's seed, and the guard that keeps it away from any database but its own."""
 
+import random
+
+import hypothesis
 import pytest
 from django.conf import settings
 from rest_framework.test import APIClient
@@ -13,8 +16,17 @@ TEST_SETTINGS = "config.settings.test"
 TEST_DATABASE = "app_test"
 
 
-def pytest_configure() -> None:
-    """Refuse to run before a database is touched: the suite empties tables."""
+SEED = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, help="The number that every random test starts from; by default a new one.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed, and refuse to run before a database is touched: the suite empties tables."""
+    named = config.getoption("--seed")
+    config.stash[SEED] = random.SystemRandom().randrange(2**32) if named is None else named
     name = settings.DATABASES["default"].get("NAME")
     if settings.SETTINGS_MODULE != TEST_SETTINGS:
         raise pytest.UsageError(f"The suite runs on {TEST_SETTINGS} only, not on {settings.SETTINGS_MODULE}.")
@@ -22,6 +34,30 @@ def pytest_configure() -> None:
         raise pytest.UsageError(
             f"The suite runs on the database {TEST_DATABASE} only; TEST_DATABASE_URL names {name!r}."
         )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"seed: {config.stash[SEED]} (the same again: make test SEED={config.stash[SEED]})"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show the header again under what failed: `-q` leaves it out, and logs are read from the end."""
+    if terminalreporter.stats.keys() & {"failed", "error"}:
+        terminalreporter.line(pytest_report_header(config))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start Hypothesis from the seed by its decorator: `--hypothesis-seed` would keep it from saving what fails."""
+    for item in items:
+        if item.get_closest_marker("hypothesis"):
+            hypothesis.seed(config.stash[SEED])(getattr(item.obj, "__func__", item.obj))
+
+
+@pytest.fixture(scope="session")
+def seed(request: pytest.FixtureRequest) -> int:
+    """The number that every random test starts from; the report's header shows it."""
+    return request.config.stash[SEED]
 
 
 @pytest.fixture(scope="session", autouse=True)

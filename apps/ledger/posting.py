@@ -30,7 +30,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from django.db import IntegrityError, OperationalError, connection
+from django.db import DataError, IntegrityError, OperationalError, connection
 from psycopg import errors as postgres
 from uuid_utils.compat import uuid7
 
@@ -38,6 +38,7 @@ from apps.core.errors import NotFound
 from apps.ledger.errors import (
     DECLINES,
     AmountTooFine,
+    BalanceLimitExceeded,
     Contention,
     Declined,
     DestinationInvalid,
@@ -213,6 +214,11 @@ def post(command: Command) -> Receipt:
     except OperationalError as error:
         if isinstance(error.__cause__, postgres.LockNotAvailable):
             raise _who_is_busy(command) from error
+        raise
+    except DataError as error:
+        # The verdict knows the columns' limit; where a column knows a lower one, nothing is recorded.
+        if isinstance(error.__cause__, postgres.NumericValueOutOfRange):
+            raise BalanceLimitExceeded from error
         raise
     if not rows:
         raise NotFound

@@ -1,5 +1,6 @@
 """The client's own clock for a server that says nothing."""
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 
@@ -48,8 +49,9 @@ def test_work_that_takes_as_long_as_it_takes_may_say_so(impatient):
 def test_a_silent_connection_is_refused_at_the_health_check_and_not_replaced_by_a_wait(impatient, monkeypatch):
     ask("SELECT 1")
     connection.health_check_done, connection.health_check_enabled = False, True
-    # No server answers in no time.
-    monkeypatch.setattr(base, "HEALTH_CHECK_TIMEOUT_S", 0)
+    monkeypatch.setattr(base, "HEALTH_CHECK_TIMEOUT_S", 0.2)
+    execute = psycopg.Cursor.execute
+    monkeypatch.setattr(psycopg.Cursor, "execute", lambda self, *_: execute(self, "SELECT pg_sleep(2)"))
 
     with pytest.raises(OperationalError, match="health check"):
         ask("SELECT 1")

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 import pytest
 from django.db import connection
@@ -202,11 +203,13 @@ class holding:
     def __init__(self, account: Account) -> None:
         self.account = account
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self.other = connection.copy()
+        self.other.inc_thread_sharing()
         self.other.set_autocommit(False)
         with self.other.cursor() as cursor:
             cursor.execute("SELECT 1 FROM ledger_account WHERE id = %s FOR UPDATE", [self.account.pk])
+        return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.other.rollback()

@@ -1,6 +1,5 @@
 """A live server on the test database, and a customer of it."""
 
-import random
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -28,10 +27,3 @@ def server(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Ser
     with Server(url, log, workers=3, threads=34) as server:
         yield server
     assert server.complaints() == []
-
-
-@pytest.fixture
-def seed() -> int:
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    return seed
