@@ -197,7 +197,8 @@ class Breaker:
             was_open, self._is_open = self._is_open, True
             self._try_again_at = self._healed_from = time.monotonic() + self.pause_s
         if not was_open:
-            logger.warning("The gate's Redis fails (%s): going straight to the database.", type(error).__name__)
+            kind = type(error).__name__
+            logger.warning("The gate's Redis fails, so commands go straight to the database: %s: %s", kind, error)
 
     def heal(self) -> None:
         """Note that Redis answered; say so if it is news."""

@@ -308,10 +308,9 @@ class TestWithoutRedis:
         withdraw(account, "1.00")
 
         assert outcomes == {Outcome.AT_ONCE: 2, Outcome.BYPASSED: 4}
-        assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-            ("WARNING", "The gate's Redis fails (ConnectionError): going straight to the database."),
-            ("INFO", "The gate's Redis answers again."),
-        ]
+        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+        assert "straight to the database: ConnectionError: " in caplog.messages[0]
+        assert caplog.messages[1] == "The gate's Redis answers again."
 
     def test_one_that_hangs_costs_one_command_a_moment(self, set_up, redis_server, outcomes):
         account = AccountFactory(funded="30.00")
