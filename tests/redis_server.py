@@ -38,7 +38,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it empty, and come back when it answers."""
         log = self.folder / "log"
-        self.process = subprocess.Popen(  # noqa: S603  a list, no shell
+        self.process = subprocess.Popen(
             [
                 program(),
                 *("--port", "0", "--unixsocket", self.folder / "socket", "--unixsocketperm", "700"),

@@ -372,7 +372,7 @@ class TestOff:
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python with test settings and no gate but what is given here."""
-    return subprocess.run(  # noqa: S603  our own interpreter
+    return subprocess.run(
         [sys.executable, "-c", dedent(code)],
         env={"DJANGO_SETTINGS_MODULE": "config.settings.test", **environment},
         cwd=ROOT,
