@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
+from django.core.exceptions import ImproperlyConfigured
 from environ import Env
 
 # Makes ModelAdmin[Account] and its like work at run time, as the type checker reads them.
@@ -139,6 +140,17 @@ LEDGER_DEFAULT_CURRENCY = "USD"
 # Example data is for a laptop and the test server.
 POPULATE_ALLOWED = False
 LEDGER_MAX_AMOUNT = Decimal(1_000_000_000)
+
+# apps.ledger.gate: "off", or "redis" with a REDIS_URL. In seconds: how long an account is held (a statement's limit and
+# one), and how long a command waits for it.
+LEDGER_GATE = env.str("LEDGER_GATE", default="off")
+REDIS_URL = env.str("REDIS_URL", default="")
+LEDGER_GATE_LEASE = env.float("LEDGER_GATE_LEASE", default=6.0)
+LEDGER_GATE_WAIT = env.float("LEDGER_GATE_WAIT", default=2.0)
+if LEDGER_GATE not in {"off", "redis"}:
+    raise ImproperlyConfigured('LEDGER_GATE must be "off" or "redis".')
+if LEDGER_GATE == "redis" and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured("LEDGER_GATE is on, so REDIS_URL must be a redis://, rediss:// or unix:// URL.")
 
 # --- API -------------------------------------------------------------------------------------------------------------
 
