@@ -3,9 +3,9 @@
     make shell
     python -m tests.benchmarks.gate [--rounds 5] [--seconds 4] [scenario ...]
 
-First what one command costs alone. Then each round runs a scenario without and with the gate, in random order, on a gunicorn as it is deployed, a PostgreSQL and a
-Redis of the benchmark's own. The ratio is worked out inside each round. Every withdrawal must be answered, and the books
-must balance after each run. The scenario `pooled` needs `pgbouncer` in the path.
+First it says what one command costs alone. Then each round runs a scenario without and with the gate, in random order, on
+a gunicorn as it is deployed and a PostgreSQL and a Redis of the benchmark's own; the ratio is worked out inside each round.
+The books must balance after each run. The scenario `pooled` needs `pgbouncer` in the path.
 """
 
 import argparse
