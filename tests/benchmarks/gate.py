@@ -3,9 +3,9 @@
     make shell
     python -m tests.benchmarks.gate [--rounds 5] [--seconds 4] [scenario ...]
 
-Each round runs a scenario without and with the gate, in random order, on a gunicorn as it is deployed, a PostgreSQL and a
-Redis of the benchmark's own. The ratio is worked out inside each round. Every withdrawal must be answered, and the books
-must balance after each run. The scenario `pooled` needs `pgbouncer` in the path.
+First it says what one command costs alone. Then each round runs a scenario without and with the gate, in random order, on
+a gunicorn as it is deployed and a PostgreSQL and a Redis of the benchmark's own; the ratio is worked out inside each round.
+The books must balance after each run. The scenario `pooled` needs `pgbouncer` in the path.
 """
 
 import argparse
@@ -232,6 +232,41 @@ def run(bank: Bank, scenario: Scenario, folder: Path, *, seconds: float, **envir
     return Run(seconds, busy_answers, other_answers, seen)
 
 
+def show_price(bank: Bank, redis_url: str, *, batches: int = 60, size: int = 40) -> None:
+    """Print what one command costs alone, in this process and without HTTP: the 20th percentile of short batches."""
+    from django.db import connection
+    from django.test import override_settings
+
+    from apps.ledger.models import Account
+    from tests.factories import transfer, withdraw
+
+    accounts = list(Account.objects.filter(pk__in=bank.accounts[1:]))
+    commands = {
+        "withdrawal": lambda: withdraw(random.choice(accounts), "0.01"),
+        "transfer": lambda: transfer(*random.sample(accounts, 2), "0.01"),
+    }
+    gates = {
+        "off": override_settings(LEDGER_GATE="off"),
+        "on": override_settings(LEDGER_GATE="redis", REDIS_URL=redis_url),
+    }
+    print(f"\nalone: {batches} batches of {size}, in turn; microseconds for one command: wall, CPU of this process")
+    for name, command in commands.items():
+        taken: dict[str, list[tuple[float, float]]] = {"off": [], "on": []}
+        for _ in range(batches):
+            for gate, settings in gates.items():
+                with settings:
+                    begun = time.perf_counter(), time.process_time()
+                    for _ in range(size):
+                        command()
+                    ended = time.perf_counter(), time.process_time()
+                taken[gate].append(tuple((end - start) / size * 1e6 for start, end in zip(begun, ended, strict=True)))
+        costs = {
+            gate: [quantile(sorted(column), 0.2) for column in zip(*rows, strict=True)] for gate, rows in taken.items()
+        }
+        print(f"{name:12}", {gate: [round(cost) for cost in both] for gate, both in costs.items()})
+    connection.close()
+
+
 def show(figures: Sequence[dict[str, dict[str, float]]]) -> None:
     """Print median, least and most over the rounds, side by side."""
     print(f"{'':36} {'off':>24} {'on':>24} {'on / off':>22}")
@@ -254,9 +289,8 @@ def main() -> None:
     options = parser.parse_args()
     seed = random.randrange(2**32)
     random_ = random.Random(seed)
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    git = [shutil.which("git"), "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
     redis_version = subprocess.run([program(), "--version"], capture_output=True, text=True, check=True).stdout.strip()
     with tempfile.TemporaryDirectory() as name, RedisServer() as redis:
         folder = Path(name)
@@ -270,6 +304,7 @@ def main() -> None:
                 f"commit {commit.stdout.strip()}, seed {seed}, {os.cpu_count()} cores, Python {sys.version.split()[0]},"
             )
             print(f"PostgreSQL {postgres_version}, {redis_version}; load {os.getloadavg()}")
+            show_price(bank, redis.url)
             for title in options.scenarios or SCENARIOS:
                 scenario = SCENARIOS[title]
                 if scenario.pool and not shutil.which("pgbouncer"):
