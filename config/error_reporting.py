@@ -59,7 +59,7 @@ def _error(event: Any, hint: Mapping[str, Any]) -> Any:
     return kept
 
 
-def _transaction(event: Any, hint: Mapping[str, Any]) -> Any:
+def _transaction(event: Any, _hint: Mapping[str, Any]) -> Any:
     # What a span is called may hold the path or the statement with its values.
     return _common(event) | {"spans": [_only(span, HARMLESS_IN_SPAN) for span in event.get("spans") or []]}
 
