@@ -12,7 +12,7 @@ straight to the database.
 
 Note [Bells]
 Whoever leaves rings the account's bell: a list of at most one element, for which waiters queue by BLPOP. So the next one
-is awake within a round trip, in the order of coming, and nobody polls. A bell only says "try again": one that is lost
+is awake within a round trip, roughly in the order of asking, and nobody polls. A bell only says "try again": one that is lost
 costs a nap, a false one costs a try. Therefore a holder rings also when its lease is over or was flushed away.
 """
 
@@ -108,7 +108,7 @@ class RedisGate:
                 socket_timeout=timeout_s,
                 # The database is the second try.
                 retry=Retry(NoBackoff(), 0),
-                # RESP3 is for push messages; with them on, redis-py no longer sees that an idle connection was cut.
+                # A short handshake: nothing here needs what RESP3 adds, or a name.
                 protocol=2,
                 driver_info=None,
             )

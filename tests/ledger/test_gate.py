@@ -20,7 +20,7 @@ from uuid_utils.compat import uuid7
 from apps.ledger import gate, posting
 from apps.ledger.gate import LONGEST_NAP_S, REDIS_TIMEOUT_S, Outcome, RedisGate
 from apps.ledger.models import Account
-from tests.factories import AccountFactory, transfer, withdraw
+from tests.factories import AccountFactory, deposit, transfer, withdraw
 from tests.ledger import test_races
 from tests.ledger.books import assert_books_balance
 from tests.ledger.test_races import codes
@@ -223,6 +223,19 @@ class TestWaiters:
         assert 0.3 <= took_s < 0.6 + 0.5
         assert outcomes == {Outcome.OVERDUE: 1}
 
+    def test_hold_no_account_that_is_asked_for_later(self, set_up, shared_redis):
+        one, other = sorted([AccountFactory(funded="10.00"), AccountFactory()], key=lambda account: account.pk)
+        deposit(other, "10.00")
+        gate = set_up(shared_redis, lease_s=30, wait_s=30)
+        door = ExitStack()
+        door.enter_context(gate.admitted([one.pk]))
+
+        with waiting(1, lambda: transfer(other, one, "1.00"), at=shared_redis) as (answer,):
+            with gate.admitted([other.pk]) as outcome:
+                assert outcome is Outcome.AT_ONCE
+            door.close()
+            answer.result()
+
     def test_follow_a_holder_that_never_comes_back(self, set_up, shared_redis, outcomes):
         account = AccountFactory(funded="10.00")
         gate = set_up(shared_redis, lease_s=0.3, wait_s=10)
@@ -329,6 +342,16 @@ class TestWithoutRedis:
         assert REDIS_TIMEOUT_S <= first < 4 * REDIS_TIMEOUT_S
         assert sum(rest) < REDIS_TIMEOUT_S * len(rest)
         assert outcomes == {Outcome.AT_ONCE: 1, Outcome.BYPASSED: 20}
+
+    def test_a_connection_that_was_cut_is_opened_again(self, set_up, redis_server):
+        gate = set_up(redis_server.url)
+        with gate.admitted([uuid7()]):
+            pass
+
+        redis_server.client().client_kill_filter(_type="normal", skipme=True)
+
+        with gate.admitted([uuid7()]) as outcome:
+            assert outcome is Outcome.AT_ONCE
 
     def test_one_that_dies_while_a_lease_is_held_changes_nothing(self, set_up, redis_server):
         with set_up(redis_server.url).admitted([uuid7()]) as outcome:
