@@ -12,8 +12,8 @@ straight to the database.
 
 Note [Bells]
 Whoever leaves rings the account's bell: a list of at most one element, for which waiters queue by BLPOP. So the next one
-is awake within a round trip, roughly in the order of asking, and nobody polls. A bell only says "try again": one that is lost
-costs a nap, a false one costs a try. Therefore a holder rings also when its lease is over or was flushed away.
+is awake within a round trip, roughly in the order of asking, and nobody polls. A bell only says "try again": one that is
+lost costs a nap, a false one costs a try. Therefore a holder rings also when its lease is over or was flushed away.
 """
 
 import logging
