@@ -105,8 +105,8 @@ class Environment:
         kind=POSTGRES_URL,
         default="",
         required=DEPLOYED,
-        about="The database, the parts of the URL percent-encoded. Over a network end it in ?sslmode=verify-full; time limits "
-        "are the keys below, not options. Locally, without one, the one that `make` starts.",
+        about="The database, the parts of the URL percent-encoded. Over a network end it in ?sslmode=verify-full; time "
+        "limits are the keys below, not options. Locally, without one, the one that `make` starts.",
     )
     TEST_DATABASE_URL = Key(
         kind=POSTGRES_URL, default="", about="The tests' database app_test; without one, the one that `make` starts."
@@ -114,14 +114,14 @@ class Environment:
     DATABASE_MAX_CONNECTIONS = Key(
         kind=whole(0, 100_000),
         default=0,
-        about="This process's share of the server's connections; 0 checks nothing. It takes WEB_CONCURRENCY x "
+        about="This server's share of the database's connections; 0 checks nothing. It takes WEB_CONCURRENCY x "
         f"(GUNICORN_THREADS + {PROBE_CONNECTIONS}), the probes' included.",
     )
     LOCK_TIMEOUT = Key(kind=SECONDS, default=2.0, about="How long a statement waits for a lock.")
     STATEMENT_TIMEOUT = Key(
         kind=SECONDS,
         default=5.0,
-        about=f"How long a statement runs; above LOCK_TIMEOUT, below the {ANSWER_TIMEOUT_S:g} s after which a server is silent.",
+        about=f"How long a statement runs; above LOCK_TIMEOUT, below {ANSWER_TIMEOUT_S:g}, when the client gives up.",
     )
 
     PORT = Key(kind=whole(1, 65_535), default=8000, about="Where gunicorn listens.", outside_only=True)

@@ -5,23 +5,23 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import config.environment
+from config import environment
 
 # In the arbiter, before there are workers: what is wrong is said once, and a secret is read once for all of them.
-env = config.environment.load_for_server()
+configured = environment.load_for_server()
 # The workers import the module afresh, so that a change to it reloads like any other; config.secrets holds the secret.
-del sys.modules["config.environment"], config.environment
+del sys.modules["config"].environment, sys.modules["config.environment"]
 
-bind = f"0.0.0.0:{env.PORT}"
+bind = f"0.0.0.0:{configured.PORT}"
 
 # Threads, because a request mostly waits for PostgreSQL. Explicit numbers, because in a container the machine's number
 # of cores says nothing about the share this process gets.
 worker_class = "gthread"
-workers = env.WEB_CONCURRENCY
-threads = env.GUNICORN_THREADS
+workers = configured.WEB_CONCURRENCY
+threads = configured.GUNICORN_THREADS
 
 # The outermost of the limits: lock 2 s < statement 5 s < worker 30 s. A worker that is silent for longer is replaced.
-timeout = env.WORKER_TIMEOUT
+timeout = configured.WORKER_TIMEOUT
 # After SIGTERM requests in flight have this long to end; the platform must wait longer (45 s) before it kills.
 graceful_timeout = 30
 # Longer than the 60 s a load balancer keeps an idle connection: the side that reuses it must not find it closed.
