@@ -284,12 +284,14 @@ def load_for_server() -> Environment:
     A reload that the new secret would end keeps the old one, and says so: the old one still serves.
     """
     before = secrets.peek()
-    if before is None:
-        return load()
-    secrets.read_again(os.environ["APP_SECRETS_ID"], os.environ.get("AWS_REGION", ""))
     try:
+        if before is not None:
+            secrets.read_again(os.environ["APP_SECRETS_ID"], os.environ.get("AWS_REGION", ""))
         return load()
     except ConfigurationError as error:
+        if before is None:
+            # gunicorn catches every Exception of its configuration file, and shows where it came from.
+            sys.exit(str(error))
         sys.stderr.write(f"{error}\nThe server goes on with the secret it has.\n")
         secrets.hold(before)
         return load()

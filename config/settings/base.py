@@ -219,5 +219,7 @@ LOGGING = {
         # Refusals are answers, not incidents; apps.core.problem logs what is our fault, once.
         "django.request": {"level": "CRITICAL"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # It tells where it found credentials and endpoints, each time.
+        "botocore": {"level": "WARNING"},
     },
 }
