@@ -20,7 +20,7 @@ TRIES: Final = 3
 BOOT_DEADLINE_S: Final = 7.5
 SERVING_DEADLINE_S: Final = 3.0
 # While nothing new is there, AWS is asked no more often than this.
-PAUSE_S: Final = 1.0
+PAUSE_S: Final = 0.5
 
 REASONS: Final[Mapping[str, str]] = {
     "ResourceNotFoundException": "names no secret in this region and account, or one without a current version",

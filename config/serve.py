@@ -9,7 +9,7 @@ from config.environment import load
 def main() -> None:
     """Start gunicorn, or end the process with what is wrong."""
     load()
-    from gunicorn.app.wsgiapp import run  # noqa: PLC0415  not before
+    from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]  # noqa: PLC0415  not before
 
     run(prog="gunicorn")
 

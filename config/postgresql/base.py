@@ -32,18 +32,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _fresh_credentials(self, tried: dict[str, Any]) -> dict[str, str] | None:
         """Return a user and a password other than those that were tried, if anybody knows of any."""
+        refused = {"USER": tried.get("user", ""), "PASSWORD": tried.get("password", "")}
+        # One dictionary for all threads: another may have been here meanwhile, and may be until the end of this.
         known = self.settings_dict
-        if known["PASSWORD"] == tried.get("password") and known["USER"] == tried.get("user"):
+        fresh = {key: known[key] for key in refused}
+        if fresh == refused:
             url = environment.rotated(known["URL_KEY"])
             if not url:
                 return None
             config = Env.db_url_config(url)
-            if (config["USER"], config["PASSWORD"]) == (known["USER"], known["PASSWORD"]):
+            fresh = {key: config[key] for key in refused}
+            if fresh == refused:
                 return None
-            # One dictionary for all threads: the others need not ask. Host and name stay: a move is a deployment.
-            known |= {"USER": config["USER"], "PASSWORD": config["PASSWORD"]}
-            logger.info("The database's password was read again: it had been rotated.")
-        return {"user": known["USER"], "password": known["PASSWORD"]}
+            if known["PASSWORD"] != fresh["PASSWORD"]:
+                logger.info("The database's password was read again: it had been rotated.")
+            # Host and name stay: a move is a deployment.
+            known |= fresh
+        return {"user": fresh["USER"], "password": fresh["PASSWORD"]}
 
 
 def password_was_sent(error: psycopg.OperationalError) -> bool:
@@ -51,6 +56,6 @@ def password_was_sent(error: psycopg.OperationalError) -> bool:
 
     A connection that fails carries no SQLSTATE, and its text is in the server's language, or a pooler's words. What
     libpq does know is whether it sent a password. The few other reasons at that stage (no such database, too many
-    connections) cost one reading of the secret a second, and end in the same error because nothing new is there.
+    connections) cost two readings of the secret a second, and end in the same error because nothing new is there.
     """
     return error.pgconn is not None and error.pgconn.used_password
