@@ -286,7 +286,9 @@ def load_for_server() -> Environment:
     before = secrets.peek()
     try:
         if before is not None:
-            secrets.read_again(os.environ["APP_SECRETS_ID"], os.environ.get("AWS_REGION", ""))
+            secrets.read_again(
+                os.environ["APP_SECRETS_ID"], os.environ.get("AWS_REGION", ""), pause_s=secrets.RELOAD_PAUSE_S
+            )
         return load()
     except ConfigurationError as error:
         if before is None:

@@ -21,6 +21,8 @@ BOOT_DEADLINE_S: Final = 7.5
 SERVING_DEADLINE_S: Final = 3.0
 # While nothing new is there, AWS is asked no more often than this.
 PAUSE_S: Final = 0.5
+# A server that has just read it to see whether it can start need not read it again to start.
+RELOAD_PAUSE_S: Final = 2.0
 
 REASONS: Final[Mapping[str, str]] = {
     "ResourceNotFoundException": "names no secret in this region and account, or one without a current version",
@@ -59,14 +61,14 @@ def held(secret_id: str, region: str) -> Mapping[str, str]:
         return _held.secret
 
 
-def read_again(secret_id: str, region: str, *, deadline_s: float = SERVING_DEADLINE_S) -> Mapping[str, str]:
-    """Return the secret as it is now; what is held, if AWS has no better answer or was asked a moment ago.
+def read_again(secret_id: str, region: str, *, pause_s: float = PAUSE_S) -> Mapping[str, str]:
+    """Return the secret as it is now; what is held, if AWS has no better answer or was asked `pause_s` ago or less.
 
     All who ask at once share one reading.
     """
     with _held.lock:
-        if time.monotonic() - _held.tried_at >= PAUSE_S:
-            _read(secret_id, region, deadline_s)
+        if time.monotonic() - _held.tried_at >= pause_s:
+            _read(secret_id, region, SERVING_DEADLINE_S)
             if _held.error is not None:
                 logger.warning("The secret was not read again: APP_SECRETS_ID %s.", _held.error)
         if _held.secret is None:

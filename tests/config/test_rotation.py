@@ -332,7 +332,7 @@ def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, 
 
 def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_good(live, guarded, moto):
     def reload_and_ask(host: str, expected: int) -> None:
-        time.sleep(secrets.PAUSE_S)
+        time.sleep(secrets.RELOAD_PAUSE_S)
         before = set(live.workers())
         live.reload()
         deadline = time.monotonic() + 30
