@@ -8,7 +8,7 @@ PYTEST := $(RUN) test pytest $(if $(SEED),--seed=$(SEED))
 POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: help up down build logs shell djshell dbshell migrate makemigrations createsuperuser populate \
-	verify-ledger test test-long populate-test-db lint format types schema configuration check clean
+	verify-ledger test test-long mutants populate-test-db lint format types schema configuration check clean
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [RUNTIME=docker|native] [PORT=8000]" } \
@@ -66,6 +66,9 @@ test: ## Run the tests with the coverage gate; T=<path> runs only those, without
 
 test-long: ## Run the tests that take minutes; T=<path> narrows them, SEED as above.
 	@$(PYTEST) -m long $(T)
+
+mutants: ## Show that the tests notice every wrong version of the bank (ARGS="<name> ..." tries some).
+	@$(RUN) test python -m tests.mutants $(ARGS)
 
 populate-test-db: ## Fill the test server's own database with example data; it stays up until `make down`.
 	@$(TEST_MANAGE) migrate --noinput

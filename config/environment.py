@@ -15,7 +15,7 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from config import secrets
-from config.keys import FLAG, HOSTS, NAMES, POSTGRES_URL, SECONDS, TEXT, Key, whole
+from config.keys import FLAG, HOSTS, NAMES, POSTGRES_URL, REDIS, SECONDS, TEXT, Key, one_of, whole
 
 DEPLOYED: Final = frozenset({"staging", "production"})
 # `base` builds the image and writes documents: nothing is required there.
@@ -146,6 +146,18 @@ class Environment:
 
     SIGN_UP_OPEN = Key(kind=FLAG, default=False, elsewhere={"local": True}, about="Whether everybody may make a user.")
 
+    LEDGER_GATE = Key(
+        kind=one_of("off", "redis"),
+        default="off",
+        about="Where waiters of a busy account queue before they take a database connection.",
+    )
+    REDIS_URL = Key(kind=REDIS, default="", about="The gate's Redis, needed where LEDGER_GATE is redis.")
+    LEDGER_GATE_LEASE = Key(
+        kind=SECONDS, default=6.0, about="How long the gate holds an account: a statement's limit and one second."
+    )
+    LEDGER_GATE_WAIT = Key(kind=SECONDS, default=2.0, about="How long a command waits at the gate.")
+    TEST_REDIS_URL = Key(kind=REDIS, default="", about="The tests' Redis; without one, they start their own.")
+
     def __init__(self, name: str, values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
         """Take a value and a source ("environment", "secret" or "default") for every key."""
         self.name = name
@@ -187,6 +199,11 @@ def limits_in_order(env: Environment) -> str:
     if env.LOCK_TIMEOUT < env.STATEMENT_TIMEOUT < ANSWER_TIMEOUT_S < env.WORKER_TIMEOUT:
         return ""
     return f"must rise in this order, the statement's below {ANSWER_TIMEOUT_S:g} s and the worker's above"
+
+
+@rule("LEDGER_GATE", "REDIS_URL")
+def gate_has_its_redis(env: Environment) -> str:
+    return "" if env.LEDGER_GATE == "off" or env.REDIS_URL else "must be given together: the gate stands in Redis"
 
 
 @rule("DATABASE_MAX_CONNECTIONS", "WEB_CONCURRENCY", "GUNICORN_THREADS")

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, Self, TypeVar, overload
+from urllib.parse import urlsplit
 
 from environ import Env
 
@@ -117,6 +118,13 @@ def _postgres_url(given: str) -> str:
     return given
 
 
+def _redis_url(given: str) -> str:
+    _demand(met=given.startswith(("redis://", "rediss://", "unix://")))
+    # Raises what it thinks of a port that is none.
+    _ = urlsplit(given).port
+    return given
+
+
 TEXT: Final = Kind("text without spaces around it", str)
 FLAG: Final = Kind("true or false", _flag)
 NAMES: Final = Kind("texts separated by commas", _names)
@@ -125,6 +133,7 @@ HOSTS: Final = Kind(
 )
 SECONDS: Final = Kind("a number of seconds above 0", _seconds)
 POSTGRES_URL: Final = Kind("a URL postgres://user:password@host:port/database", _postgres_url)
+REDIS: Final = Kind("a URL redis://, rediss:// or unix://", _redis_url)
 
 
 def whole(least: int, most: int) -> Kind[int]:

@@ -117,6 +117,18 @@ start_database() {
     esac
 }
 
+# Start a Redis for the ledger's gate and wait until it answers, unless the user has one of their own.
+start_redis() {
+    case $1 in
+        local)
+            [[ $(setting LEDGER_GATE) == redis && -z $(setting REDIS_URL) ]] || return 0
+            local_compose --profile redis up --detach --wait redis ;;
+        test)
+            [[ -z $(setting TEST_REDIS_URL) ]] || return 0
+            test_compose up --detach --wait test-redis ;;
+    esac
+}
+
 # Run a command in a container of its own; a terminal only where there is one.
 run() {
     local compose=$1 service=$2
@@ -132,6 +144,7 @@ up() {
     claim_port local_compose app 8000 PORT 8000
     build local_compose app
     start_database local
+    start_redis local
     run local_compose app python manage.py migrate --noinput
     if ! local_compose up --detach --wait --no-deps app; then
         echo "--- the end of the application's log:" >&2
@@ -146,6 +159,7 @@ shell() {
     build test_compose tests
     start_database local
     start_database test
+    start_redis test
     run test_compose tests bash
 }
 
@@ -155,9 +169,9 @@ case $verb in
     up | shell)
         "$verb" ;;
     down)
-        both down --remove-orphans ;;
+        both --profile redis down --remove-orphans ;;
     clean)
-        both down --remove-orphans --volumes --rmi local ;;
+        both --profile redis down --remove-orphans --volumes --rmi local ;;
     build)
         local_compose build app
         test_compose build tests ;;
@@ -173,6 +187,7 @@ case $verb in
     test)
         build test_compose tests
         start_database test
+        start_redis test
         run test_compose tests "$@" ;;
     *)
         die "usage: docker.sh up | down | build | logs | shell | clean | tool COMMAND | local COMMAND | test COMMAND" ;;

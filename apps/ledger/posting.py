@@ -45,6 +45,7 @@ from apps.ledger.errors import (
     IdempotencyKeyInProgress,
     IdempotencyKeyReused,
 )
+from apps.ledger.gate import admitted
 from apps.ledger.models import Account, Entry, Receipt, Transaction
 from apps.ledger.money import MAX_BALANCE, currencies_coarser_than, decimal_places
 
@@ -208,7 +209,8 @@ def post(command: Command) -> Receipt:
     _require_autocommit()
     ids = uuid7(), uuid7(), uuid7()
     try:
-        rows = _execute(command, *ids)
+        with admitted(account_id for account_id in (command.source_id, command.destination_id) if account_id):
+            rows = _execute(command, *ids)
     except IntegrityError as error:
         return _after_conflict(command, error)
     except OperationalError as error:

@@ -170,6 +170,12 @@ LEDGER_DEFAULT_CURRENCY = "USD"
 POPULATE_ALLOWED = False
 LEDGER_MAX_AMOUNT = Decimal(1_000_000_000)
 
+# apps.ledger.gate: how long an account is held, and how long a command waits for it, in seconds.
+LEDGER_GATE = env.LEDGER_GATE
+REDIS_URL = env.REDIS_URL
+LEDGER_GATE_LEASE = env.LEDGER_GATE_LEASE
+LEDGER_GATE_WAIT = env.LEDGER_GATE_WAIT
+
 # --- API -------------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {

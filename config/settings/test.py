@@ -10,6 +10,8 @@ SECRET_KEY_FALLBACKS = []
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
 DATABASES = {"default": database(env.TEST_DATABASE_URL or embedded_postgres.url("test"), key="TEST_DATABASE_URL")}
 REST_FRAMEWORK = REST_FRAMEWORK | {"NUM_PROXIES": 0}
+# Where there is none, the gate's tests start one (tests/redis_server.py).
+TEST_REDIS_URL = env.TEST_REDIS_URL
 
 POPULATE_ALLOWED = True
 SIGN_UP_OPEN = True

@@ -126,6 +126,8 @@ class TestOneError:
         ("LOCK_TIMEOUT", ["0", "-1", "nan", "inf", "1e3", "2s", "9" * 400]),
         ("ALLOWED_HOSTS", ["https://a.example", "a.example:443", "a.example/", "*.example", "a b", "a,,b", "a,", "münchen"]),
         ("SECRET_KEY_FALLBACKS", [",", "a,,b"]),
+        ("LEDGER_GATE", ["on", "REDIS"]),
+        ("REDIS_URL", ["redis.example.org", f"redis://:{CANARY}@h:port"]),
         ("SECRET_KEY", [f" {STRONG_KEY}", f"{STRONG_KEY}\n"]),
         (
             "DATABASE_URL",
@@ -173,13 +175,15 @@ def test_unsafe_values_are_refused_where_it_is_deployed_and_not_on_a_laptop(sett
         ({"STATEMENT_TIMEOUT": "6"}, False),
         ({"STATEMENT_TIMEOUT": "2"}, False),
         ({"WORKER_TIMEOUT": "6"}, False),
+        ({"LEDGER_GATE": "redis"}, False),
+        ({"LEDGER_GATE": "redis", "REDIS_URL": "rediss://redis.example.org"}, True),
         ({"DATABASE_MAX_CONNECTIONS": "12"}, True),
         ({"DATABASE_MAX_CONNECTIONS": "11"}, False),
         ({"DATABASE_MAX_CONNECTIONS": "30", "WEB_CONCURRENCY": "3", "GUNICORN_THREADS": "8"}, True),
         ({"DATABASE_MAX_CONNECTIONS": "29", "WEB_CONCURRENCY": "3", "GUNICORN_THREADS": "8"}, False),
     ],
 )
-def test_limits_rise_and_connections_fit_in_their_share(given, fits):
+def test_limits_rise_and_what_belongs_together_fits(given, fits):
     if fits:
         configure(**FULL | given)
     else:

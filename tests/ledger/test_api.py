@@ -200,12 +200,22 @@ class TestMoney:
         assert problem["errors"][0]["code"] == code
         assert Transaction.objects.count() == 1
 
-    def test_never_rounds_to_the_named_currency_either(self, client, account):
-        body = {"amount": "1.001", "currency": "USD"}
+    @pytest.mark.parametrize(
+        ("currency", "body"),
+        [
+            ("USD", {"amount": "1.001"}),
+            ("USD", {"amount": "1.001", "currency": "USD"}),
+            ("CLF", {"amount": "1.00001"}),
+            ("CLF", {"amount": "1.00001", "currency": "CLF"}),
+        ],
+    )
+    def test_never_rounds(self, client, user, currency, body):
+        account = AccountFactory(owner=user, currency=currency)
 
         problem = assert_problem(ask(client, account, "deposits", **body), 400, "invalid_request")
 
         assert problem["errors"][0]["code"] == "max_decimal_places"
+        assert not Transaction.objects.exists()
 
     def test_refuses_what_a_transfer_cannot_reach(self, client, user, account):
         cases = [
@@ -221,12 +231,19 @@ class TestMoney:
             assert_problem(response, status, code)
         assert Transaction.objects.filter(status="declined").count() == 2
 
-    def test_refuses_more_than_an_account_can_hold(self, client, account, settings):
-        settings.LEDGER_MAX_AMOUNT = 10**16
-        ask(client, account, "deposits", amount="999999999999899.99")
+    def test_takes_the_largest_amount(self, client, account):
+        response = ask(client, account, "deposits", amount="1000000000.00")
+        assert response.json()["entry"]["balance_after"] == "1000000100.00"
 
-        response = ask(client, account, "deposits", amount="100.01")
-        assert_problem(response, 422, "balance_limit_exceeded")
+    def test_holds_the_largest_balance_and_refuses_the_smallest_unit_more(self, client, user, settings):
+        settings.LEDGER_MAX_AMOUNT = 10**16
+        account = AccountFactory(owner=user, currency="CLF")
+
+        full = ask(client, account, "deposits", amount="999999999999999.9999")
+        problem = assert_problem(ask(client, account, "deposits", amount="0.0001"), 422, "balance_limit_exceeded")
+
+        assert full.json()["entry"]["balance_after"] == "999999999999999.9999"
+        assert client.get(f"/api/v1/transactions/{problem['transaction']}/").json()["status"] == "declined"
 
     def test_refuses_fields_it_does_not_know(self, client, account):
         problem = assert_problem(ask(client, account, "deposits", amount="1", balance="9"), 400, "unknown_field")

@@ -101,16 +101,18 @@ class TestOneAccount:
 
 
 class TestTwoAccounts:
+    ROUNDS = 20
+
     def test_opposing_transfers_never_deadlock(self):
         one, other = AccountFactory(funded="100.00"), AccountFactory(funded="100.00")
         before = deadlocks()
 
         answers = at_once(
-            [lambda: [transfer(one, other, "0.01") for _ in range(20)][-1]] * 8
-            + [lambda: [transfer(other, one, "0.01") for _ in range(20)][-1]] * 8
+            [lambda: [transfer(one, other, "0.01") for _ in range(self.ROUNDS)][-1]] * 8
+            + [lambda: [transfer(other, one, "0.01") for _ in range(self.ROUNDS)][-1]] * 8
         )
 
-        print("320 opposing transfers:", dict(codes(answers)), "deadlocks:", deadlocks() - before)
+        print(f"{16 * self.ROUNDS} opposing transfers:", dict(codes(answers)), "deadlocks:", deadlocks() - before)
         assert codes(answers) == {"posted": 16}
         assert deadlocks() == before
         one.refresh_from_db()

@@ -259,7 +259,7 @@ def crash(cluster: Cluster) -> None:
 def test_postgresql_freezes_and_thaws(bank: Bank, freezes: int) -> None:
     """It keeps its sockets and says nothing, as on a machine that is paused."""
     random_ = random.Random(bank.seed)
-    recoveries = []
+    recoveries, slowest = [], []
 
     def chaos() -> None:
         for _ in range(freezes):
@@ -269,14 +269,15 @@ def test_postgresql_freezes_and_thaws(bank: Bank, freezes: int) -> None:
                 time.sleep(6.5)
                 refusals = [answer for _ in range(3) for answer in ask_everything(bank)]
                 assert codes(refusals) == {"unavailable": len(refusals)}
-                assert max(answer.elapsed_s for answer in refusals) < LONGEST_REFUSAL_S
+                slowest.append(max(answer.elapsed_s for answer in refusals))
             recoveries.append(seconds_until_all_is_well(bank))
 
     bank.trade_while(chaos)
 
-    print(f"recovered in {max(recoveries):.2f} s at most")
-    check(bank, f"{freezes} freezes", longest_refusal_s=7)
-    # Whoever was just connecting has a connection timeout to sit out first.
+    print(f"refused in {max(slowest):.2f} s and recovered in {max(recoveries):.2f} s at most")
+    check(bank, f"{freezes} freezes", longest_refusal_s=8)
+    # Both have 2 s on purpose (the health check's, a connection's): the rest is room for a machine that is busy.
+    assert max(slowest) < LONGEST_REFUSAL_S + 2
     assert max(recoveries) < LONGEST_RECOVERY_S + 2
 
 

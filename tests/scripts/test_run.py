@@ -64,7 +64,7 @@ class TestChoice:
         result = with_docker.does("down")
 
         assert result.stdout.splitlines()[0] == "runtime: docker (an engine answers; RUNTIME=native overrides)"
-        assert "docker compose --file compose.local.yml --file compose.test.yml down" in result.stdout
+        assert "docker compose --file compose.local.yml --file compose.test.yml --profile redis down" in result.stdout
 
     def test_a_client_without_an_engine_is_not(self, machine):
         result = machine.does("down")
@@ -138,11 +138,19 @@ class TestDocker:
         assert result.returncode != 0
         assert f"error: port {port} is taken: stop what uses it, or set PORT: make PORT={port + 1} ..." in result.stderr
 
-    @pytest.mark.parametrize(("verb", "variable"), [("local", "DATABASE_URL"), ("test", "TEST_DATABASE_URL")])
-    def test_a_database_of_your_own_is_the_one_that_is_used(self, with_docker, verb, variable):
-        result = with_docker.does(verb, "true", **{variable: "postgres://me@elsewhere/mine"})
+    @pytest.mark.parametrize(("verb", "prefix"), [("local", ""), ("test", "TEST_")])
+    def test_servers_of_your_own_are_the_ones_that_are_used(self, with_docker, verb, prefix):
+        urls = {"DATABASE_URL": "postgres://me@elsewhere/mine", "REDIS_URL": "redis://elsewhere"}
+
+        result = with_docker.does(verb, "true", **{f"{prefix}{name}": url for name, url in urls.items()})
 
         assert " up " not in result.stdout
+
+    @pytest.mark.parametrize(("gate", "started"), [("off", False), ("redis", True)])
+    def test_redis_comes_with_the_gate(self, with_docker, gate, started):
+        result = with_docker.does("up", LEDGER_GATE=gate, PORT="18999", DB_PORT="18998")
+
+        assert ("up --detach --wait redis" in result.stdout) is started
 
     def test_commands_need_no_terminal(self, with_docker):
         result = with_docker.does("tool", "ruff", "check")
@@ -174,7 +182,7 @@ class TestDocker:
 
 def test_compose_passes_on_what_the_example_env_offers():
     offered = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    for_make = {"PORT", "DB_PORT", "TEST_DB_PORT", "TEST_DATABASE_URL"}
+    for_make = {"PORT", "DB_PORT", "TEST_DB_PORT", "TEST_DATABASE_URL", "TEST_REDIS_URL"}
 
     compose = (ROOT / "compose.local.yml").read_text()
 

@@ -1,0 +1,382 @@
+"""The gate in front of the books: with it, without it and under a failing Redis the books are equally right."""
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import redis
+from django.db import connection, transaction
+from uuid_utils.compat import uuid7
+
+from apps.ledger import gate, posting
+from apps.ledger.gate import LONGEST_NAP_S, REDIS_TIMEOUT_S, Outcome, RedisGate
+from apps.ledger.models import Account
+from tests.factories import AccountFactory, transfer, withdraw
+from tests.ledger import test_races
+from tests.ledger.books import assert_books_balance
+from tests.ledger.test_races import codes
+from tests.redis_server import RedisServer
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def shared_redis(request, settings) -> str:
+    """The URL of the Redis that belongs to the runtime (Docker's container), else of one that is started here."""
+    return settings.TEST_REDIS_URL or request.getfixturevalue("redis_server").url
+
+
+@pytest.fixture
+def outcomes(monkeypatch) -> Counter[Outcome]:
+    """How the test's commands came past the gate."""
+    counted: Counter[Outcome] = Counter()
+
+    @contextmanager
+    def counting(account_ids):
+        with gate.admitted(account_ids) as outcome:
+            counted[outcome] += 1
+            yield outcome
+
+    monkeypatch.setattr(posting, "admitted", counting)
+    return counted
+
+
+@pytest.fixture
+def set_up(settings, outcomes) -> Callable[..., RedisGate]:
+    """Turn the gate on, with a state of its own, and count from here."""
+
+    def turn_on(url: str, *, lease_s: float = 6.0, wait_s: float = 2.0) -> RedisGate:
+        settings.LEDGER_GATE, settings.REDIS_URL = "redis", url
+        settings.LEDGER_GATE_LEASE, settings.LEDGER_GATE_WAIT = lease_s, wait_s
+        gate._gate.cache_clear()
+        outcomes.clear()
+        return gate.prepare()
+
+    return turn_on
+
+
+@contextmanager
+def meanwhile(trouble: Callable[[], object], *, every_s: float) -> Iterator[None]:
+    """Make trouble again and again during the block."""
+    over = threading.Event()
+
+    def make() -> None:
+        while not over.wait(every_s):
+            trouble()
+
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(make)
+        try:
+            yield
+        finally:
+            over.set()
+            made.result()
+
+
+@contextmanager
+def waiting(count: int, command: Callable[[], object], *, at: str) -> Iterator[list[Future[object]]]:
+    """Run the block while so many threads, each with a connection as authentication leaves it, wait at this Redis."""
+    server = redis.Redis.from_url(at, protocol=2)
+
+    def run() -> object:
+        try:
+            connection.ensure_connection()
+            return command()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        answers = [pool.submit(run) for _ in range(count)]
+        deadline = time.monotonic() + 30
+        while server.info("clients")["blocked_clients"] < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield answers
+
+
+def connections() -> int:
+    """Count the test database's connections."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        return cursor.fetchone()[0]
+
+
+@pytest.fixture(params=["on", "killed again and again", "flushed every 50 ms", "a lease of 1 ms"])
+def behind_the_gate(request, set_up, outcomes) -> Iterator[None]:
+    """Everything runs with the gate in this state; off is what tests/ledger/test_races.py has itself."""
+    every_s, trouble = 1.0, lambda: None
+    match request.param:
+        case "on":
+            set_up(request.getfixturevalue("shared_redis"))
+        case "a lease of 1 ms":
+            set_up(request.getfixturevalue("shared_redis"), lease_s=0.001)
+        case "flushed every 50 ms":
+            server = request.getfixturevalue("redis_server")
+            set_up(server.url)
+            every_s, trouble = 0.05, server.client().flushall
+        case "killed again and again":
+            server = request.getfixturevalue("redis_server")
+            # In use again soon after each crash.
+            set_up(server.url).breaker.pause_s = 0.02
+            every_s, trouble = 0.1, server.crash
+    with meanwhile(trouble, every_s=every_s):
+        yield
+    print(f"gate {request.param}:", {str(outcome): count for outcome, count in outcomes.items()})
+    assert outcomes[Outcome.AT_ONCE] + outcomes[Outcome.WAITED] > 0
+
+
+@pytest.mark.usefixtures("behind_the_gate")
+class TestOneAccount(test_races.TestOneAccount):
+    """The same races."""
+
+
+@pytest.mark.usefixtures("behind_the_gate")
+class TestTwoAccounts(test_races.TestTwoAccounts):
+    """The same races, with fewer rounds."""
+
+    ROUNDS = 6
+
+
+class TestWaiters:
+    def test_hold_no_connection_and_keep_nobody_else_out(self, set_up, shared_redis, outcomes):
+        busy, other = AccountFactory(funded="100.00"), AccountFactory(funded="10.00")
+        door = ExitStack()
+        door.enter_context(set_up(shared_redis, lease_s=30, wait_s=30).admitted([busy.pk]))
+        before = connections()
+
+        with waiting(60, lambda: withdraw(busy, "1.00"), at=shared_redis) as answers:
+            soon = time.monotonic() + 2
+            # A backend takes a moment to go.
+            while (more := connections() - before) > 1 and time.monotonic() < soon:
+                time.sleep(0.01)
+            begun = time.monotonic()
+            withdraw(other, "1.00")
+            took_s = time.monotonic() - begun
+            door.close()
+
+        print(f"60 waiters: {more} connections more; another account's withdrawal took {took_s * 1000:.1f} ms")
+        assert more <= 1
+        assert took_s < 1
+        assert codes([answer.result() for answer in answers]) == {"posted": 60}
+        assert outcomes == {Outcome.WAITED: 60, Outcome.AT_ONCE: 1}
+        busy.refresh_from_db()
+        assert busy.balance == 40
+        assert_books_balance()
+
+    def test_are_let_in_by_the_crash_of_redis(self, set_up, redis_server, outcomes):
+        account = AccountFactory(funded="10.00")
+        door = ExitStack()
+        door.enter_context(set_up(redis_server.url, lease_s=30, wait_s=30).admitted([account.pk]))
+
+        with waiting(20, lambda: withdraw(account, "1.00"), at=redis_server.url) as answers:
+            begun = time.monotonic()
+            redis_server.kill()
+            refusals = [answer.exception() for answer in answers]
+        took_s = time.monotonic() - begun
+        door.close()
+
+        assert took_s < 5
+        assert Counter(getattr(refusal, "code", "posted") for refusal in refusals) == {
+            "posted": 10,
+            "insufficient_funds": 10,
+        }
+        assert outcomes == {Outcome.BYPASSED: 20}
+        assert_books_balance()
+
+    def test_go_on_when_they_have_waited_long_enough(self, set_up, shared_redis, outcomes):
+        account = AccountFactory(funded="10.00")
+
+        with set_up(shared_redis, wait_s=0.3).admitted([account.pk]):
+            begun = time.monotonic()
+            withdraw(account, "1.00")
+            took_s = time.monotonic() - begun
+
+        assert 0.3 <= took_s < 1.5
+        assert outcomes == {Outcome.OVERDUE: 1}
+
+    def test_wait_once_for_all_their_accounts(self, set_up, shared_redis, outcomes):
+        one, other = AccountFactory(funded="10.00"), AccountFactory()
+        gate = set_up(shared_redis, wait_s=0.3)
+
+        with gate.admitted([one.pk]), gate.admitted([other.pk]):
+            begun = time.monotonic()
+            transfer(one, other, "1.00")
+            took_s = time.monotonic() - begun
+
+        assert 0.3 <= took_s < 0.6 + 0.5
+        assert outcomes == {Outcome.OVERDUE: 1}
+
+    def test_follow_a_holder_that_never_comes_back(self, set_up, shared_redis, outcomes):
+        account = AccountFactory(funded="10.00")
+        gate = set_up(shared_redis, lease_s=0.3, wait_s=10)
+
+        lost = gate.admitted([account.pk])
+        lost.__enter__()
+        begun = time.monotonic()
+        withdraw(account, "1.00")
+
+        assert time.monotonic() - begun < 3
+        assert outcomes == {Outcome.WAITED: 1}
+
+    def test_are_woken_at_once(self, set_up, shared_redis):
+        account = AccountFactory(funded="10.00")
+        door = ExitStack()
+        door.enter_context(set_up(shared_redis, lease_s=30, wait_s=30).admitted([account.pk]))
+
+        with waiting(1, lambda: withdraw(account, "1.00"), at=shared_redis) as (answer,):
+            begun = time.monotonic()
+            door.close()
+            answer.result()
+
+        assert time.monotonic() - begun < LONGEST_NAP_S / 2
+
+    def test_keep_the_connection_of_an_open_transaction(self, set_up, shared_redis):
+        account = AccountFactory(funded="10.00")
+        gate = set_up(shared_redis, wait_s=0.1)
+
+        with transaction.atomic(), gate.admitted([account.pk]), gate.admitted([account.pk]) as outcome:
+            assert outcome is Outcome.OVERDUE
+            assert Account.objects.count() == 1
+
+
+class TestLease:
+    def test_of_another_is_not_given_back(self, set_up, redis_server):
+        account_id, server = uuid7(), redis_server.client()
+        key = gate._keys(account_id)[0]
+
+        with set_up(redis_server.url, lease_s=0.02).admitted([account_id]):
+            time.sleep(0.05)
+            server.set(key, "another's")
+
+        assert server.get(key) == b"another's"
+
+    def test_is_gone_when_the_block_is_over_however_it_ends(self, set_up, redis_server):
+        account_id, server = uuid7(), redis_server.client()
+
+        key = gate._keys(account_id)[0]
+
+        def fail():
+            with set_up(redis_server.url).admitted([account_id]):
+                assert 5 < server.pttl(key) / 1000 <= 6
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            fail()
+
+        assert not server.exists(key)
+        # There is the bell still, and nothing stays for ever.
+        assert all(server.pttl(rest) > 0 for rest in server.scan_iter())
+
+    def test_of_one_account_does_not_hold_up_another(self, set_up, redis_server):
+        gate = set_up(redis_server.url)
+
+        with gate.admitted([uuid7()]), gate.admitted([uuid7()]) as outcome:
+            assert outcome is Outcome.AT_ONCE
+
+
+class TestWithoutRedis:
+    def test_money_moves_and_the_log_says_it_once(self, set_up, redis_server, outcomes, caplog):
+        account = AccountFactory(funded="10.00")
+        breaker = set_up(redis_server.url).breaker
+        breaker.pause_s = 0.1
+        caplog.set_level(logging.INFO, "apps.ledger.gate")
+        withdraw(account, "1.00")
+
+        redis_server.kill()
+        for _ in range(4):
+            withdraw(account, "1.00")
+            time.sleep(0.04)
+        redis_server.start()
+        time.sleep(0.3)
+        withdraw(account, "1.00")
+
+        assert outcomes == {Outcome.AT_ONCE: 2, Outcome.BYPASSED: 4}
+        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+        assert "straight to the database: ConnectionError: " in caplog.messages[0]
+        assert caplog.messages[1] == "The gate's Redis answers again."
+
+    def test_one_that_hangs_costs_one_command_a_moment(self, set_up, redis_server, outcomes):
+        account = AccountFactory(funded="30.00")
+        set_up(redis_server.url).breaker.pause_s = 60
+        withdraw(account, "1.00")
+
+        redis_server.freeze()
+        took_s = []
+        for _ in range(20):
+            begun = time.monotonic()
+            withdraw(account, "1.00")
+            took_s.append(time.monotonic() - begun)
+
+        first, *rest = took_s
+        print(f"Redis hangs: the first command took {first * 1000:.0f} ms, the others {max(rest) * 1000:.1f} at most")
+        assert REDIS_TIMEOUT_S <= first < 4 * REDIS_TIMEOUT_S
+        assert sum(rest) < REDIS_TIMEOUT_S * len(rest)
+        assert outcomes == {Outcome.AT_ONCE: 1, Outcome.BYPASSED: 20}
+
+    def test_one_that_dies_while_a_lease_is_held_changes_nothing(self, set_up, redis_server):
+        with set_up(redis_server.url).admitted([uuid7()]) as outcome:
+            redis_server.kill()
+
+        assert outcome is Outcome.AT_ONCE
+
+    def test_one_that_refuses_is_none(self, set_up, redis_server):
+        redis_server.client().config_set("maxmemory", "1")
+
+        with set_up(redis_server.url).admitted([uuid7()]) as outcome:
+            assert outcome is Outcome.BYPASSED
+
+
+class TestOff:
+    def test_does_not_even_load_the_client(self):
+        code = """
+            import sys, uuid, django
+            django.setup()
+            from apps.ledger import gate, posting
+            with gate.admitted([uuid.uuid4()]) as outcome:
+                print(outcome.value, "redis" in sys.modules)
+        """
+        assert run(code).stdout.split() == ["off", "False"]
+
+    @pytest.mark.parametrize(
+        ("environment", "named"),
+        [
+            ({"LEDGER_GATE": "on"}, "LEDGER_GATE"),
+            ({"LEDGER_GATE": "redis"}, "LEDGER_GATE, REDIS_URL must be given together"),
+            ({"LEDGER_GATE": "redis", "REDIS_URL": "redis.example.org"}, "REDIS_URL"),
+            ({"LEDGER_GATE": "redis", "REDIS_URL": "redis://redis.example.org:port"}, "REDIS_URL"),
+        ],
+    )
+    def test_a_wrong_setting_ends_the_start(self, environment, named):
+        result = run("import django; django.setup()", **environment)
+
+        assert result.returncode != 0
+        assert f"  {named}" in result.stderr
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with test settings and no gate but what is given here."""
+    return subprocess.run(
+        [sys.executable, "-c", dedent(code)],
+        env={"DJANGO_SETTINGS_MODULE": "config.settings.test", **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

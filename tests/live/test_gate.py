@@ -1,0 +1,81 @@
+"""The races once more with the Redis gate in front, in good health and in bad: it changes latency, never balances.
+
+With the gate off they are tests/live/test_races.py itself; quick, in-process versions are in tests/ledger/test_gate.py.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from apps.users.models import User
+from tests.factories import token_of
+from tests.ledger.books import assert_books_balance
+from tests.live import test_races
+from tests.live.conftest import database_url
+from tests.live.server import Server
+from tests.redis_server import RedisServer
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.long]
+
+MODES = ("on", "killed again and again", "flushed every 50 ms", "a lease of 1 ms")
+
+
+@contextmanager
+def again_and_again(trouble: Callable[[], object], *, every_s: float) -> Iterator[None]:
+    over = threading.Event()
+
+    def make() -> None:
+        while not over.wait(every_s):
+            trouble()
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.fixture(scope="module", params=MODES)
+def server(request, django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Server]:
+    with django_db_blocker.unblock():
+        url = database_url()
+    log = tmp_path_factory.mktemp("gunicorn") / "log"
+    with RedisServer() as redis:
+        lease_s = "0.001" if request.param == "a lease of 1 ms" else "6"
+        gate = {"LEDGER_GATE": "redis", "REDIS_URL": redis.url, "LEDGER_GATE_LEASE": lease_s}
+        troubles = {
+            "killed again and again": (redis.crash, 2.0),
+            "flushed every 50 ms": (redis.client().flushall, 0.05),
+        }
+        trouble, every_s = troubles.get(request.param, (lambda: None, 1.0))
+        with Server(url, log, workers=3, threads=34, **gate) as server, again_and_again(trouble, every_s=every_s):
+            yield server
+
+
+@pytest.fixture(autouse=True)
+def books(server: Server) -> Iterator[None]:
+    yield
+    assert_books_balance()
+    assert server.complaints() == []
+
+
+@pytest.fixture
+def token(user: User) -> str:
+    return token_of(user)
+
+
+class TestBehindTheGate:
+    test_a_hundred_withdraw_one_from_fifty = test_races.TestOneAccount.test_a_hundred_withdraw_one_from_fifty
+    test_fifty_equal_requests = (
+        test_races.TestOneAccount.test_fifty_equal_requests_with_one_key_have_one_effect_and_one_answer
+    )
+
+    def test_the_bank_of_jepsen(self, server, user, token, seed):
+        test_races.TestManyAccounts().test_the_bank_of_jepsen(server, user, token, seed, 250)
+
+    def test_opposing_transfers_never_deadlock(self, server, user, token):
+        test_races.TestManyAccounts().test_opposing_transfers_never_deadlock(server, user, token, 250)
