@@ -8,7 +8,7 @@ PYTEST := $(RUN) test pytest $(if $(SEED),--seed=$(SEED))
 POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: help up down build logs shell djshell dbshell migrate makemigrations createsuperuser populate \
-	verify-ledger test test-long mutants populate-test-db lint format types schema check clean
+	verify-ledger test test-long mutants populate-test-db lint format types schema configuration check clean
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [RUNTIME=docker|native] [PORT=8000]" } \
@@ -86,7 +86,11 @@ types: ## Check the types.
 schema: ## Write docs/openapi.yaml from the code.
 	@$(RUN) tool python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
+configuration: ## Write docs/configuration.md from the declarations.
+	@$(RUN) tool python -m config.reference
+
 check: lint types ## Run every gate that CI runs.
 	@$(TEST_MANAGE) makemigrations --check --dry-run
 	@$(RUN) tool ./scripts/check-schema
+	@$(RUN) tool python -m config.reference --check
 	@$(MAKE) --no-print-directory test

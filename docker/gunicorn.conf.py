@@ -1,18 +1,27 @@
 """How gunicorn serves the application, in the image and natively; the command line may override."""
 
-import os
+import sys
 from pathlib import Path
 
-bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from config import environment
+
+# In the arbiter, before there are workers: what is wrong is said once, and a secret is read once for all of them.
+configured = environment.load_for_server()
+# The workers import the module afresh, so that a change to it reloads like any other; config.secrets holds the secret.
+del sys.modules["config"].environment, sys.modules["config.environment"]
+
+bind = f"0.0.0.0:{configured.PORT}"
 
 # Threads, because a request mostly waits for PostgreSQL. Explicit numbers, because in a container the machine's number
 # of cores says nothing about the share this process gets.
 worker_class = "gthread"
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-threads = int(os.environ.get("GUNICORN_THREADS", "4"))
+workers = configured.WEB_CONCURRENCY
+threads = configured.GUNICORN_THREADS
 
 # The outermost of the limits: lock 2 s < statement 5 s < worker 30 s. A worker that is silent for longer is replaced.
-timeout = 30
+timeout = configured.WORKER_TIMEOUT
 # After SIGTERM requests in flight have this long to end; the platform must wait longer (45 s) before it kills.
 graceful_timeout = 30
 # Longer than the 60 s a load balancer keeps an idle connection: the side that reuses it must not find it closed.

@@ -1,7 +1,7 @@
 """Every setting, declared once and safe by default.
 
-`local` and `test` open what they need, `production` asks for what has no safe default, `staging` is production.
-Nothing outside `config/` reads the environment.
+`local` and `test` open what they need, `production` runs this as it stands, `staging` is production. What differs by
+machine is a key, declared in config/environment.py; nothing outside `config/` reads the environment.
 """
 
 from datetime import timedelta
@@ -10,43 +10,53 @@ from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
-from django.core.exceptions import ImproperlyConfigured
 from environ import Env
+
+from config.environment import load
 
 # Makes ModelAdmin[Account] and its like work at run time, as the type checker reads them.
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
-env = Env()
+# Ends the process if a key is missing, malformed or, where it is deployed, unsafe.
+env = load()
 
 
-def database(url: str) -> dict[str, Any]:
-    """Return the `DATABASES` entry for a `postgres://` URL.
+def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
+    """Return the `DATABASES` entry for a `postgres://` URL, which is the value of a key.
 
     Connections persist and are checked before each request, which recovers from an outage in milliseconds where
     psycopg's pool takes seconds. A request never waits long: 2 s to connect, 2 s for a lock, 5 s for a statement, and 6 s
-    for a server that has fallen silent (`apps.core.postgresql`).
+    for a server that has fallen silent (`apps.core.postgresql`). A password that was rotated is read again
+    (`config.postgresql`).
     """
     config: dict[str, Any] = Env.db_url_config(url)
-    limits_ms = {"lock_timeout": 2_000, "statement_timeout": 5_000, "idle_in_transaction_session_timeout": 10_000}
-    options = {
-        "application_name": "bank",
-        "connect_timeout": 2,
-        "options": " ".join(f"-c {name}={value}" for name, value in limits_ms.items()),
+    given = config.get("OPTIONS", {})
+    limits_s = {
+        "lock_timeout": env.LOCK_TIMEOUT,
+        "statement_timeout": env.STATEMENT_TIMEOUT,
+        "idle_in_transaction_session_timeout": 10,
     }
+    limits = [f"-c {name}={round(seconds * 1000)}" for name, seconds in limits_s.items()]
+    options = {"application_name": "bank", "connect_timeout": 2}
     return config | {
-        "ENGINE": "apps.core.postgresql",
+        "ENGINE": "config.postgresql",
+        "URL_KEY": key,
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": options | config.get("OPTIONS", {}),
+        "OPTIONS": options | given | {"options": " ".join([*limits, given.get("options", "")]).strip()},
     }
 
 
 # --- Django ----------------------------------------------------------------------------------------------------------
 
-DEBUG = False
-ALLOWED_HOSTS: list[str] = []
+DEBUG = env.DEBUG
+SECRET_KEY = env.SECRET_KEY
+SECRET_KEY_FALLBACKS = env.SECRET_KEY_FALLBACKS
+ALLOWED_HOSTS = env.ALLOWED_HOSTS
+# None in `base` itself, which builds the image.
+DATABASES = {"default": database(env.DATABASE_URL)} if env.DATABASE_URL else {}
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 
@@ -57,6 +67,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "config",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -112,6 +123,24 @@ STORAGES = {
 # An API body is a few hundred bytes; apps.core.guards answers 413 beyond this.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 
+# --- HTTPS -----------------------------------------------------------------------------------------------------------
+
+# TLS ends at a proxy that sets this header and drops the client's own.
+SECURE_PROXY_SSL_HEADER: tuple[str, str] | None = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = True
+SECURE_HSTS_SECONDS = 63_072_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_HSTS_PRELOAD = env.SECURE_HSTS_PRELOAD
+# Preloading is a promise about the whole domain and is hard to take back: an operator's choice.
+SILENCED_SYSTEM_CHECKS = [] if SECURE_HSTS_PRELOAD else ["security.W021"]
+SECURE_REFERRER_POLICY = "no-referrer"
+SESSION_COOKIE_NAME = "__Host-sessionid"
+SESSION_COOKIE_SECURE = True
+SESSION_COOKIE_AGE = 8 * 60 * 60
+CSRF_COOKIE_NAME = "__Host-csrftoken"
+CSRF_COOKIE_SECURE = True
+CSRF_COOKIE_HTTPONLY = True
+
 # --- Users -----------------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "users.User"
@@ -126,7 +155,7 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 
-SIGN_UP_OPEN = False
+SIGN_UP_OPEN = env.SIGN_UP_OPEN
 TOKEN_LIFETIME = timedelta(hours=10)
 TOKENS_PER_USER = 10
 LOGIN_FAILURE_WINDOW = timedelta(minutes=15)
@@ -141,16 +170,11 @@ LEDGER_DEFAULT_CURRENCY = "USD"
 POPULATE_ALLOWED = False
 LEDGER_MAX_AMOUNT = Decimal(1_000_000_000)
 
-# apps.ledger.gate: "off", or "redis" with a REDIS_URL. In seconds: how long an account is held (a statement's limit and
-# one), and how long a command waits for it.
-LEDGER_GATE = env.str("LEDGER_GATE", default="off")
-REDIS_URL = env.str("REDIS_URL", default="")
-LEDGER_GATE_LEASE = env.float("LEDGER_GATE_LEASE", default=6.0)
-LEDGER_GATE_WAIT = env.float("LEDGER_GATE_WAIT", default=2.0)
-if LEDGER_GATE not in {"off", "redis"}:
-    raise ImproperlyConfigured('LEDGER_GATE must be "off" or "redis".')
-if LEDGER_GATE == "redis" and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
-    raise ImproperlyConfigured("LEDGER_GATE is on, so REDIS_URL must be a redis://, rediss:// or unix:// URL.")
+# apps.ledger.gate: how long an account is held, and how long a command waits for it, in seconds.
+LEDGER_GATE = env.LEDGER_GATE
+REDIS_URL = env.REDIS_URL
+LEDGER_GATE_LEASE = env.LEDGER_GATE_LEASE
+LEDGER_GATE_WAIT = env.LEDGER_GATE_WAIT
 
 # --- API -------------------------------------------------------------------------------------------------------------
 
@@ -164,7 +188,7 @@ REST_FRAMEWORK = {
     "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "apps.core.problem.exception_handler",
     # How many proxies of ours append to X-Forwarded-For; 0 believes the socket's address and nothing else.
-    "NUM_PROXIES": 0,
+    "NUM_PROXIES": env.NUM_PROXIES,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "URL_FORMAT_OVERRIDE": None,
 }
@@ -201,5 +225,7 @@ LOGGING = {
         # Refusals are answers, not incidents; apps.core.problem logs what is our fault, once.
         "django.request": {"level": "CRITICAL"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # It tells where it found credentials and endpoints, each time.
+        "botocore": {"level": "WARNING"},
     },
 }

@@ -1,18 +1,27 @@
-"""The test suite: real PostgreSQL, cheap password hashing, nothing from the local environment but its database URL."""
+"""The test suite: real PostgreSQL, cheap password hashing, plain HTTP, and the same whatever the local environment says."""
 
 from config import embedded_postgres
 from config.settings.base import *  # noqa: F403  a settings module is its parent's names with some changed
-from config.settings.base import database, env
+from config.settings.base import REST_FRAMEWORK, database, env
 
+DEBUG = False
 SECRET_KEY = "test-only-secret-key"  # noqa: S105  signs nothing outside the test run
+SECRET_KEY_FALLBACKS = []
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
-DATABASES = {"default": database(env.str("TEST_DATABASE_URL", default="") or embedded_postgres.url("test"))}
+DATABASES = {"default": database(env.TEST_DATABASE_URL or embedded_postgres.url("test"), key="TEST_DATABASE_URL")}
+REST_FRAMEWORK = REST_FRAMEWORK | {"NUM_PROXIES": 0}
 # Where there is none, the gate's tests start one (tests/redis_server.py).
-TEST_REDIS_URL = env.str("TEST_REDIS_URL", default="")
+TEST_REDIS_URL = env.TEST_REDIS_URL
 
 POPULATE_ALLOWED = True
 SIGN_UP_OPEN = True
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+SECURE_PROXY_SSL_HEADER = None
+SECURE_SSL_REDIRECT = False
+SECURE_HSTS_SECONDS = 0
+SESSION_COOKIE_SECURE = False
+CSRF_COOKIE_SECURE = False
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},

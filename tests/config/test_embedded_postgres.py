@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from environ import Env
+from environ import Env  # noqa: TID251  only its parser of URLs
 from psycopg.rows import TupleRow
 
 from config import embedded_postgres

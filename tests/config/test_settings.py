@@ -1,16 +1,8 @@
-"""The settings modules as a process would load them."""
+"""What guards the suite and the house."""
 
 import os
 import subprocess
 import sys
-
-import pytest
-
-FULL = {
-    "SECRET_KEY": "correct-horse-battery-staple-0123456789-abcdefghijklm",
-    "ALLOWED_HOSTS": "bank.example.org",
-    "DATABASE_URL": "postgres://bank:secret@db.example.org:5432/bank?sslmode=verify-full",
-}
 
 
 def run(*arguments, **environment):
@@ -18,31 +10,6 @@ def run(*arguments, **environment):
     return subprocess.run(
         [sys.executable, *arguments], env=clean, capture_output=True, text=True, check=False, timeout=60
     )
-
-
-@pytest.mark.parametrize("name", ["staging", "production"])
-class TestDeployed:
-    def test_passes_djangos_deployment_check(self, name):
-        result = run(
-            "manage.py", "check", "--deploy", "--fail-level", "WARNING",
-            DJANGO_SETTINGS_MODULE=f"config.settings.{name}", **FULL,
-        )  # fmt: skip
-
-        assert result.returncode == 0, result.stderr
-
-    @pytest.mark.parametrize("missing", sorted(FULL))
-    def test_does_not_start_without_its_secrets(self, name, missing):
-        rest = {key: value for key, value in FULL.items() if key != missing}
-
-        result = run("-c", f"import config.settings.{name}", **rest)
-
-        assert result.returncode != 0
-        assert missing in result.stderr
-        assert "secret" not in result.stderr
-
-    def test_closes_sign_up_and_debug(self, name):
-        code = f"import config.settings.{name} as s; print(s.DEBUG, s.SIGN_UP_OPEN, s.POPULATE_ALLOWED)"
-        assert run("-c", code, **FULL).stdout.split() == ["False", "False", "False"]
 
 
 class TestTheGuard:
@@ -57,12 +24,6 @@ class TestTheGuard:
 
         assert result.returncode == 4
         assert "runs on config.settings.test only" in result.stderr
-
-
-def test_static_files_are_gathered_without_a_secret(tmp_path):
-    result = run("manage.py", "collectstatic", "--noinput", "--dry-run", DJANGO_SETTINGS_MODULE="config.settings.base")
-
-    assert result.returncode == 0, result.stderr
 
 
 def test_import_contracts_fail_when_they_are_broken(tmp_path):

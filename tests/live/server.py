@@ -85,6 +85,10 @@ class Server:
                 raise AssertionError(f"no answer from {path}:\n{self.log.read_text()[-4000:]}")
             time.sleep(0.02)
 
+    def reload(self) -> None:
+        """Have gunicorn read its configuration again and replace its workers."""
+        self._process.send_signal(signal.SIGHUP)
+
     def workers(self) -> list[int]:
         """List the process ids of the workers that live now."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")

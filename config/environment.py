@@ -1,0 +1,328 @@
+"""Every key of the configuration, declared once: `python -m config.reference` writes docs/configuration.md from here.
+
+A value comes from the environment, else from the secret that APP_SECRETS_ID names, else it is the default; an empty value
+is none. `load()` ends the process with one error that names every missing, malformed and unsafe key, and no value. To add a
+key, add a line to `Environment`; to hold several keys to each other, add a `@rule`.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config import secrets
+from config.keys import FLAG, HOSTS, NAMES, POSTGRES_URL, REDIS, SECONDS, TEXT, Key, one_of, whole
+
+DEPLOYED: Final = frozenset({"staging", "production"})
+# `base` builds the image and writes documents: nothing is required there.
+ENVIRONMENTS: Final = ("base", "local", "test", "staging", "production")
+# The suite is the same for everybody, and an image is built for everybody.
+WITHOUT_SECRET: Final = frozenset({"base", "test"})
+
+LOCAL_SECRET_KEY: Final = "local-only-and-published-secret-key-for-everybody-to-read"  # noqa: S105  it says so
+PUBLISHED_SECRET_KEYS: Final = frozenset({LOCAL_SECRET_KEY})
+
+# What a worker opens besides its threads' connections: one for each probe that asks the database (apps.core.health).
+PROBE_CONNECTIONS: Final = 2
+# The client's own clock for a statement (apps.core.postgresql).
+ANSWER_TIMEOUT_S: Final = 6.0
+
+
+def weak_key(key: str) -> str:
+    """Say why a key signs nothing safely, by Django's own measure and by whether everybody knows it."""
+    if key in PUBLISHED_SECRET_KEYS:
+        return "is published in this repository"
+    if len(key) < 50 or len(set(key)) < 5 or key.startswith("django-insecure-"):  # noqa: PLR2004  security.W009
+        return "is weak: at least 50 random characters are needed"
+    return ""
+
+
+def weak_keys(keys: list[str]) -> str:
+    return next(filter(None, map(weak_key, keys)), "")
+
+
+def every_host(hosts: list[str]) -> str:
+    return "must name its hosts: * lets anybody choose one" if "*" in hosts else ""
+
+
+def debugging(on: bool) -> str:  # noqa: FBT001  the value of a key
+    return "must be off: its pages show the settings and the code" if on else ""
+
+
+logger = logging.getLogger(__name__)
+
+
+class Environment:
+    """The values of every key in one environment, and where each came from."""
+
+    DJANGO_SETTINGS_MODULE = Key(
+        kind=TEXT,
+        default="",
+        required=ENVIRONMENTS,
+        about="The settings module; its last part is the environment. An unknown one is held to production's demands.",
+        outside_only=True,
+    )
+
+    APP_SECRETS_ID = Key(
+        kind=TEXT,
+        default="",
+        about="The name or ARN of the secret in AWS Secrets Manager: a JSON object of strings, named like these keys.",
+        outside_only=True,
+    )
+    AWS_REGION = Key(
+        kind=TEXT, default="", about="The region of the secret, unless APP_SECRETS_ID is an ARN.", outside_only=True
+    )
+
+    DEBUG = Key(kind=FLAG, default=False, elsewhere={"local": True}, unsafe=debugging, about="Django's debug pages.")
+    SECRET_KEY = Key(
+        kind=TEXT,
+        default="",
+        elsewhere={"local": LOCAL_SECRET_KEY},
+        required=DEPLOYED,
+        unsafe=weak_key,
+        about="Signs sessions and cursors.",
+    )
+    SECRET_KEY_FALLBACKS = Key(
+        kind=NAMES,
+        default=[],
+        unsafe=weak_keys,
+        about="Earlier keys that are still accepted: on a rotation, put the old one here for a session's life.",
+    )
+    ALLOWED_HOSTS = Key(
+        kind=HOSTS,
+        default=[],
+        elsewhere={"local": ["localhost", "127.0.0.1", "[::1]"]},
+        required=DEPLOYED,
+        unsafe=every_host,
+        about="The host names that are served.",
+    )
+
+    DATABASE_URL = Key(
+        kind=POSTGRES_URL,
+        default="",
+        required=DEPLOYED,
+        about="The database, the parts of the URL percent-encoded. Over a network end it in ?sslmode=verify-full; time "
+        "limits are the keys below, not options. Locally, without one, the one that `make` starts.",
+    )
+    TEST_DATABASE_URL = Key(
+        kind=POSTGRES_URL, default="", about="The tests' database app_test; without one, the one that `make` starts."
+    )
+    DATABASE_MAX_CONNECTIONS = Key(
+        kind=whole(0, 100_000),
+        default=0,
+        about="This server's share of the database's connections; 0 checks nothing. It takes WEB_CONCURRENCY x "
+        f"(GUNICORN_THREADS + {PROBE_CONNECTIONS}), the probes' included.",
+    )
+    LOCK_TIMEOUT = Key(kind=SECONDS, default=2.0, about="How long a statement waits for a lock.")
+    STATEMENT_TIMEOUT = Key(
+        kind=SECONDS,
+        default=5.0,
+        about=f"How long a statement runs; above LOCK_TIMEOUT, below {ANSWER_TIMEOUT_S:g}, when the client gives up.",
+    )
+
+    PORT = Key(kind=whole(1, 65_535), default=8000, about="Where gunicorn listens.", outside_only=True)
+    WEB_CONCURRENCY = Key(kind=whole(1, 256), default=2, about="gunicorn's worker processes.")
+    GUNICORN_THREADS = Key(kind=whole(1, 256), default=4, about="Threads of each worker.")
+    WORKER_TIMEOUT = Key(
+        kind=whole(1, 3600),
+        default=30,
+        about="After so many seconds of silence a worker is replaced; the outermost of the limits.",
+    )
+
+    NUM_PROXIES = Key(
+        kind=whole(0, 10),
+        default=0,
+        about="How many proxies of ours append to X-Forwarded-For; 0 believes the socket's address and nothing else.",
+    )
+    SECURE_HSTS_PRELOAD = Key(
+        kind=FLAG,
+        default=False,
+        about="Ask browsers to preload HSTS: a promise about the whole domain that is hard to take back.",
+    )
+
+    SIGN_UP_OPEN = Key(kind=FLAG, default=False, elsewhere={"local": True}, about="Whether everybody may make a user.")
+
+    LEDGER_GATE = Key(
+        kind=one_of("off", "redis"),
+        default="off",
+        about="Where waiters of a busy account queue before they take a database connection.",
+    )
+    REDIS_URL = Key(kind=REDIS, default="", about="The gate's Redis, needed where LEDGER_GATE is redis.")
+    LEDGER_GATE_LEASE = Key(
+        kind=SECONDS, default=6.0, about="How long the gate holds an account: a statement's limit and one second."
+    )
+    LEDGER_GATE_WAIT = Key(kind=SECONDS, default=2.0, about="How long a command waits at the gate.")
+    TEST_REDIS_URL = Key(kind=REDIS, default="", about="The tests' Redis; without one, they start their own.")
+
+    def __init__(self, name: str, values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+        """Take a value and a source ("environment", "secret" or "default") for every key."""
+        self.name = name
+        self.values = values
+        self.sources = sources
+
+    @property
+    def deployed(self) -> bool:
+        """Whether strangers' money is at stake."""
+        return self.name in DEPLOYED
+
+
+KEYS: Final[Mapping[str, Key[Any]]] = {name: key for name, key in vars(Environment).items() if isinstance(key, Key)}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What several keys must be together; `broken` says what is wrong, or nothing."""
+
+    keys: tuple[str, ...]
+    broken: Callable[[Environment], str]
+
+
+RULES: Final[list[Rule]] = []
+
+
+def rule(*keys: str) -> Callable[[Callable[[Environment], str]], Callable[[Environment], str]]:
+    """Hold keys to each other, once each of them can be read."""
+
+    def declare(broken: Callable[[Environment], str]) -> Callable[[Environment], str]:
+        RULES.append(Rule(keys, broken))
+        return broken
+
+    return declare
+
+
+@rule("LOCK_TIMEOUT", "STATEMENT_TIMEOUT", "WORKER_TIMEOUT")
+def limits_in_order(env: Environment) -> str:
+    if env.LOCK_TIMEOUT < env.STATEMENT_TIMEOUT < ANSWER_TIMEOUT_S < env.WORKER_TIMEOUT:
+        return ""
+    return f"must rise in this order, the statement's below {ANSWER_TIMEOUT_S:g} s and the worker's above"
+
+
+@rule("LEDGER_GATE", "REDIS_URL")
+def gate_has_its_redis(env: Environment) -> str:
+    return "" if env.LEDGER_GATE == "off" or env.REDIS_URL else "must be given together: the gate stands in Redis"
+
+
+@rule("DATABASE_MAX_CONNECTIONS", "WEB_CONCURRENCY", "GUNICORN_THREADS")
+def connections_fit(env: Environment) -> str:
+    needed = env.WEB_CONCURRENCY * (env.GUNICORN_THREADS + PROBE_CONNECTIONS)
+    if not env.DATABASE_MAX_CONNECTIONS or needed <= env.DATABASE_MAX_CONNECTIONS:
+        return ""
+    return f"do not fit: workers x (threads + {PROBE_CONNECTIONS} for the probes) are more than the share"
+
+
+class ConfigurationError(ImproperlyConfigured, SystemExit):
+    """Why the process does not start.
+
+    Django's error to whoever catches it. To Python, where nobody does, the end of the process with its text as the last
+    words and 1 as the exit code: a traceback would hide the one thing that has to be read.
+    """
+
+    def __init__(self, settings_module: str, problems: list[str]) -> None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        text = "\n".join(
+            [
+                f"error: {settings_module or 'the application'} cannot start: {count} with its configuration",
+                *(f"  {problem}" for problem in sorted(problems)),
+                "Every key is described in docs/configuration.md.",
+            ]
+        )
+        super().__init__(text)
+        self.code = text
+
+
+def read(given: Mapping[str, str], fetch: Callable[[str, str], Mapping[str, str]] = secrets.held) -> Environment:
+    """Return what an environment of variables configures, or raise `ConfigurationError` with all that is wrong."""
+    module = given.get("DJANGO_SETTINGS_MODULE", "")
+    name = module.rpartition(".")[2]
+    name = name if name in ENVIRONMENTS else "production"
+    problems = {}
+    secret: Mapping[str, str] = {}
+    if given.get("APP_SECRETS_ID") and name not in WITHOUT_SECRET:
+        try:
+            secret = fetch(given["APP_SECRETS_ID"], given.get("AWS_REGION", ""))
+        except secrets.SecretError as error:
+            problems["APP_SECRETS_ID"] = str(error)
+
+    values, sources = {}, {}
+    for key in KEYS.values():
+        text, sources[key.name] = _find(key, given, secret)
+        values[key.name] = key.default_in(name)
+        if not text:
+            if name in key.required:
+                problems.setdefault(key.name, f"is missing: it must be {key.kind.words}")
+            continue
+        try:
+            values[key.name] = key.parse(text)
+        except ValueError as error:
+            problems[key.name] = str(error)
+        else:
+            if name in DEPLOYED and key.unsafe and (reason := key.unsafe(values[key.name])):
+                problems[key.name] = reason
+
+    env = Environment(name, values, sources)
+    told = [f"{key} {words}" for key, words in problems.items()]
+    told += [
+        f"{', '.join(rule.keys)} {words}"
+        for rule in RULES
+        if problems.keys().isdisjoint(rule.keys) and (words := rule.broken(env))
+    ]
+    if told:
+        told += [f"{key} is in the secret and no key that is read from it" for key in strangers(secret)]
+        raise ConfigurationError(module, told)
+    return env
+
+
+def _find(key: Key[Any], given: Mapping[str, str], secret: Mapping[str, str]) -> tuple[str, str]:
+    """Return a key's text and its source; no text where the default holds."""
+    if given.get(key.name):
+        return given[key.name], "environment"
+    if secret.get(key.name) and not key.outside_only:
+        return secret[key.name], "secret"
+    return "", "default"
+
+
+def strangers(secret: Mapping[str, str]) -> list[str]:
+    """Return the names in a secret that nothing reads: most often one is misspelt."""
+    return sorted(name for name in secret if name not in KEYS or KEYS[name].outside_only)
+
+
+def load() -> Environment:
+    """Return this process's configuration, or end the process with what is wrong with it."""
+    return read(os.environ)
+
+
+def load_for_server() -> Environment:
+    """As `load()`, for a server that starts or reloads: with the secret as it is now.
+
+    A reload that the new secret would end keeps the old one, and says so: the old one still serves.
+    """
+    before = secrets.peek()
+    try:
+        if before is not None:
+            secrets.read_again(
+                os.environ["APP_SECRETS_ID"], os.environ.get("AWS_REGION", ""), pause_s=secrets.RELOAD_PAUSE_S
+            )
+        return load()
+    except ConfigurationError as error:
+        if before is None:
+            # gunicorn catches every Exception of its configuration file, and shows where it came from.
+            sys.exit(str(error))
+        sys.stderr.write(f"{error}\nThe server goes on with the secret it has.\n")
+        secrets.hold(before)
+        return load()
+
+
+def rotated(key: str) -> str:
+    """Return the value that a key has in the secret now; nothing, if it never came from there or is no good."""
+    if load().sources[key] != "secret":
+        return ""
+    fresh = secrets.read_again(os.environ["APP_SECRETS_ID"], os.environ.get("AWS_REGION", ""))
+    try:
+        return KEYS[key].parse(fresh.get(key, "")) and fresh[key]
+    except ValueError as error:
+        logger.warning("The secret was read again, and its %s %s.", key, error)
+        return ""

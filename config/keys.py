@@ -1,0 +1,156 @@
+"""What a configuration key is: its name, its kind, its default, where it must be given, and what is unsafe there.
+
+The keys themselves are declared in config/environment.py. A problem is told by what the value must be and never shows
+the value, which may be a secret.
+"""
+
+import math
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, Protocol, Self, TypeVar, overload
+from urllib.parse import urlsplit
+
+from environ import Env
+
+T = TypeVar("T")
+
+HOST: Final = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE | re.ASCII)
+DECLARED_LIMITS: Final = re.compile(r"lock_timeout|statement_timeout")
+
+
+class Holder(Protocol):
+    """What has values for keys."""
+
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """What a value must be, in words that follow "must be", and the function that reads it or raises `ValueError`."""
+
+    words: str
+    read: Callable[[str], T]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key(Generic[T]):
+    """One key of the configuration; as an attribute of `Environment` it is its value there.
+
+    `required` names the environments that do not start without it, `elsewhere` the defaults that differ by environment.
+    `unsafe` says, of a value, why a deployment refuses it. An `outside_only` key is never read from the secret: it is
+    needed to find the secret, or by programs that know the process's environment only.
+    """
+
+    kind: Kind[T]
+    default: T
+    about: str
+    required: Collection[str] = ()
+    elsewhere: Mapping[str, T] = field(default_factory=dict)
+    unsafe: Callable[[T], str] | None = None
+    outside_only: bool = False
+
+    @overload
+    def __get__(self, holder: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, holder: Holder, owner: type) -> T: ...
+    def __get__(self, holder: Holder | None, owner: type) -> Self | T:
+        if holder is None:
+            return self
+        value: T = holder.values[self.name]
+        return value
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        object.__setattr__(self, "name", name)
+
+    # Set when the class that declares the key is made.
+    name: str = field(init=False, default="")
+
+    def default_in(self, environment: str) -> T:
+        """Return the value where nobody gives one."""
+        return self.elsewhere.get(environment, self.default)
+
+    def parse(self, given: str) -> T:
+        """Return the value; raise `ValueError` with words that hold nothing of what was given."""
+        try:
+            _demand(met=given == given.strip())
+            return self.kind.read(given)
+        # A library's message may quote what it could not read.
+        except ValueError:
+            raise ValueError(f"must be {self.kind.words}") from None
+
+
+def _demand(*, met: bool) -> None:
+    if not met:
+        raise ValueError
+
+
+def _flag(given: str) -> bool:
+    lower = given.lower()
+    _demand(met=lower in {*Env.BOOLEAN_TRUE_STRINGS, "false", "off", "n", "no", "0"})
+    return lower in Env.BOOLEAN_TRUE_STRINGS
+
+
+def _names(given: str) -> list[str]:
+    names = [name.strip() for name in given.split(",")]
+    _demand(met=all(names))
+    return names
+
+
+def _hosts(given: str) -> list[str]:
+    hosts = _names(given)
+    _demand(met=all(HOST.fullmatch(host) for host in hosts))
+    return hosts
+
+
+def _seconds(given: str) -> float:
+    _demand(met=re.fullmatch(r"\d+(\.\d+)?", given, re.ASCII) is not None)
+    seconds = float(given)
+    _demand(met=math.isfinite(seconds) and seconds > 0)
+    return seconds
+
+
+def _postgres_url(given: str) -> str:
+    # Before django-environ sees it, which warns about other URLs and quotes them.
+    _demand(met=given.startswith(("postgres://", "postgresql://")))
+    config = Env.db_url_config(given)
+    _demand(met=bool(config["NAME"]) and not DECLARED_LIMITS.search(config.get("OPTIONS", {}).get("options", "")))
+    return given
+
+
+def _redis_url(given: str) -> str:
+    _demand(met=given.startswith(("redis://", "rediss://", "unix://")))
+    # Raises what it thinks of a port that is none.
+    _ = urlsplit(given).port
+    return given
+
+
+TEXT: Final = Kind("text without spaces around it", str)
+FLAG: Final = Kind("true or false", _flag)
+NAMES: Final = Kind("texts separated by commas", _names)
+HOSTS: Final = Kind(
+    "host names separated by commas, without scheme or port (.example.org: with its subdomains)", _hosts
+)
+SECONDS: Final = Kind("a number of seconds above 0", _seconds)
+POSTGRES_URL: Final = Kind("a URL postgres://user:password@host:port/database", _postgres_url)
+REDIS: Final = Kind("a URL redis://, rediss:// or unix://", _redis_url)
+
+
+def whole(least: int, most: int) -> Kind[int]:
+    """Return the kind of a whole number within bounds."""
+
+    def read(given: str) -> int:
+        _demand(met=given.isascii() and given.isdecimal() and least <= int(given[:10]) <= most)
+        return int(given)
+
+    return Kind(f"a whole number from {least} to {most}", read)
+
+
+def one_of(*choices: str) -> Kind[str]:
+    """Return the kind of a word out of a few."""
+
+    def read(given: str) -> str:
+        _demand(met=given in choices)
+        return given
+
+    return Kind(f"one of {', '.join(choices)}", read)

@@ -1,0 +1,1 @@
+"""The database backend of every environment: `ENGINE = "config.postgresql"`. What it adds is in base.py."""

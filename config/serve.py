@@ -1,0 +1,18 @@
+"""gunicorn, once the configuration is known to be good: `python -m config.serve [options] config.wsgi:application`.
+
+gunicorn reads WEB_CONCURRENCY by itself while it is imported, and would end in a traceback that shows what it found.
+"""
+
+from config.environment import load
+
+
+def main() -> None:
+    """Start gunicorn, or end the process with what is wrong."""
+    load()
+    from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]  # noqa: PLC0415  not before
+
+    run(prog="gunicorn")
+
+
+if __name__ == "__main__":
+    main()

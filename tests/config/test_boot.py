@@ -1,0 +1,202 @@
+"""Whole processes: what they say, how they end and how long that takes, when their configuration is no good."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.config import aws
+from tests.config.test_environment import FULL
+
+ROOT = Path(__file__).parents[2]
+MANAGE = ("manage.py", "check")
+IMPORT = ("-c", "import django; django.setup()")
+GUNICORN = ("-m", "gunicorn", "--bind", "127.0.0.1:0", "config.wsgi:application")
+CONFIGURED = ("-m", "gunicorn", "--config", "docker/gunicorn.conf.py", *GUNICORN[2:])
+SERVE = ("-m", "config.serve", *CONFIGURED[2:])
+
+CANARY = "cnry"
+BROKEN = {
+    "DEBUG": "true",
+    "SECRET_KEY": CANARY,
+    "DATABASE_URL": f"mysql://bank:{CANARY}@db.example.org/bank",
+    "WEB_CONCURRENCY": CANARY,
+    "LOCK_TIMEOUT": "5",
+}
+COMPLAINTS = """\
+error: config.settings.{settings} cannot start: 6 problems with its configuration
+  ALLOWED_HOSTS is missing: it must be host names separated by commas, without scheme or port (.example.org: with its \
+subdomains)
+  DATABASE_URL must be a URL postgres://user:password@host:port/database
+  DEBUG must be off: its pages show the settings and the code
+  LOCK_TIMEOUT, STATEMENT_TIMEOUT, WORKER_TIMEOUT must rise in this order, the statement's below 6 s and the worker's above
+  SECRET_KEY is weak: at least 50 random characters are needed
+  WEB_CONCURRENCY must be a whole number from 1 to 256
+Every key is described in docs/configuration.md.
+"""
+
+
+def run(*arguments, settings="production", **given):
+    """Run Python in an environment of its own; the result also knows how long it took."""
+    clean = {"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": f"config.settings.{settings}"}  # noqa: TID251  its PATH
+    start = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=clean | given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    result.elapsed_s = time.monotonic() - start
+    return result
+
+
+@pytest.mark.parametrize("settings", ["staging", "production"])
+class TestDeployed:
+    def test_passes_djangos_deployment_check(self, settings):
+        result = run(
+            "manage.py", "check", "--deploy", "--fail-level", "WARNING",
+            **FULL | {"DJANGO_SETTINGS_MODULE": f"config.settings.{settings}"},
+        )  # fmt: skip
+
+        assert result.returncode == 0, result.stderr
+
+    def test_closes_sign_up_debug_and_example_data(self, settings):
+        code = f"import config.settings.{settings} as s; print(s.DEBUG, s.SIGN_UP_OPEN, s.POPULATE_ALLOWED)"
+        assert run("-c", code, **FULL).stdout.split() == ["False", "False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(MANAGE, 1), (("manage.py", "migrate"), 1), (("manage.py", "show_config"), 1), (IMPORT, 1), (SERVE, 1)],
+    ids=["check", "migrate", "show_config", "import", "serve"],
+)
+@pytest.mark.parametrize("settings", ["staging", "production"])
+def test_a_broken_configuration_is_one_error_and_nothing_else(command, code, settings):
+    result = run(*command, settings=settings, **BROKEN)
+
+    assert (result.returncode, result.stderr, result.stdout) == (code, COMPLAINTS.format(settings=settings), "")
+    assert result.elapsed_s < 10
+
+
+@pytest.mark.parametrize(("command", "code"), [(CONFIGURED, 1), (GUNICORN, 3)], ids=["configured", "bare"])
+def test_gunicorn_by_itself_stops_too(command, code):
+    """But for WEB_CONCURRENCY, which it reads by itself: that is what config.serve is for."""
+    given = BROKEN | {"WEB_CONCURRENCY": "1"}
+    result = run(*command, **given)
+
+    said = [line for line in COMPLAINTS.splitlines() if not line.startswith(("error:", "  WEB_CONCURRENCY"))]
+    assert result.returncode == code
+    assert [line for line in result.stderr.splitlines() if line in said] == said
+    assert "Traceback" not in result.stderr
+    assert CANARY not in result.stderr
+    assert result.elapsed_s < 10
+
+
+def test_a_laptop_is_told_as_well():
+    result = run(*MANAGE, settings="local", DEBUG="ture")
+
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[1:-1] == ["  DEBUG must be true or false"]
+
+
+class TestTheSecret:
+    def test_is_enough_to_start_with_and_shown_by_its_keys_only(self, moto):
+        secret = {key: value for key, value in FULL.items() if key != "DJANGO_SETTINGS_MODULE"} | {"SECRT": CANARY}
+        moto.put("bank/boot", secret)
+        given = aws.environment(moto.url) | {"APP_SECRETS_ID": "bank/boot", "GUNICORN_THREADS": "8"}
+
+        result = run("manage.py", "show_config", settings="staging", **given)
+
+        assert result.returncode == 0, result.stderr
+        shown = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()}
+        assert shown["SECRET_KEY"] == ["secret", "yes"]
+        assert shown["DATABASE_URL"] == ["secret", "yes"]
+        assert shown["GUNICORN_THREADS"] == ["environment", "no"]
+        assert shown["PORT"] == ["default", "no"]
+        assert result.stderr == "SECRT is in the secret and no key that is read from it\n"
+        for value in [*secret.values(), "bank/boot", aws.CREDENTIALS["AWS_SECRET_ACCESS_KEY"]]:
+            assert value not in result.stdout + result.stderr
+
+    def test_that_is_not_there_is_named_next_to_what_is_missing_without_it(self, moto):
+        result = run(*CONFIGURED, **aws.environment(moto.url), APP_SECRETS_ID="cnry/missing")
+
+        assert result.returncode == 1
+        assert re.findall(r"^  (\w+)", result.stderr, re.MULTILINE) == [
+            "ALLOWED_HOSTS", "APP_SECRETS_ID", "DATABASE_URL", "SECRET_KEY",
+        ]  # fmt: skip
+        assert "Traceback" not in result.stderr
+        assert CANARY not in result.stderr
+
+    @pytest.mark.parametrize("command", [MANAGE, CONFIGURED], ids=["check", "gunicorn"])
+    def test_that_never_comes_ends_the_process_within_ten_seconds(self, command):
+        """Three tries, although Django's command line imports its settings twice."""
+        with aws.Silent() as silent:
+            result = run(*command, **aws.environment(silent.url), APP_SECRETS_ID="bank")
+
+        assert result.returncode == 1
+        assert "APP_SECRETS_ID could not be read: Secrets Manager gave no answer" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert silent.connections == 3
+        assert result.elapsed_s < 10
+
+    def test_costs_no_import_where_none_is_named(self):
+        code = "import django, sys; django.setup(); print(sorted(sys.modules.keys() & {'boto3', 'botocore'}))"
+        assert run("-c", code, **FULL).stdout.strip() == "[]"
+
+
+class TestRotatedKeys:
+    SIGN = "import django; django.setup(); from django.core import signing; print(signing.dumps('ada'))"
+    READ = "import django, sys; django.setup(); from django.core import signing; print(signing.loads(sys.argv[1]))"
+
+    def test_what_the_old_key_signed_is_accepted_while_it_is_a_fallback(self):
+        old, new = FULL["SECRET_KEY"], FULL["SECRET_KEY"][::-1]
+        signed = run("-c", self.SIGN, **FULL).stdout.strip()
+
+        with_fallback = run("-c", self.READ, signed, **FULL | {"SECRET_KEY": new, "SECRET_KEY_FALLBACKS": old})
+        without = run("-c", self.READ, signed, **FULL | {"SECRET_KEY": new})
+
+        assert with_fallback.stdout.strip() == "ada"
+        assert "BadSignature" in without.stderr
+
+
+class TestACacheOfOneProcess:
+    """Counters and sessions that several workers share must not be each worker's own."""
+
+    CODE = """
+import config.settings.base as base
+from config.demands import refuse_unsafe
+refuse_unsafe(vars(base) | {changed}, base.env)
+"""
+    THROTTLED = {"REST_FRAMEWORK": {"DEFAULT_THROTTLE_RATES": {"anon": "60/min"}}}
+    SHARED = {"CACHES": {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache"}}}
+    SESSIONS = {"SESSION_ENGINE": "django.contrib.sessions.backends.cache"}
+
+    @pytest.mark.parametrize(
+        ("changed", "workers", "told"),
+        [
+            (THROTTLED, "2", "CACHES must be shared by all workers, because of REST_FRAMEWORK's throttles"),
+            (SESSIONS, "2", "CACHES must be shared by all workers, because of SESSION_ENGINE"),
+            (THROTTLED, "1", ""),
+            (THROTTLED | SHARED, "2", ""),
+            ({}, "2", ""),
+        ],
+    )
+    def test_is_refused(self, changed, workers, told):
+        result = run("-c", self.CODE.format(changed=changed), **FULL | {"WEB_CONCURRENCY": workers})
+
+        assert result.returncode == (1 if told else 0), result.stderr
+        assert told in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_static_files_are_gathered_without_a_secret():
+    result = run("manage.py", "collectstatic", "--noinput", "--dry-run", settings="base")
+
+    assert result.returncode == 0, result.stderr

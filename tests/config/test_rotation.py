@@ -1,0 +1,375 @@
+"""A live role's password is rotated while the application serves: a real server with passwords, and a real AWS API."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import psycopg
+import pytest
+from django.db import OperationalError, connections
+
+from config import environment, secrets
+from config.embedded_postgres import ROLE, Cluster
+from config.postgresql.base import DatabaseWrapper, password_was_sent
+from config.settings.base import database
+from tests.config import aws
+from tests.config.test_environment import FULL
+from tests.live.server import Server
+
+ROOT = Path(__file__).parents[2]
+HOST = "bank.example.org"
+
+
+class Guarded:
+    """A PostgreSQL of the test's own on 127.0.0.1 that asks everybody for a password (scram-sha-256)."""
+
+    def __init__(self, checkout: Path) -> None:
+        self.cluster = Cluster("test", checkout)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        cluster = self.cluster
+        cluster._make_state()
+        cluster._make_home()
+        programs = cluster._reachable_binaries()
+        cluster._initdb(programs)
+        with (cluster.data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all 127.0.0.1/32 scram-sha-256\n")
+        options = [
+            "listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={cluster.sockets}",
+            f"cluster_name={cluster.title}", "fsync=off",
+        ]  # fmt: skip
+        cluster._run(
+            programs / "pg_ctl", "start", "--silent", "--wait", f"--pgdata={cluster.data.name}",
+            f"--log={cluster.log.name}", f"--options={' '.join(f'-c {option}' for option in options)}",
+        )  # fmt: skip
+        self.owner = psycopg.connect(
+            host=str(cluster.sockets), port=self.port, user=ROLE, dbname="postgres", autocommit=True
+        )
+        self.owner.execute("CREATE ROLE bank LOGIN PASSWORD 'first'")
+        self.owner.execute("CREATE DATABASE bank OWNER bank")
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.owner.close()
+        self.cluster.remove()
+        shutil.rmtree(self.cluster.state, ignore_errors=True)
+
+    def url(self, password: str, user: str = "bank", name: str = "bank") -> str:
+        return f"postgres://{user}:{password}@127.0.0.1:{self.port}/{name}"
+
+    def rotate(self, password: str) -> None:
+        self.owner.execute(f"ALTER ROLE bank PASSWORD '{password}'")
+
+    def end_idle_connections(self) -> int:
+        """Make everybody log in again, as a failover or a maintenance would, without breaking a statement."""
+        ended = self.owner.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'bank' AND state = 'idle'"
+        ).fetchone()
+        return ended[0]
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory) -> Iterator[Guarded]:
+    with Guarded(tmp_path_factory.mktemp("guarded")) as guarded:
+        yield guarded
+
+
+@dataclass
+class Deployed:
+    """The process of the tests as a deployment that has read its secret."""
+
+    guarded: Guarded
+    moto: aws.Moto
+    environment: pytest.MonkeyPatch
+
+    def put(self, password: str) -> None:
+        self.put_url(self.guarded.url(password))
+
+    def put_url(self, url: str) -> None:
+        self.moto.put("bank/rotation", secret_for(url))
+
+    def outage(self) -> None:
+        self.environment.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+
+
+@pytest.fixture
+def deployed(guarded, moto, monkeypatch, _no_secret_held) -> Deployed:
+    deployed = Deployed(guarded, moto, monkeypatch)
+    guarded.rotate("first")
+    deployed.put("first")
+    outside = aws.environment(moto.url) | {
+        "APP_SECRETS_ID": "bank/rotation", "DJANGO_SETTINGS_MODULE": "config.settings.production",
+    }  # fmt: skip
+    for name, value in outside.items():
+        monkeypatch.setenv(name, value)
+    environment.load()
+    # A rotation is seldom within a moment of the start.
+    time.sleep(secrets.PAUSE_S)
+    return deployed
+
+
+def secret_for(url: str) -> dict[str, str]:
+    return {"SECRET_KEY": FULL["SECRET_KEY"], "ALLOWED_HOSTS": HOST, "DATABASE_URL": url}
+
+
+@pytest.fixture
+def backend(guarded):
+    """Make Django's connections to the guarded server: all of one `DATABASES` entry, as threads have them."""
+    made = []
+    entry = connections["default"].settings_dict | database(guarded.url("first"))
+
+    def make(**changed) -> DatabaseWrapper:
+        made.append(DatabaseWrapper(entry, "default"))
+        entry.update(changed)
+        return made[-1]
+
+    yield make
+    for connection in made:
+        connection.close()
+
+
+@pytest.fixture
+def readings(monkeypatch) -> list[str]:
+    """Count what is asked of AWS; it is asked all the same."""
+    asked: list[str] = []
+    fetch = secrets.fetch
+
+    def counted(secret_id: str, *args):
+        asked.append(secret_id)
+        return fetch(secret_id, *args)
+
+    monkeypatch.setattr(secrets, "fetch", counted)
+    return asked
+
+
+def who(connection: DatabaseWrapper) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.django_db(transaction=True)  # allows connections; these are not to the suite's database
+class TestTheBackend:
+    def test_reads_a_rotated_password_once_for_all_threads(self, guarded, deployed, backend, readings):
+        assert who(backend()) == "bank"
+        guarded.rotate("second")
+        deployed.put("second")
+
+        assert who(backend()) == "bank"
+        assert who(backend()) == "bank"
+        assert readings == ["bank/rotation"]
+
+    def test_fails_no_thread_of_many_that_are_refused_at_once(self, guarded, deployed, backend, readings):
+        refused = [backend() for _ in range(8)]
+        guarded.rotate("second")
+        deployed.put("second")
+        start = threading.Barrier(len(refused))
+
+        def log_in(connection: DatabaseWrapper) -> str:
+            connection.inc_thread_sharing()
+            start.wait(timeout=10)
+            return who(connection)
+
+        with ThreadPoolExecutor(len(refused)) as pool:
+            assert list(pool.map(log_in, refused)) == ["bank"] * len(refused)
+        assert readings == ["bank/rotation"]
+
+    def test_follows_a_rotation_that_alternates_users(self, guarded, deployed, backend):
+        assert who(backend()) == "bank"
+        guarded.owner.execute("CREATE ROLE bank_clone LOGIN PASSWORD 'clone' IN ROLE bank")
+        guarded.rotate("second")
+        deployed.put_url(guarded.url("clone", user="bank_clone"))
+
+        assert who(backend()) == "bank_clone"
+
+    def test_gives_up_after_one_reading_that_brings_nothing_new(self, guarded, deployed, backend, readings):
+        guarded.rotate("nobody knows")
+
+        for _ in range(3):
+            with pytest.raises(OperationalError, match="password authentication failed"):
+                backend().ensure_connection()
+        assert readings == ["bank/rotation"]
+
+    def test_gives_up_after_one_retry_with_a_new_password_that_is_wrong_too(self, guarded, deployed, backend):
+        guarded.rotate("second")
+        deployed.put("third")
+
+        with pytest.raises(OperationalError, match="password authentication failed"):
+            backend().ensure_connection()
+
+    @pytest.mark.parametrize("broken", ["an outage", "not a URL", "no URL"])
+    def test_tells_the_databases_reason_when_the_secret_is_of_no_help(self, guarded, deployed, backend, caplog, broken):
+        guarded.rotate("canary")
+        deployed.put_url({"not a URL": "canary", "no URL": ""}.get(broken, guarded.url("canary")))
+        if broken == "an outage":
+            deployed.outage()
+
+        with pytest.raises(OperationalError, match="password authentication failed"):
+            backend().ensure_connection()
+        assert "canary" not in caplog.text
+
+    def test_reads_nothing_again_where_the_password_came_from_the_environment(
+        self, guarded, deployed, backend, monkeypatch, readings
+    ):
+        monkeypatch.setenv("DATABASE_URL", guarded.url("first"))
+        guarded.rotate("second")
+        deployed.put("second")
+
+        with pytest.raises(OperationalError, match="password authentication failed"):
+            backend().ensure_connection()
+        assert readings == []
+
+    def test_reads_nothing_again_when_the_server_is_gone(self, deployed, backend, readings):
+        with pytest.raises(OperationalError, match="refused"):
+            backend(PORT=9).ensure_connection()
+        assert readings == []
+
+
+def test_what_a_refused_password_carries(guarded):
+    """No SQLSTATE, and text in the server's language; but libpq knows that it sent one."""
+    guarded.rotate("first")
+    with pytest.raises(psycopg.OperationalError) as refused:
+        psycopg.connect(guarded.url("wrong"))
+    with pytest.raises(psycopg.OperationalError) as unreachable:
+        psycopg.connect("postgres://bank:first@127.0.0.1:9/bank")
+
+    assert refused.value.sqlstate is None
+    assert password_was_sent(refused.value)
+    assert not password_was_sent(unreachable.value)
+    assert not password_was_sent(psycopg.OperationalError("timeout"))
+
+
+class Customer(threading.Thread):
+    """Asks for a page that asks the database, over and over; keeps each answer that is not the expected one."""
+
+    def __init__(self, address: tuple[str, int], stop: threading.Event) -> None:
+        super().__init__()
+        self._address, self._stop_asking = address, stop
+        self.answers: Counter[int | str] = Counter()
+        # The longest row of failures: a client that tries again has that many in vain.
+        self.in_vain, self._row = 0, 0
+        self.slowest_s = 0.0
+
+    def run(self) -> None:
+        while not self._stop_asking.is_set():
+            start = time.monotonic()
+            answer = ask(self._address)
+            self.slowest_s = max(self.slowest_s, time.monotonic() - start)
+            self.answers[answer] += 1
+            # 401: the database was asked and does not know the token.
+            self._row = 0 if answer == 401 else self._row + 1
+            self.in_vain = max(self.in_vain, self._row)
+            time.sleep(0.005)
+
+
+def ask(address: tuple[str, int], host: str = HOST, path: str = "/api/v1/users/me/") -> int | str:
+    connection = http.client.HTTPConnection(*address, timeout=20)
+    headers = {"Host": host, "X-Forwarded-Proto": "https", "Authorization": "Token " + "0" * 40}
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", path, headers=headers)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            return type(error).__name__
+
+
+@pytest.fixture
+def live(guarded, moto, tmp_path) -> Iterator[Server]:
+    """Gunicorn on production's settings, which knows its database from the secret alone."""
+    guarded.rotate("first")
+    moto.put("bank/live", secret_for(guarded.url("first")))
+    given = aws.environment(moto.url) | {
+        "APP_SECRETS_ID": "bank/live", "DJANGO_SETTINGS_MODULE": "config.settings.production", "DATABASE_URL": "",
+    }  # fmt: skip
+    migrate = subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--noinput"], cwd=ROOT, env=os.environ | given,  # noqa: TID251
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert migrate.returncode == 0, migrate.stderr
+    with Server("", tmp_path / "log", workers=2, threads=3, **given) as server:
+        yield server
+
+
+def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, guarded, moto):
+    stop = threading.Event()
+    customers = [Customer(live.address, stop) for _ in range(4)]
+    for customer in customers:
+        customer.start()
+    try:
+        for password in ("second", "third", "fourth"):
+            time.sleep(1.5)
+            guarded.rotate(password)
+            moto.put("bank/live", secret_for(guarded.url(password)))
+            assert guarded.end_idle_connections() > 0
+        time.sleep(1.5)
+    finally:
+        stop.set()
+        for customer in customers:
+            customer.join()
+
+    answers = sum((customer.answers for customer in customers), Counter())
+    slowest_s = max(customer.slowest_s for customer in customers)
+    print(f"answers: {dict(answers)}; slowest {slowest_s:.2f} s")
+    assert answers[401] > 200
+    assert max(customer.in_vain for customer in customers) <= 1
+    assert live.log.read_text().count("The database's password was read again") >= 3
+    assert not [password for password in ("second", "third", "fourth") if password in live.log.read_text()]
+
+
+def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_good(live, guarded, moto):
+    def reload_and_ask(host: str, expected: int) -> None:
+        time.sleep(secrets.RELOAD_PAUSE_S)
+        before = set(live.workers())
+        live.reload()
+        deadline = time.monotonic() + 30
+        while before & set(live.workers()) or ask(live.address, host) != expected:
+            assert time.monotonic() < deadline, live.log.read_text()[-4000:]
+            time.sleep(0.1)
+
+    assert ask(live.address, "new.example.org") == 400
+    moto.put("bank/live", secret_for(guarded.url("first")) | {"ALLOWED_HOSTS": "new.example.org"})
+    reload_and_ask("new.example.org", 401)
+    assert ask(live.address, HOST) == 400
+
+    moto.put("bank/live", secret_for(guarded.url("first")) | {"ALLOWED_HOSTS": "*"})
+    reload_and_ask("new.example.org", 401)
+    assert "The server goes on with the secret it has." in live.log.read_text()
+
+
+def test_a_server_opens_as_many_connections_as_the_rule_counts(live, guarded):
+    env = environment.Environment(
+        "test", {"WEB_CONCURRENCY": 2, "GUNICORN_THREADS": 3, "DATABASE_MAX_CONNECTIONS": 10}, {}
+    )
+    assert environment.connections_fit(env) == ""
+    stop = threading.Event()
+    customers = [Customer(live.address, stop) for _ in range(12)]
+    most = 0
+    for customer in customers:
+        customer.start()
+    try:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and most < 10:
+            ask(live.address, path="/readyz/")
+            row = guarded.owner.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'bank'").fetchone()
+            most = max(most, row[0])
+    finally:
+        stop.set()
+        for customer in customers:
+            customer.join()
+
+    # Each worker: three threads and two probes.
+    assert most == 10
