@@ -1,5 +1,8 @@
 """The WSGI application that gunicorn serves: `config.wsgi:application`."""
 
-from django.core.wsgi import get_wsgi_application
+import django
 
-application = get_wsgi_application()
+from apps.core.wsgi import PlainWSGIHandler
+
+django.setup(set_prefix=False)
+application = PlainWSGIHandler()
