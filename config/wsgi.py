@@ -3,8 +3,9 @@
 import sys
 from typing import Final
 
-from django.core.wsgi import get_wsgi_application
+import django
 
+from apps.core.wsgi import PlainWSGIHandler
 from config.environment import ConfigurationError
 
 # What makes gunicorn stop, rather than start worker after worker. With docker/gunicorn.conf.py it never comes to that:
@@ -12,7 +13,8 @@ from config.environment import ConfigurationError
 WORKER_BOOT_ERROR: Final = 3
 
 try:
-    application = get_wsgi_application()
+    django.setup(set_prefix=False)
 except ConfigurationError as error:
     sys.stderr.write(f"{error}\n")
     sys.exit(WORKER_BOOT_ERROR)
+application = PlainWSGIHandler()

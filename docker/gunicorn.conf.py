@@ -34,6 +34,8 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
+# Nobody in front of us says by a header where the application is mounted, so no client can either.
+forwarder_headers = ""
 
 # A second way in that nobody here uses; it also wants a writable home.
 control_socket_disable = True

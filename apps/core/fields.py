@@ -3,6 +3,7 @@
 import re
 import unicodedata
 import uuid
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -10,6 +11,10 @@ from rest_framework import serializers
 from apps.core.parsers import JSONFloat
 from apps.core.problem import BadRequest, FieldError
 
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII | re.IGNORECASE,
+)
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
@@ -48,3 +53,12 @@ class StrictUUIDField(serializers.UUIDField):
         if not isinstance(data, str) or not _CANONICAL_UUID.fullmatch(data):
             self.fail("invalid", value="")
         return uuid.UUID(data)
+
+
+class StrictDateTimeField(serializers.DateTimeField):
+    """A moment as RFC 3339 §5.6 writes it, with its offset; neither a date alone nor a clock whose zone would be guessed."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+            self.fail("invalid", format="YYYY-MM-DDThh:mm:ss[.uuuuuu](Z|+hh:mm|-hh:mm)")
+        return super().to_internal_value(value)

@@ -1,16 +1,18 @@
 """Requests that are refused before any view, parser or database sees them."""
 
+import codecs
 from collections.abc import Callable
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
+from rest_framework.exceptions import NotAcceptable, UnsupportedMediaType
 
-from apps.core.problem import ProblemResponse
+from apps.core.problem import ProblemResponse, from_exception
 
 
 class RequestGuardMiddleware:
-    """Refuse a host we do not serve, a body of unknown length and a body that is too large.
+    """Refuse a host we do not serve, a body of unknown length, one that is too large, and any that is not plain UTF-8.
 
     gunicorn passes a chunked body on without a length and DRF reads it as empty: 411 says so instead (RFC 9110 §15.5.12).
     """
@@ -37,7 +39,27 @@ class RequestGuardMiddleware:
                 code="body_too_large",
                 detail=f"The body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes at most.",
             )
+        if not _is_utf8(request) or "Content-Encoding" in request.headers:
+            return from_exception(request, UnsupportedMediaType(request.content_type or ""))
+        if not _is_readable(request):
+            return from_exception(request, NotAcceptable())
         return None
+
+
+def _is_utf8(request: HttpRequest) -> bool:
+    try:
+        return codecs.lookup((request.content_params or {}).get("charset", "utf-8")).name == "utf-8"
+    # ValueError: a name with a NUL in it.
+    except (LookupError, ValueError):
+        return False
+
+
+def _is_readable(request: HttpRequest) -> bool:
+    """Tell whether the Accept header can be parsed; DRF, which parses it later, expects nothing else."""
+    try:
+        return request.accepted_types is not None
+    except ValueError:
+        return False
 
 
 def _content_length(request: HttpRequest) -> int:

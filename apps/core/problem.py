@@ -4,12 +4,14 @@ Domain errors carry a kind; `STATUS_OF_KIND` is the only table from kinds to sta
 and anything unforeseen leave through the same door, so a client sees one shape.
 """
 
+import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.exceptions import SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
@@ -30,6 +32,8 @@ STATUS_OF_KIND = {
 }
 
 UNAVAILABLE_RETRY_AFTER_S = 5
+MAX_ERRORS = 50
+"""How many fields a problem names: the answer to a body of thousands is not itself a flood."""
 
 
 class FieldError(NamedTuple):
@@ -80,7 +84,7 @@ class ProblemResponse(JsonResponse):
             "instance": request.path,
             "request_id": current_request_id(),
         }
-        if listed := [error._asdict() for error in errors]:
+        if listed := [error._asdict() for error in itertools.islice(errors, MAX_ERRORS)]:
             document["errors"] = listed
         document.update(facts or {})
         super().__init__(document, status=int(status), content_type="application/problem+json", headers=headers)
@@ -91,7 +95,7 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> HttpRespons
     return from_exception(context["request"], exc)
 
 
-def from_exception(request: HttpRequest, exc: Exception) -> ProblemResponse:
+def from_exception(request: HttpRequest, exc: Exception) -> ProblemResponse:  # noqa: PLR0911  one for each family of errors
     """Return the problem that tells a client about `exc`, logging it if it is our fault."""
     match exc:
         case DomainError():
@@ -100,6 +104,8 @@ def from_exception(request: HttpRequest, exc: Exception) -> ProblemResponse:
             return not_found(request)
         case DjangoPermissionDenied():
             return permission_denied(request)
+        case SuspiciousOperation() | exceptions.ParseError():
+            return bad_request(request)
         case exceptions.APIException():
             return _from_api_exception(request, exc)
         # What PostgreSQL refuses for want of a server, a connection or time; the rest of DatabaseError is our bug.

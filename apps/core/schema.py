@@ -8,7 +8,7 @@ from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 
-from apps.core.fields import StrictSerializer
+from apps.core.fields import StrictSerializer, TextField
 from apps.core.problem import STATUS_OF_KIND
 
 
@@ -55,7 +55,6 @@ class ProblemAutoSchema(AutoSchema):
         codes[403].append("https_required")
         if self._has_body():
             codes[400] += ["invalid_request", "malformed_json", "duplicate_key", "unknown_field"]
-            codes[415].append("unsupported_media_type")
         codes[400] += getattr(self.view, "bad_requests", ())
         if self._is_list_view():
             codes[400] += ["invalid_parameter", "invalid_cursor"]
@@ -63,6 +62,7 @@ class ProblemAutoSchema(AutoSchema):
         codes[406].append("not_acceptable")
         codes[411].append("length_required")
         codes[413].append("body_too_large")
+        codes[415].append("unsupported_media_type")
         if not any(isinstance(permission, AllowAny) for permission in self.view.get_permissions()):
             codes[401].append("not_authenticated")
         if "{" in self.path:
@@ -82,7 +82,7 @@ class ProblemAutoSchema(AutoSchema):
 
 
 class StrictSerializerSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # its metaclass has no annotations
-    """Says what StrictSerializer does: fields that are not listed are refused."""
+    """Says what StrictSerializer and its TextFields do: fields that are not listed are refused, control characters too."""
 
     target_class = StrictSerializer
     match_subclasses = True
@@ -91,9 +91,13 @@ class StrictSerializerSchema(OpenApiSerializerExtension):  # type: ignore[no-unt
         schema: dict[str, Any] = auto_schema._map_serializer(  # type: ignore[no-untyped-call]  # noqa: SLF001  documented so
             self.target, direction, bypass_extensions=True
         )
+        for name, field in self.target.fields.items():
+            if isinstance(field, TextField):
+                schema["properties"][name] = {"pattern": NO_CONTROL_CHARACTERS} | schema["properties"][name]
         return schema | {"additionalProperties": False}
 
 
+NO_CONTROL_CHARACTERS = r"^[^\x00-\x1F\x7F-\x9F]*$"
 RETRIABLE = {409, 429, 503}
 RETRY_AFTER = {
     "description": "Seconds to wait before the same request is worth sending again.",

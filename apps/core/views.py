@@ -4,6 +4,7 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from rest_framework import serializers
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,6 +22,12 @@ class Endpoint(APIView):
     """The domain errors that its operations may answer with, for the OpenAPI schema."""
     bad_requests: ClassVar[tuple[str, ...]] = ()
     """The codes of 400 that its operations know besides everybody's, for the OpenAPI schema."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse a method that nobody may use here before asking who it is."""
+        if request.method not in self.allowed_methods:
+            raise MethodNotAllowed(request.method or "")
+        super().initial(request, *args, **kwargs)
 
     @property
     def caller_id(self) -> UUID:

@@ -7,16 +7,23 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.core.fields import StrictSerializer, StrictUUIDField, TextField
+from apps.core.fields import StrictDateTimeField, StrictSerializer, StrictUUIDField, TextField
 from apps.core.parsers import JSONFloat
 from apps.ledger.errors import AmountTooFine
 from apps.ledger.models import Account, Entry, Receipt, Transaction
 from apps.ledger.money import EXPONENTS, MAX_EXPONENT, decimal_places, format_amount, parse_amount
 
-AMOUNT_PATTERN = r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,4})?$"
+AMOUNT = r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,4})?$"
+POSITIVE_AMOUNT = r"^([1-9][0-9]{0,14}(\.[0-9]{1,4})?|0\.([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9]))$"
 
 
-@extend_schema_field({"type": "string", "pattern": AMOUNT_PATTERN, "example": "25.00"})
+@extend_schema_field(
+    {
+        "oneOf": [{"type": "string", "pattern": POSITIVE_AMOUNT}, {"type": "integer", "minimum": 1}],
+        "example": "25.00",
+        "description": "A decimal string, exact to the currency's minor unit; a whole number may be a JSON integer.",
+    }
+)
 class AmountField(serializers.Field[Decimal, Any, str, Any]):
     """A decimal string or a JSON integer, positive and within the limit if `bounded`.
 
@@ -51,6 +58,14 @@ class AmountField(serializers.Field[Decimal, Any, str, Any]):
 
     def to_representation(self, value: Decimal) -> str:
         return str(value)
+
+
+@extend_schema_field({"type": "string", "pattern": AMOUNT, "example": "25.00"})
+class AmountBoundField(AmountField):
+    """An amount to compare with, which may be zero or beyond any limit."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(bounded=False, **kwargs)
 
 
 class CurrencyField(serializers.ChoiceField):
@@ -110,10 +125,10 @@ class StatementQuery(serializers.Serializer[Any]):
     """Which entries of a statement; amounts are compared without their sign."""
 
     kind = serializers.ChoiceField(choices=Transaction.Kind.choices, required=False)
-    created_from = serializers.DateTimeField(required=False, help_text="Inclusive.")
-    created_to = serializers.DateTimeField(required=False, help_text="Exclusive.")
-    min_amount = AmountField(required=False, bounded=False)
-    max_amount = AmountField(required=False, bounded=False)
+    created_from = StrictDateTimeField(required=False, help_text="Inclusive.")
+    created_to = StrictDateTimeField(required=False, help_text="Exclusive.")
+    min_amount = AmountBoundField(required=False)
+    max_amount = AmountBoundField(required=False)
 
 
 class AccountOutput(serializers.ModelSerializer[Account]):

@@ -11,10 +11,20 @@ from apps.users.models import User
 PASSWORD: dict[str, Any] = {"style": {"input_type": "password"}, "trim_whitespace": False, "max_length": 128}
 
 
+class UsernameField(TextField):
+    """A user name as it is stored: in Unicode's compatible composed form (NFKC), at most 150 characters then."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=150, trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        return User.normalize_username(super().to_internal_value(data))
+
+
 class LogInInput(StrictSerializer):
     """A user's credentials, as JSON or as a form."""
 
-    username = TextField(max_length=150)
+    username = UsernameField()
     password = TextField(**PASSWORD)
 
 
@@ -28,12 +38,9 @@ class TokenOutput(serializers.Serializer[Any]):
 class RegisterUserInput(StrictSerializer):
     """Who wants to sign up."""
 
-    username = TextField(max_length=150, validators=[UnicodeUsernameValidator()])
+    username = UsernameField(validators=[UnicodeUsernameValidator()])
     password = TextField(**PASSWORD)
     email = serializers.EmailField(required=False, default="", allow_blank=True, max_length=254)
-
-    def validate_username(self, username: str) -> str:
-        return User.normalize_username(username)
 
 
 class ChangePasswordInput(StrictSerializer):

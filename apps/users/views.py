@@ -2,14 +2,13 @@
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
-from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
 from apps.core.errors import PermissionDenied
-from apps.core.parsers import StrictJSONParser
+from apps.core.parsers import StrictFormParser, StrictJSONParser, StrictMultiPartParser
 from apps.core.views import Endpoint
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
 from apps.users.models import Token, User
@@ -22,7 +21,7 @@ from apps.users.use_cases.register_user import RegisterUser
 class TokenView(Endpoint):
     """Log in and out."""
 
-    parser_classes = (StrictJSONParser, FormParser, MultiPartParser)
+    parser_classes = (StrictJSONParser, StrictFormParser, StrictMultiPartParser)
     refusals = (InvalidCredentials, TooManyLoginFailures)
 
     def get_permissions(self) -> list[BasePermission]:

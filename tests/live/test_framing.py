@@ -1,0 +1,194 @@
+"""What only a socket can say: framing, request lines and headers as bytes, to gunicorn as it is deployed.
+
+gunicorn refuses what is no HTTP by itself, in HTML (its 400, 414, 431 and 501); the rest gets a problem of ours.
+"""
+
+import http.client
+import json
+import socket
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from tests.doors import SOON_S, TRIES, World, rows
+from tests.live.server import Server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+GUNICORNS_OWN = None
+BODY = b'{"amount": "1.00"}'
+CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+
+LENGTH, KEY, TYPE = b"Content-Length: 18", b"Idempotency-Key: k", b"Content-Type: application/json"
+HOST = b"Host: 127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """A deposit of 1.00 as it goes over the wire, with some lines left out, put in or replaced."""
+
+    status: int
+    code: str | None = GUNICORNS_OWN
+    without: tuple[bytes, ...] = ()
+    plus: tuple[bytes, ...] = ()
+    line: bytes = b"POST %s HTTP/1.1"
+    body: bytes = BODY
+
+    def raw(self, path: bytes, token: bytes) -> bytes:
+        lines = [
+            line for line in (HOST, b"Authorization: Token " + token, TYPE, KEY, LENGTH) if line not in self.without
+        ]
+        return b"\r\n".join([self.line.replace(b"%s", path), *lines, *self.plus, b"", self.body])
+
+
+def of_type(value: bytes) -> Bytes:
+    return Bytes(415, "unsupported_media_type", without=(TYPE,), plus=(b"Content-Type: " + value,))
+
+
+def of_length(value: bytes, status: int = 400, code: str | None = GUNICORNS_OWN) -> Bytes:
+    return Bytes(status, code, without=(LENGTH,), plus=(b"Content-Length: " + value,))
+
+
+def encoded(value: bytes, status: int = 400, code: str | None = GUNICORNS_OWN) -> Bytes:
+    return Bytes(status, code, without=(LENGTH,), plus=(b"Transfer-Encoding: " + value,), body=CHUNKED)
+
+
+def of_host(value: bytes) -> Bytes:
+    return Bytes(400, "invalid_host", without=(HOST,), plus=(b"Host: " + value,))
+
+
+ODD = {
+    "a chunked body": encoded(b"chunked", 411, "length_required"),
+    "a compressed body": encoded(b"gzip, chunked", 411, "length_required"),
+    "only compressed": encoded(b"gzip"),
+    "chunked not last": encoded(b"chunked, identity"),
+    "chunked twice": encoded(b"chunked, chunked"),
+    "an unknown transfer encoding": encoded(b"xchunked", 501),
+    "a length and chunks": Bytes(400, plus=(b"Transfer-Encoding: chunked",), body=CHUNKED),
+    "a space before a colon": Bytes(400, without=(LENGTH,), plus=(b"Transfer-Encoding : chunked",), body=CHUNKED),
+    "no length": Bytes(400, "invalid_request", without=(LENGTH,)),
+    "two lengths": Bytes(400, plus=(b"Content-Length: 5",)),
+    "a length twice": Bytes(400, plus=(LENGTH,)),
+    "a list of lengths": of_length(b"18, 18"),
+    "a negative length": of_length(b"-1"),
+    "a signed length": of_length(b"+18"),
+    "a hexadecimal length": of_length(b"0x12"),
+    "an empty length": of_length(b""),
+    "a length in another script": of_length("\u0661\u0668".encode()),
+    "100 MB": of_length(b"100000000", 413, "body_too_large"),
+    "a length of thirty digits": of_length(b"9" * 30, 413, "body_too_large"),
+    "10 MB that are sent": Bytes(413, "body_too_large", (LENGTH,), (b"Content-Length: 10000000",), body=b" " * 10**7),
+    "a body that ends too soon": of_length(b"50", 400, "malformed_json"),
+    "bare line feeds": Bytes(400, line=b"POST %s HTTP/1.1\nHost: 127.0.0.1\n\n"),
+    "a folded header": Bytes(400, plus=(b"X-A: a\r\n b",)),
+    "a bare carriage return": Bytes(400, plus=(b"X-A: a\rb",)),
+    "NUL in a header": Bytes(400, plus=(b"X-A: \x00",)),
+    "a header without a colon": Bytes(400, plus=(b"nonsense",)),
+    "a header with a space in its name": Bytes(400, plus=(b"X A: b",)),
+    "a header with an underscore": Bytes(400, "idempotency_key_missing", without=(KEY,), plus=(b"Idempotency_Key: k",)),
+    "101 headers": Bytes(431, plus=tuple(b"X-%d: 1" % number for number in range(101))),
+    "a long header": Bytes(431, plus=(b"X-A: " + b"x" * 9000,)),
+    "a long request line": Bytes(414, line=b"POST %s?" + b"x" * 8000 + b" HTTP/1.1"),
+    "a method in small letters": Bytes(400, line=b"post %s HTTP/1.1"),
+    "a space in the path": Bytes(400, line=b"POST %s x HTTP/1.1"),
+    "raw UTF-8 in the path": Bytes(400, line="POST /\u0661 HTTP/1.1".encode()),
+    "no slash at first": Bytes(400, line=b"POST api HTTP/1.1"),
+    "an asterisk": Bytes(400, line=b"POST * HTTP/1.1"),
+    "a tunnel": Bytes(404, "not_found", line=b"CONNECT 127.0.0.1:80 HTTP/1.1"),
+    "HTTP/0.9": Bytes(400, line=b"GET %s"),
+    "HTTP/2": Bytes(400, line=b"PRI * HTTP/2.0"),
+    "HTTP/9.9": Bytes(400, line=b"POST %s HTTP/9.9"),
+    "TLS": Bytes(400, line=b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
+    "another's host": of_host(b"evil.example"),
+    "a host in eight bits": of_host(b"127.0.0.1\xff"),
+    "a host with a path": of_host(b"127.0.0.1/x"),
+    "a host with a user": of_host(b"x@127.0.0.1"),
+    "two hosts": Bytes(400, plus=(b"Host: evil.example",)),
+    "another's host behind a URL of ours": Bytes(
+        400, "invalid_host", (HOST,), (b"Host: evil.example",), line=b"POST http://127.0.0.1%s HTTP/1.1"
+    ),
+    "two tokens": Bytes(401, "not_authenticated", plus=(b"Authorization: Token x",)),
+    "two content types": Bytes(400, plus=(TYPE,)),
+    "a charset that is no text": of_type(b"application/json; charset=zlib"),
+    "a charset of digits": of_type(b"application/json; charset=hex"),
+    "a charset that turns letters": of_type(b"application/json; charset=rot13"),
+    "a charset that always fails": of_type(b"application/json; charset=undefined"),
+    "a charset for a charset": of_type(b"application/json; charset*=x'y'z"),
+}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def answer_to(server: Server, raw: bytes) -> tuple[http.client.HTTPResponse, bytes, float]:
+    """Send the bytes and no more, and return the answer, its body and the seconds it took to begin."""
+    with socket.create_connection(server.address, timeout=5) as connection:
+        started = time.monotonic()
+        try:
+            connection.sendall(raw)
+            connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # The answer was there before all was sent; a client that is so long-winded may read it or not.
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response, response.read(), time.monotonic() - started
+
+
+def test_the_bytes_are_a_deposit_when_nothing_is_odd(server, world):
+    response, body, _ = answer_to(server, Bytes(201).raw(**path_and_token(world)))
+
+    assert (response.status, json.loads(body)["kind"]) == (201, "deposit")
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_bytes_move_no_money(server, world, kind):
+    odd = ODD[kind]
+    raw = odd.raw(**path_and_token(world))
+    before = rows()
+
+    for _ in range(TRIES):
+        response, body, elapsed_s = answer_to(server, raw)
+
+        assert response.status == odd.status
+        if odd.code is GUNICORNS_OWN:
+            assert response.headers["Content-Type"] == "text/html"
+        else:
+            assert response.headers["Content-Type"] == "application/problem+json"
+            assert json.loads(body)["code"] == odd.code
+        assert rows() == before
+        if elapsed_s <= SOON_S:
+            return
+    raise AssertionError(f"slow {TRIES} times, at last {elapsed_s:.3f} s")
+
+
+def test_headers_for_proxies_and_gateways_are_not_taken_from_clients(server, world):
+    """Not even from 127.0.0.1, which gunicorn trusts as it comes."""
+    for number, header in enumerate(
+        [b"SCRIPT_NAME: /x", b"PATH_INFO: /livez/", b"Script-Name: /x", b"X-Forwarded-Host: x"]
+    ):
+        odd = Bytes(201, without=(KEY,), plus=(header, b"Idempotency-Key: %d" % number))
+        response, body, _ = answer_to(server, odd.raw(**path_and_token(world)))
+
+        assert (response.status, json.loads(body)["kind"]) == (201, "deposit"), header
+        assert response.headers["Location"].startswith("/api/v1/transactions/")
+
+
+def test_a_key_sent_twice_is_the_one_that_both_make(server, world):
+    """Repeated lines are one list (RFC 9110 §5.3), and a comma is a character that a key may have."""
+    twice = Bytes(201, plus=(b"Idempotency-Key: l",)).raw(**path_and_token(world))
+    joined = Bytes(201, without=(KEY,), plus=(b"Idempotency-Key: k,l",)).raw(**path_and_token(world))
+
+    first, again = (answer_to(server, raw)[0] for raw in (twice, joined))
+
+    assert (first.status, first.headers["Idempotent-Replayed"]) == (201, None)
+    assert (again.status, again.headers["Idempotent-Replayed"]) == (201, "true")
+
+
+def path_and_token(world: World) -> dict[str, bytes]:
+    return {
+        "path": world.fill("/api/v1/accounts/{account}/deposits/").encode(),
+        "token": world.tokens["ada"].encode(),
+    }

@@ -1,0 +1,114 @@
+"""Schemathesis reads the schema as a stranger would, and sends what it allows and what it forbids.
+
+All phases (examples, coverage, fuzzing, stateful) and all checks; 10,000 cases and more for each of three seeds in the
+long size. What it is told is in tests/live/fuzz.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+from django.contrib.auth.hashers import make_password
+from django.utils import timezone
+
+from apps.users.models import Token, User, digest_of, new_key
+from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, token_of
+from tests.ledger.books import assert_books_balance
+from tests.live.server import ROOT
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FUZZ = Path(__file__).parent / "fuzz"
+SCHEMA = ROOT / "docs" / "openapi.yaml"
+# Four decimal places, two and none.
+CURRENCIES = ("CLF", "CLF", "USD", "JPY")
+
+
+class Size(NamedTuple):
+    """How much of it: all phases must reach a success of every operation, the short run need not."""
+
+    phases: str
+    examples: int
+    at_least: int
+
+
+QUICK = Size("fuzzing,stateful", 8, 100)
+LONG = Size("examples,coverage,fuzzing,stateful", 750, 10_000)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [pytest.param(QUICK, id="quick"), *(pytest.param(LONG, id=f"long-{n}", marks=pytest.mark.long) for n in "123")],
+)
+def test_nothing_that_a_schema_reader_sends_breaks_a_promise(server, tmp_path, seed, size):
+    describe_the_world(tmp_path, spare=size.at_least)
+
+    done = schemathesis(server.address, tmp_path, seed=seed, size=size)
+
+    assert done.returncode == 0, done.stdout
+    answers = Counter((tmp_path / "answers").read_text().splitlines())
+    print(f"{answers.total()} requests:", ", ".join(f"{number} x {what}" for what, number in sorted(answers.items())))
+    assert answers.total() >= size.at_least
+    if size is LONG:
+        assert {what.split()[0] for what in answers if what.split()[1].startswith("2")} == operations()
+    assert_books_balance()
+    assert server.complaints() == []
+
+
+def schemathesis(address: tuple[str, int], folder: Path, *, seed: int, size: Size) -> subprocess.CompletedProcess:
+    """Run it in a process and a folder of its own, so that its plugins and its notes are its own, too."""
+    host, port = address
+    options = [f"--url=http://{host}:{port}", f"--seed={seed}", f"--max-examples={size.examples}"]
+    return subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", "run", SCHEMA, *options, f"--phases={size.phases}", "--workers=2"],
+        cwd=folder,
+        env=os.environ | {"FUZZ_DIR": str(folder), "PYTHONPATH": str(ROOT)},  # noqa: TID251  the child's is ours
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def operations() -> set[str]:
+    paths = yaml.safe_load(SCHEMA.read_text())["paths"]
+    return {operation["operationId"] for methods in paths.values() for operation in methods.values()}
+
+
+def describe_the_world(folder: Path, *, spare: int) -> None:
+    """Write down a member of staff's accounts and transactions, one who may log in, and tokens that may die."""
+    staff = UserFactory(is_staff=True)
+    accounts = [AccountFactory(owner=staff, currency=currency, funded="100000") for currency in CURRENCIES]
+    known = {
+        "accounts": [str(account.pk) for account in accounts],
+        "transactions": [str(deposit(accounts[0], "1").transaction.pk) for _ in range(50)],
+        "usernames": [UserFactory().username],
+        "passwords": [PASSWORD],
+    }
+    for name, values in known.items():
+        (folder / name).write_text("\n".join(map(json.dumps, values)))
+    (folder / "main_tokens").write_text(token_of(staff))
+    (folder / "spare_tokens").write_text("\n".join(tokens_of_many_users(spare)))
+    shutil.copy(FUZZ / "schemathesis.toml", folder)
+
+
+def tokens_of_many_users(number: int) -> list[str]:
+    now, password = timezone.now(), make_password(PASSWORD)
+    keys = [new_key() for _ in range(number)]
+    users = [
+        User(username=f"spare-{n}", password=password, password_changed_at=now - timedelta(hours=1))
+        for n in range(number)
+    ]
+    User.objects.bulk_create(users)
+    Token.objects.bulk_create(
+        Token(user=user, digest=digest_of(key), created_at=now, expires_at=now + timedelta(hours=5))
+        for user, key in zip(users, keys, strict=True)
+    )
+    return keys
