@@ -130,7 +130,8 @@ def build() -> None:
         run(TOOLS / "bin" / "poetry", "export", "--with=dev", "--output", requirements, "--directory", ROOT)
         say("Installing what poetry.lock names into .venv/ (about half a minute)")
         make_venv(VENV)
-        pip(VENV, "--require-hashes", "--requirement", str(requirements))
+        # The list is whole: pip need not resolve again (before 23.3 it then wants a newer one of what has extras).
+        pip(VENV, "--no-deps", "--require-hashes", "--requirement", str(requirements))
         (VENV / "made-from").write_text(wanted)
 
 
