@@ -42,6 +42,8 @@ def database(url: str) -> dict[str, Any]:
 
 # --- Django ----------------------------------------------------------------------------------------------------------
 
+# The commit that the image was built from; /livez/ tells it.
+REVISION = env.str("REVISION", default="unknown")
 DEBUG = False
 ALLOWED_HOSTS: list[str] = []
 ROOT_URLCONF = "config.urls"
