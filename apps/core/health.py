@@ -1,6 +1,7 @@
 """The probes of an orchestrator, answered before anything that could refuse, redirect or hang.
 
-`/livez/` says that the process answers and which version it is, `/ping/` that its database does too, `/readyz/` that it may be sent traffic.
+`/livez/` says that the process answers and which version it is, `/ping/` that its database does too, `/readyz/` that
+it may be sent traffic.
 Load balancers probe by bare IP and over plain HTTP, so this is the first middleware: no host check, no redirect.
 """
 
