@@ -1,10 +1,11 @@
 """A cloud for the delivery scripts: ECR with real digests by moto, a road of answers from ECS and CloudWatch Logs."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import boto3
 from botocore.stub import Stubber
@@ -21,7 +22,7 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 def registry() -> Iterator[tuple[Registry, Any]]:
     """A repository as Terraform makes it: its tags are immutable."""
     with mock_aws():
-        client = boto3.client("ecr", region_name=REGION)
+        client = client_of("ecr")
         uri = client.create_repository(repositoryName="bank", imageTagMutability="IMMUTABLE")["repository"][
             "repositoryUri"
         ]
@@ -57,14 +58,26 @@ def digests(client: Any) -> dict[str, str]:
     return {tag: image["imageDigest"] for image in images for tag in image.get("imageTags", [])}
 
 
+@functools.cache
+def client_of(service: str) -> Any:
+    """Make a client once: reading a service's model takes longer than a test."""
+    keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "nobody's")
+    return boto3.client(service, region_name=REGION, **keys)
+
+
 class Road:
     """The calls that a client will get, in this order and no others, and what each is answered."""
 
     def __init__(self, service: str) -> None:
-        keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "nobody's")
-        self.client = boto3.client(service, region_name=REGION, **keys)
+        self.client = client_of(service)
         self.stub = Stubber(self.client)
+
+    def __enter__(self) -> Self:
         self.stub.activate()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stub.deactivate()
 
     def answers(self, call: str, response: dict[str, Any], **expected: Any) -> None:
         self.stub.add_response(call, response, expected or None)

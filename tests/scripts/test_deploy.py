@@ -1,5 +1,6 @@
 """The deployment, step by step: the good road, and what a failure at each step says and leaves behind."""
 
+import contextlib
 import http.server
 import json
 import re
@@ -28,11 +29,10 @@ NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["
 class World:
     """Everything a deployment touches, and what it printed."""
 
-    def __init__(self, registry: Registry, ecr: Any, url: str) -> None:
-        self.registry, self.ecr = registry, ecr
-        self.ecs, self.logs = Road("ecs"), Road("logs")
+    def __init__(self, registry: Registry, ecr: Any, ecs: Road, logs: Road) -> None:
+        self.registry, self.ecr, self.ecs, self.logs = registry, ecr, ecs, logs
         self.target = json.loads((ROOT / "docker/ecs/example.json").read_text())
-        self.target |= {"repository": registry.uri, "url": url, "service": "bank", "cluster": "bank"}
+        self.target |= {"repository": registry.uri, "service": "bank", "cluster": "bank"}
         self.seconds = 0.0
         self.pages = {
             "/ping/": [(200, {"pong": True, "db": "ok"})],
@@ -133,8 +133,17 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch) -> Iterator[World]:
-    pages: dict[str, list[tuple[int, Any]]] = {}
+def world() -> Iterator[World]:
+    with cloud.registry() as (registry, ecr), Road("ecs") as ecs, Road("logs") as logs:
+        world = World(registry, ecr, ecs, logs)
+        cloud.push(ecr, f"sha-{COMMIT}")
+        with served(world.pages) as world.target["url"]:
+            yield world
+
+
+@contextlib.contextmanager
+def served(pages: dict[str, list[tuple[int, Any]]]) -> Iterator[str]:
+    """Serve the pages; give the URL."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -144,18 +153,15 @@ def world(monkeypatch) -> Iterator[World]:
             self.send_response(status)
             self.send_header("Location", "/elsewhere/")
             self.end_headers()
-            self.wfile.write(json.dumps(body).encode() if body is not None else b"<html>")
+            self.wfile.write(b"<html>" if body is None else json.dumps(body).encode())
 
         def log_message(self, *arguments: Any) -> None:
             pass
 
-    with cloud.registry() as (registry, ecr), http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        world = World(registry, ecr, f"http://127.0.0.1:{server.server_port}")
-        pages = world.pages
-        cloud.push(ecr, f"sha-{COMMIT}")
-        yield world
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
 
@@ -312,11 +318,11 @@ class TestFindFails:
         assert fails(image="v9.9.9")[0].endswith("nothing was published under this name")
 
     def test_when_the_registry_refuses(self, world, fails):
-        ecr = Road("ecr")
-        ecr.refuses("describe_images")
-        world.registry = Registry(ecr.client, world.registry.uri)
+        with Road("ecr") as ecr:
+            ecr.refuses("describe_images")
+            world.registry = Registry(ecr.client, world.registry.uri)
 
-        assert fails()[0] == f"looking for sha-{COMMIT} in bank: AccessDeniedException: no, you may not"
+            assert fails()[0] == f"looking for sha-{COMMIT} in bank: AccessDeniedException: no, you may not"
 
 
 class TestLookFails:
