@@ -7,7 +7,7 @@ TEST_MANAGE := $(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test pytho
 POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: help up down build logs shell djshell dbshell migrate makemigrations createsuperuser populate \
-	test populate-test-db lint format types schema check clean
+	test populate-test-db lint format types schema check clean image-test publish-image deploy deploy-dry-run
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [RUNTIME=docker|native] [PORT=8000]" } \
@@ -80,3 +80,20 @@ check: lint types ## Run every gate that CI runs.
 	@$(TEST_MANAGE) makemigrations --check --dry-run
 	@$(RUN) tool ./scripts/check-schema
 	@$(MAKE) --no-print-directory test
+
+##@ Deliver it
+
+# What a person types into a workflow's form comes through the environment and is quoted: it is never part of a command.
+image-test: ## Build the image and see that it serves read-only and without rights (needs Docker).
+	@./scripts/docker.sh image bank:test "$$(git rev-parse HEAD)"
+	@./scripts/check-image bank:test
+
+publish-image: ## Build, check and push this commit's image to IMAGE_REPOSITORY, unless it is there.
+	@$(RUN) tool python scripts/images.py publish --repository "$$IMAGE_REPOSITORY" --commit "$$(git rev-parse HEAD)"
+
+deploy: ## Deploy IMAGE (a tag or digest) to where DEPLOYMENT says; RELEASE=v1.2.3 tags it, ARGS go along.
+	@$(RUN) tool python scripts/deploy.py --image "$$IMAGE" --release "$$RELEASE" $(ARGS)
+
+deploy-dry-run: ## Print what a deployment would do, with no cloud in sight.
+	@$(RUN) tool python scripts/deploy.py --dry-run --image "$${IMAGE:-sha-$$(git rev-parse HEAD)}" \
+		$(if $(DEPLOYMENT),,--to docker/ecs/example.json) $(ARGS)

@@ -494,7 +494,10 @@ def carry_out(options: argparse.Namespace, clients: Callable[[Target], Clients])
     """Do what the command line says."""
     if options.release and not VERSION.fullmatch(options.release):
         raise CannotError(f"--release is {options.release!r}: it must look like v1.2.3")
-    target = Target.read(options.to.read_text() if options.to else os.environ.get("DEPLOYMENT", ""))
+    told = options.to.read_text() if options.to else os.environ.get("DEPLOYMENT", "")
+    if not told:
+        raise CannotError("DEPLOYMENT is not set: it is Terraform's output `deployment`")
+    target = Target.read(told)
     deployment = Deployment(
         target=target,
         reference=options.image,

@@ -8,7 +8,7 @@ the very bytes that staging ran.
 """
 
 # A command line tool: it prints and runs commands, without a shell.
-# ruff: noqa: T201, S603, S607
+# ruff: noqa: T201, S603
 
 import argparse
 import base64
@@ -16,7 +16,7 @@ import contextlib
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,24 +132,22 @@ class Registry:
             token = self._client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
         user, _, password = base64.b64decode(token).decode().partition(":")
         # Through a pipe: arguments are for every process on the machine to read.
-        docker("login", "--username", user, "--password-stdin", self.uri.partition("/")[0], text=password)
+        run("docker", "login", "--username", user, "--password-stdin", self.uri.partition("/")[0], text=password)
 
 
-def docker(*arguments: str, text: str | None = None) -> None:
-    """Run docker; its failure is ours."""
+def run(*command: str, text: str | None = None) -> None:
+    """Run a command in the checkout; its failure is ours."""
     sys.stdout.flush()
+    shown = " ".join(command[:2])
     try:
-        # What it says is not what this prints: the caller reads that.
-        subprocess.run(["docker", *arguments], cwd=ROOT, input=text, text=True, check=True, stdout=sys.stderr)
+        subprocess.run(command, cwd=ROOT, input=text, text=True, check=True)
     except FileNotFoundError as error:
-        raise CannotError("there is no docker command") from error
+        raise CannotError(f"there is no {command[0]} command") from error
     except subprocess.CalledProcessError as error:
-        raise CannotError(
-            f"docker {arguments[0]} failed (exit code {error.returncode}): the reason is above"
-        ) from error
+        raise CannotError(f"{shown} failed (exit code {error.returncode}): the reason is above") from error
 
 
-def publish(registry: Registry, commit: str, check: Callable[[str], None]) -> Image:
+def publish(registry: Registry, commit: str) -> Image:
     """Build, check and push the image of a commit, unless it is there already; return what the registry holds."""
     if not COMMIT.fullmatch(commit):
         raise CannotError(f"the commit is {commit!r}: it must be 40 hexadecimal digits")
@@ -159,11 +157,11 @@ def publish(registry: Registry, commit: str, check: Callable[[str], None]) -> Im
         print(f"{tag} is published already: nothing is built")
         return image
     name = f"{registry.uri}:{tag}"
-    build(name, commit)
-    check(name)
+    run("scripts/docker.sh", "image", name, commit)
+    run("scripts/check-image", name)
     registry.log_in()
     try:
-        docker("push", "--quiet", name)
+        run("docker", "push", "--quiet", name)
     except CannotError:
         # Another run of the same commit may have been faster: then its image is the image.
         image = registry.find(tag)
@@ -177,19 +175,6 @@ def publish(registry: Registry, commit: str, check: Callable[[str], None]) -> Im
     return image
 
 
-def build(name: str, commit: str) -> None:
-    """Build the image that is deployed."""
-    # Attestations would wrap the image into an index, whose digest is new at each build.
-    flags = ["--provenance=false", "--sbom=false", "--build-arg", f"REVISION={commit}"]
-    docker("buildx", "build", "--load", *flags, "--file", "docker/Dockerfile", "--tag", name, ".")
-
-
-def check_image(name: str) -> None:
-    """Start the image as it will run, before it is anybody's."""
-    if subprocess.run([ROOT / "scripts" / "check-image", name], check=False, stdout=sys.stderr).returncode:
-        raise CannotError("the image is not fit to be published: the reason is above")
-
-
 def main(arguments: Sequence[str]) -> int:
     """Do one verb."""
     parser = argparse.ArgumentParser(description="Publish the image of a commit, once.")
@@ -201,7 +186,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with doing("connecting to AWS"):
             registry = Registry(boto3.client("ecr", config=PATIENCE), options.repository)
-        image = publish(registry, options.commit, check_image)
+        image = publish(registry, options.commit)
     except CannotError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

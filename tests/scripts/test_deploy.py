@@ -288,7 +288,9 @@ class TestTheTarget:
 
         assert "url must be https://HOST" in fails()[0]
 
-    @pytest.mark.parametrize(("text", "reason"), [("", "is not JSON"), ("[]", "must be a JSON object")])
+    @pytest.mark.parametrize(
+        ("text", "reason"), [("", "DEPLOYMENT is not set"), ("{", "is not JSON"), ("[]", "must be a JSON object")]
+    )
     def test_must_be_an_object(self, fails, text, reason):
         assert reason in fails(target=text)[0]
 
