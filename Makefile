@@ -7,7 +7,8 @@ TEST_MANAGE := $(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test pytho
 POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: help up down build logs shell djshell dbshell migrate makemigrations createsuperuser populate \
-	test populate-test-db lint format types schema check clean image-test publish-image deploy deploy-dry-run
+	test populate-test-db lint format types schema lint-delivery check-migrations check-schema check-api check audit clean \
+	image-test publish-image deploy deploy-dry-run
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [RUNTIME=docker|native] [PORT=8000]" } \
@@ -76,10 +77,22 @@ types: ## Check the types.
 schema: ## Write docs/openapi.yaml from the code.
 	@$(RUN) tool python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
-check: lint types ## Run every gate that CI runs.
+lint-delivery: ## Check workflows, Dockerfile, Compose, shell and Terraform; STRICT=1 lets nothing be skipped.
+	@$(RUN) tool ./scripts/lint-delivery $(if $(STRICT),--strict)
+
+check-migrations: ## Fail if the models need a migration that is not there.
 	@$(TEST_MANAGE) makemigrations --check --dry-run
+
+check-schema: ## Fail if docs/openapi.yaml is not what the code says.
 	@$(RUN) tool ./scripts/check-schema
-	@$(MAKE) --no-print-directory test
+
+check-api: ## Fail if the API breaks what clients of main, or of the last release, rely on.
+	@./scripts/check-api
+
+check: lint types lint-delivery check-migrations check-schema check-api test ## Run every gate that CI runs.
+
+audit: ## Look for known holes in what poetry.lock names (asks the network).
+	@$(RUN) tool ./scripts/audit
 
 ##@ Deliver it
 
