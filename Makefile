@@ -8,7 +8,9 @@ PYTEST := $(RUN) test pytest $(if $(SEED),--seed=$(SEED))
 POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: help up down build logs shell djshell dbshell migrate makemigrations createsuperuser populate \
-	verify-ledger test test-long mutants populate-test-db lint format types schema configuration check clean
+	verify-ledger test test-long mutants populate-test-db lint format types schema configuration \
+	lint-delivery check-migrations check-schema check-api check audit clean \
+	image-test publish-image deploy deploy-dry-run
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [RUNTIME=docker|native] [PORT=8000]" } \
@@ -89,8 +91,37 @@ schema: ## Write docs/openapi.yaml from the code.
 configuration: ## Write docs/configuration.md from the declarations.
 	@$(RUN) tool python -m config.reference
 
-check: lint types ## Run every gate that CI runs.
+lint-delivery: ## Check workflows, Dockerfile, Compose, shell and Terraform; STRICT=1 lets nothing be skipped.
+	@$(RUN) tool ./scripts/lint-delivery $(if $(STRICT),--strict)
+
+check-migrations: ## Fail if the models need a migration that is not there.
 	@$(TEST_MANAGE) makemigrations --check --dry-run
+
+check-schema: ## Fail if docs/openapi.yaml is not what the code says.
 	@$(RUN) tool ./scripts/check-schema
 	@$(RUN) tool python -m config.reference --check
-	@$(MAKE) --no-print-directory test
+
+check-api: ## Fail if the API breaks what clients of main, or of the last release, rely on.
+	@./scripts/check-api
+
+check: lint types lint-delivery check-migrations check-schema check-api test ## Run every gate that CI runs.
+
+audit: ## Look for known holes in what poetry.lock names (asks the network).
+	@$(RUN) tool ./scripts/audit
+
+##@ Deliver it
+
+# What a person types into a workflow's form comes through the environment and is quoted: it is never part of a command.
+image-test: ## Build the image and see that it serves read-only and without rights (needs Docker).
+	@./scripts/docker.sh image bank:test "$$(git rev-parse HEAD)"
+	@./scripts/check-image bank:test
+
+publish-image: ## Build, check and push this commit's image to IMAGE_REPOSITORY, unless it is there.
+	@$(RUN) tool python scripts/images.py publish --repository "$$IMAGE_REPOSITORY" --commit "$$(git rev-parse HEAD)"
+
+deploy: ## Deploy IMAGE (a tag or digest) to where DEPLOYMENT says; RELEASE=v1.2.3 tags it, ARGS go along.
+	@$(RUN) tool python scripts/deploy.py --image "$$IMAGE" --release "$$RELEASE" $(ARGS)
+
+deploy-dry-run: ## Print what a deployment would do, with no cloud in sight.
+	@$(RUN) tool python scripts/deploy.py --dry-run --image "$${IMAGE:-sha-$$(git rev-parse HEAD)}" \
+		$(if $(DEPLOYMENT),,--to docker/ecs/example.json) $(ARGS)

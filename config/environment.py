@@ -124,6 +124,12 @@ class Environment:
         about=f"How long a statement runs; above LOCK_TIMEOUT, below {ANSWER_TIMEOUT_S:g}, when the client gives up.",
     )
 
+    REVISION = Key(
+        kind=TEXT,
+        default="unknown",
+        about="The commit that is served, told by /livez/; the image knows its own.",
+        outside_only=True,
+    )
     PORT = Key(kind=whole(1, 65_535), default=8000, about="Where gunicorn listens.", outside_only=True)
     WEB_CONCURRENCY = Key(kind=whole(1, 256), default=2, about="gunicorn's worker processes.")
     GUNICORN_THREADS = Key(kind=whole(1, 256), default=4, about="Threads of each worker.")

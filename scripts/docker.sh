@@ -155,6 +155,12 @@ up() {
     ./scripts/say-up "$(setting PORT 8000)"
 }
 
+# Build the image that is deployed. Attestations would wrap it into an index, whose digest is new at each build.
+image() {
+    docker buildx build --load --provenance=false --sbom=false --secret id=pip_conf,env=PIP_CONF \
+        --build-arg "REVISION=$2" --file docker/Dockerfile --tag "$1" .
+}
+
 shell() {
     build test_compose tests
     start_database local
@@ -175,6 +181,8 @@ case $verb in
     build)
         local_compose build app
         test_compose build tests ;;
+    image)
+        image "$@" ;;
     logs)
         local_compose logs --follow --tail 100 app ;;
     tool)
@@ -190,5 +198,6 @@ case $verb in
         start_redis test
         run test_compose tests "$@" ;;
     *)
-        die "usage: docker.sh up | down | build | logs | shell | clean | tool COMMAND | local COMMAND | test COMMAND" ;;
+        die "usage: docker.sh up | down | build | logs | shell | clean | image NAME COMMIT |" \
+            "tool COMMAND | local COMMAND | test COMMAND" ;;
 esac

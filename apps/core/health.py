@@ -1,6 +1,7 @@
 """The probes of an orchestrator, answered before anything that could refuse, redirect or hang.
 
-`/livez/` says that the process answers, `/ping/` that its database does too, `/readyz/` that it may be sent traffic.
+`/livez/` says that the process answers and which version it is, `/ping/` that its database does too, `/readyz/` that
+it may be sent traffic.
 Load balancers probe by bare IP and over plain HTTP, so this is the first middleware: no host check, no redirect.
 """
 
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
 
+from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -99,8 +101,8 @@ class HealthMiddleware:
 
 
 def livez() -> JsonResponse:
-    """Return 200 whenever the process can answer at all."""
-    return JsonResponse({"status": "ok"})
+    """Return 200 whenever the process can answer at all, with the commit it was built from: a deployment asks for it."""
+    return JsonResponse({"status": "ok", "version": settings.REVISION})
 
 
 def ping() -> JsonResponse:

@@ -51,6 +51,8 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
 
 # --- Django ----------------------------------------------------------------------------------------------------------
 
+# The commit that the image was built from; /livez/ tells it.
+REVISION = env.REVISION
 DEBUG = env.DEBUG
 SECRET_KEY = env.SECRET_KEY
 SECRET_KEY_FALLBACKS = env.SECRET_KEY_FALLBACKS

@@ -32,9 +32,11 @@ def fresh_probe(monkeypatch):
 
 @pytest.mark.django_db
 class TestProbes:
-    def test_all_is_well(self):
+    def test_all_is_well(self, settings):
+        settings.REVISION = "0123abcd"
+
         assert Client().get("/ping/").json() == {"pong": True, "db": "ok"}
-        assert Client().get("/livez/").json() == {"status": "ok"}
+        assert Client().get("/livez/").json() == {"status": "ok", "version": "0123abcd"}
         ready = Client().get("/readyz/")
         assert ready.json() == {"status": "ok", "checks": {"database": "ok", "migrations": "ok"}}
         assert ready.headers["Cache-Control"] == "no-store"

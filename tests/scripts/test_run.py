@@ -159,6 +159,13 @@ class TestDocker:
             "docker compose --file compose.test.yml run --rm --no-deps --no-TTY tests ruff check"
         )
 
+    def test_the_deployed_image_is_one_manifest_that_names_its_commit(self, with_docker):
+        result = with_docker.runs("scripts/docker.sh", "image", "bank:test", "0123abcd")
+
+        (command,) = result.stdout.splitlines()
+        assert command.startswith("docker buildx build --load --provenance=false --sbom=false ")
+        assert command.endswith("--build-arg REVISION=0123abcd --file docker/Dockerfile --tag bank:test .")
+
     def test_an_index_that_pip_knows_reaches_the_build(self, with_docker):
         (with_docker.folder / ".config" / "pip").mkdir(parents=True)
         (with_docker.folder / ".config" / "pip" / "pip.conf").write_text(

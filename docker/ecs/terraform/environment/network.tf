@@ -1,0 +1,128 @@
+# Who may talk to whom: the world to the balancer, the balancer to the tasks, the tasks to the database.
+
+resource "aws_security_group" "balancer" {
+  name   = "${local.full_name}-balancer"
+  vpc_id = var.vpc_id
+}
+
+resource "aws_security_group" "tasks" {
+  name   = "${local.full_name}-tasks"
+  vpc_id = var.vpc_id
+}
+
+resource "aws_security_group" "database" {
+  name   = "${local.full_name}-database"
+  vpc_id = var.vpc_id
+}
+
+resource "aws_vpc_security_group_ingress_rule" "world_to_balancer" {
+  for_each          = toset(["80", "443"])
+  security_group_id = aws_security_group.balancer.id
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "tcp"
+  from_port         = each.value
+  to_port           = each.value
+}
+
+resource "aws_vpc_security_group_egress_rule" "balancer_to_tasks" {
+  security_group_id            = aws_security_group.balancer.id
+  referenced_security_group_id = aws_security_group.tasks.id
+  ip_protocol                  = "tcp"
+  from_port                    = 8000
+  to_port                      = 8000
+}
+
+resource "aws_vpc_security_group_ingress_rule" "balancer_to_tasks" {
+  security_group_id            = aws_security_group.tasks.id
+  referenced_security_group_id = aws_security_group.balancer.id
+  ip_protocol                  = "tcp"
+  from_port                    = 8000
+  to_port                      = 8000
+}
+
+resource "aws_vpc_security_group_ingress_rule" "prometheus_to_tasks" {
+  for_each                     = var.prometheus_security_group_ids
+  security_group_id            = aws_security_group.tasks.id
+  referenced_security_group_id = each.value
+  ip_protocol                  = "tcp"
+  from_port                    = 9464
+  to_port                      = 9464
+}
+
+# ECR, Secrets Manager, CloudWatch and Sentry have no addresses that could be named here.
+resource "aws_vpc_security_group_egress_rule" "tasks_to_https" {
+  security_group_id = aws_security_group.tasks.id
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+}
+
+resource "aws_vpc_security_group_egress_rule" "tasks_to_database" {
+  security_group_id            = aws_security_group.tasks.id
+  referenced_security_group_id = aws_security_group.database.id
+  ip_protocol                  = "tcp"
+  from_port                    = 5432
+  to_port                      = 5432
+}
+
+resource "aws_vpc_security_group_ingress_rule" "tasks_to_database" {
+  security_group_id            = aws_security_group.database.id
+  referenced_security_group_id = aws_security_group.tasks.id
+  ip_protocol                  = "tcp"
+  from_port                    = 5432
+  to_port                      = 5432
+}
+
+resource "aws_lb" "this" {
+  name                       = local.full_name
+  load_balancer_type         = "application"
+  subnets                    = var.public_subnet_ids
+  security_groups            = [aws_security_group.balancer.id]
+  drop_invalid_header_fields = true
+  enable_deletion_protection = var.environment == "production"
+}
+
+resource "aws_lb_target_group" "web" {
+  name        = local.full_name
+  target_type = "ip"
+  protocol    = "HTTP"
+  port        = 8000
+  vpc_id      = var.vpc_id
+  # A task that stops still serves what it has: at most 35 s.
+  deregistration_delay = 40
+  health_check {
+    path                = "/ping/"
+    matcher             = "200"
+    interval            = 10
+    timeout             = 5 # the probe itself answers within 3 s
+    healthy_threshold   = 2
+    unhealthy_threshold = 3
+  }
+}
+
+resource "aws_lb_listener" "https" {
+  load_balancer_arn = aws_lb.this.arn
+  port              = 443
+  protocol          = "HTTPS"
+  ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+  certificate_arn   = var.certificate_arn
+  default_action {
+    type             = "forward"
+    target_group_arn = aws_lb_target_group.web.arn
+  }
+}
+
+resource "aws_lb_listener" "http" {
+  load_balancer_arn = aws_lb.this.arn
+  port              = 80
+  protocol          = "HTTP"
+  default_action {
+    type = "redirect"
+    redirect {
+      protocol    = "HTTPS"
+      port        = "443"
+      status_code = "HTTP_301"
+    }
+  }
+}
