@@ -26,7 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed, and refuse to run before a database is touched: the suite empties tables."""
     named = config.getoption("--seed")
-    config.stash[SEED] = random.SystemRandom().randrange(2**32) if named is None else named
+    if named is None:
+        # A process of pytest-xdist's takes the one that the report's header shows.
+        named = getattr(config, "workerinput", {}).get("seed", random.SystemRandom().randrange(2**32))
+    config.stash[SEED] = named
     name = settings.DATABASES["default"].get("NAME")
     if settings.SETTINGS_MODULE != TEST_SETTINGS:
         raise pytest.UsageError(f"The suite runs on {TEST_SETTINGS} only, not on {settings.SETTINGS_MODULE}.")
@@ -36,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     # Whatever `.env` says: the gate's own tests turn it on.
     settings.LEDGER_GATE = "off"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """Give the seed to a process that runs a part of the suite."""
+    node.workerinput["seed"] = node.config.stash[SEED]
 
 
 def pytest_report_header(config: pytest.Config) -> str:

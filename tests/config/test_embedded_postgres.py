@@ -89,7 +89,7 @@ class TestServer:
         assert ask(running, "SELECT current_database()") == "app_test"
         assert ask(running, "SHOW server_version").startswith("18.")
         assert ask(running, "SHOW listen_addresses") == ""
-        assert ask(running, "SHOW max_connections") == "200"
+        assert ask(running, "SHOW max_connections") == "400"
         assert ask(running, "SHOW fsync") == "on"
         assert ask(running, "SHOW timezone") == "UTC"
 
