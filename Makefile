@@ -10,7 +10,7 @@ POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 .PHONY: help up down build logs shell djshell dbshell migrate makemigrations createsuperuser populate \
 	verify-ledger test test-long mutants populate-test-db lint format types schema configuration \
 	lint-delivery check-migrations check-schema check-api check audit clean \
-	image-test publish-image deploy deploy-dry-run
+	image-test sbom publish-image deploy deploy-dry-run
 
 help: ## Show this list.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [RUNTIME=docker|native] [PORT=8000]" } \
@@ -112,9 +112,11 @@ audit: ## Look for known holes in what poetry.lock names (asks the network).
 ##@ Deliver it
 
 # What a person types into a workflow's form comes through the environment and is quoted: it is never part of a command.
-image-test: ## Build the image and see that it serves read-only and without rights (needs Docker).
-	@./scripts/docker.sh image bank:test "$$(git rev-parse HEAD)"
-	@./scripts/check-image bank:test
+image-test: ## Build the image and see, line by line, what it is and how it runs (needs Docker).
+	@./scripts/test-image bank:test
+
+sbom: ## Print the bill of materials of IMAGE, by default the one that image-test built.
+	@docker run --rm --network none --entrypoint cat "$${IMAGE:-bank:test}" /app/sbom.cdx.json
 
 publish-image: ## Build, check and push this commit's image to IMAGE_REPOSITORY, unless it is there.
 	@$(RUN) tool python scripts/images.py publish --repository "$$IMAGE_REPOSITORY" --commit "$$(git rev-parse HEAD)"

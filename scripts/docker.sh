@@ -157,8 +157,10 @@ up() {
 
 # Build the image that is deployed. Attestations would wrap it into an index, whose digest is new at each build.
 image() {
+    local version
+    version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml | head -1)
     docker buildx build --load --provenance=false --sbom=false --secret id=pip_conf,env=PIP_CONF \
-        --build-arg "REVISION=$2" --file docker/Dockerfile --tag "$1" .
+        --build-arg "REVISION=$2" --build-arg "VERSION=$version" --file docker/Dockerfile --tag "$1" .
 }
 
 shell() {
