@@ -131,6 +131,19 @@ class Environment:
         outside_only=True,
     )
     PORT = Key(kind=whole(1, 65_535), default=8000, about="Where gunicorn listens.", outside_only=True)
+    METRICS_PORT = Key(
+        kind=whole(1, 65_535),
+        default=9464,
+        about="Where gunicorn's arbiter serves metrics, at /metrics and nothing else; for Prometheus only, not the public.",
+        outside_only=True,
+    )
+    PROMETHEUS_MULTIPROC_DIR = Key(
+        kind=TEXT,
+        default="",
+        about="The directory of the workers' counts, in memory and this server's alone: it is emptied at the start. "
+        "Without one a new one is made in /dev/shm.",
+        outside_only=True,
+    )
     WEB_CONCURRENCY = Key(kind=whole(1, 256), default=2, about="gunicorn's worker processes.")
     GUNICORN_THREADS = Key(kind=whole(1, 256), default=4, about="Threads of each worker.")
     WORKER_TIMEOUT = Key(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from config import environment
+from config import environment, metrics
 
 # In the arbiter, before there are workers: what is wrong is said once, and a secret is read once for all of them.
 configured = environment.load_for_server()
@@ -39,5 +39,12 @@ forwarder_headers = ""
 
 # A second way in that nobody here uses; it also wants a writable home.
 control_socket_disable = True
+
+# The workers' numbers, as one: on a port of their own, which the arbiter answers, and on the interface of `bind`.
+when_ready = metrics.served_by_arbiter(
+    port=configured.METRICS_PORT, directory=configured.PROMETHEUS_MULTIPROC_DIR, version=configured.REVISION
+)
+pre_fork, post_fork = metrics.pre_fork, metrics.post_fork
+worker_exit, child_exit = metrics.worker_exit, metrics.child_exit
 
 errorlog = "-"

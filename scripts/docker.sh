@@ -142,6 +142,7 @@ run() {
 
 up() {
     claim_port local_compose app 8000 PORT 8000
+    claim_port local_compose app 9464 METRICS_PORT 9464
     build local_compose app
     start_database local
     start_redis local
@@ -152,7 +153,7 @@ up() {
         local_compose rm --stop --force app >/dev/null 2>&1
         die "the application did not start: the reason is above"
     fi
-    ./scripts/say-up "$(setting PORT 8000)"
+    ./scripts/say-up "$(setting PORT 8000)" "$(setting METRICS_PORT 9464)"
 }
 
 # Build the image that is deployed. Attestations would wrap it into an index, whose digest is new at each build.

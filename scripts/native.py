@@ -175,10 +175,12 @@ def start_databases(env: Mapping[str, str], *clusters: str) -> None:
 def up() -> None:
     """Start the database and the application, and come back when it answers."""
     env = environment()
-    port = port_of(env)
+    port, metrics_port = port_of(env), metrics_port_of(env)
     state = running_app()
     if state is None or state["port"] != port:
         refuse_taken(port)
+    if state is None or state.get("metrics_port") != metrics_port:
+        refuse_taken(metrics_port, "METRICS_PORT")
     build()
     env = environment()
     start_databases(env, "local")
@@ -201,15 +203,20 @@ def up() -> None:
             if state is None:
                 stop_app()
             raise
-    run(ROOT / "scripts" / "say-up", str(port))
+    run(ROOT / "scripts" / "say-up", str(port), str(metrics_port))
 
 
-def port_of(env: Mapping[str, str]) -> int:
-    """Return the port to serve on."""
-    text = env.get("PORT") or "8000"
+def port_of(env: Mapping[str, str], name: str = "PORT", default: int = 8000) -> int:
+    """Return a port to serve on."""
+    text = env.get(name) or str(default)
     if not text.isdecimal() or not 0 < int(text) < 2**16:
-        raise CannotError(f"PORT is {text!r}: it must be a number from 1 to 65535")
+        raise CannotError(f"{name} is {text!r}: it must be a number from 1 to 65535")
     return int(text)
+
+
+def metrics_port_of(env: Mapping[str, str]) -> int:
+    """Return the port to serve metrics on."""
+    return port_of(env, "METRICS_PORT", 9464)
 
 
 def fingerprint(env: Mapping[str, str]) -> str:
@@ -219,7 +226,7 @@ def fingerprint(env: Mapping[str, str]) -> str:
     return stamp(*(f"{name}={env.get(name)}".encode() for name in names))
 
 
-def refuse_taken(port: int) -> None:
+def refuse_taken(port: int, name: str = "PORT") -> None:
     """Raise if something else listens on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -227,7 +234,7 @@ def refuse_taken(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise CannotError(
-                f"port {port} is taken ({error.strerror}): stop what uses it, or set PORT: make up PORT={port + 1}"
+                f"port {port} is taken ({error.strerror}): stop what uses it, or set {name}: make up {name}={port + 1}"
             ) from error
 
 
@@ -248,7 +255,8 @@ def start_app(env: Mapping[str, str], port: int, settings: str) -> None:
             start_new_session=True,
             pass_fds=[lock.fileno()],
         )
-        APP_STATE.write_text(json.dumps({"pid": process.pid, "port": port, "settings": settings}))
+        state = {"pid": process.pid, "port": port, "metrics_port": metrics_port_of(env), "settings": settings}
+        APP_STATE.write_text(json.dumps(state))
 
 
 def running_app() -> dict[str, str | int] | None:

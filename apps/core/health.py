@@ -16,6 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from rest_framework.exceptions import MethodNotAllowed
 
+from apps.core.metrics import PROBES
 from apps.core.problem import UNAVAILABLE_RETRY_AFTER_S, from_exception
 
 TIMEOUT_S = 2.5
@@ -94,6 +95,7 @@ class HealthMiddleware:
             refusal["Allow"] = "GET, HEAD"
             return refusal
         response = probe()
+        PROBES.labels(probe.__name__, response.status_code).inc()
         response["Cache-Control"] = "no-store"
         if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
             response["Retry-After"] = str(UNAVAILABLE_RETRY_AFTER_S)

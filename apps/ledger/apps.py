@@ -1,11 +1,11 @@
 from django.apps import AppConfig
 
-from apps.ledger import gate
-
 
 class LedgerConfig(AppConfig):
     name = "apps.ledger"
 
     def ready(self) -> None:
+        from apps.ledger import gate, metrics  # noqa: F401, PLC0415  whose series are there before the first request
+
         # A REDIS_URL that cannot be read ends the start, not every request.
         gate.prepare()

@@ -30,6 +30,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
+from apps.ledger.metrics import GATE_WAIT
+
 logger = logging.getLogger(__name__)
 
 # Redis answers in less than a millisecond; one that needs this long is treated as absent, for as long as the pause.
@@ -68,6 +70,14 @@ class Outcome(StrEnum):
     # Went on without the lease: the wait was used up, or Redis could not be asked.
     OVERDUE = "overdue"
     BYPASSED = "bypassed"
+
+
+COUNTED_AS = {
+    Outcome.AT_ONCE: "entered",
+    Outcome.WAITED: "entered",
+    Outcome.OVERDUE: "timed_out",
+    Outcome.BYPASSED: "open",
+}
 
 
 @contextmanager
@@ -127,8 +137,10 @@ class RedisGate:
         """Hold the accounts' leases during the block, where they are to be had; never raises because of Redis."""
         token, taken = secrets.token_hex(16), list[UUID]()
         try:
-            # The outcome of every command passes here: the place to count them.
-            yield self._enter(account_ids, token, taken)
+            start = time.monotonic()
+            outcome = self._enter(account_ids, token, taken)
+            GATE_WAIT.labels(COUNTED_AS[outcome]).observe(time.monotonic() - start)
+            yield outcome
         finally:
             self._leave(taken, token)
 

@@ -46,6 +46,7 @@ from apps.ledger.errors import (
     IdempotencyKeyReused,
 )
 from apps.ledger.gate import admitted
+from apps.ledger.metrics import CONTENTION, count_contention
 from apps.ledger.models import Account, Entry, Receipt, Transaction
 from apps.ledger.money import MAX_BALANCE, currencies_coarser_than, decimal_places
 
@@ -185,6 +186,7 @@ def retried(function: Callable[P, T]) -> Callable[P, T]:
             try:
                 return function(*args, **kwargs)
             except OperationalError as error:
+                count_contention(error)
                 if isinstance(error.__cause__, postgres.LockNotAvailable):
                     raise Contention from error
                 if not isinstance(error.__cause__, postgres.SerializationFailure | postgres.DeadlockDetected):
@@ -381,4 +383,5 @@ def _who_is_busy(command: Command) -> Contention | IdempotencyKeyInProgress:
             {"account": str(command.account_id), "key": command.idempotency_key},
         )
         (same_key,) = cursor.fetchone()
+    CONTENTION.labels("key_in_progress" if same_key else "lock_timeout").inc()
     return IdempotencyKeyInProgress() if same_key else Contention()

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -16,7 +17,16 @@ from django.db.models import F
 from django.db.models.functions import Greatest
 
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
+from apps.users.metrics import LOGIN_THROTTLED
 from apps.users.models import LoginFailures
+
+
+class Limit(NamedTuple):
+    """How many failures one scope allows."""
+
+    name: str
+    failures: int
+
 
 # Sorted by scope, so that two attempts lock common rows in the same order.
 RESERVE = """
@@ -42,10 +52,12 @@ def limited(*, username: str, address: str, now: datetime) -> Iterator[None]:
         window_ends_at = now + settings.LOGIN_FAILURE_WINDOW
         cursor.execute(RESERVE, {"scopes": list(limits), "now": now, "window_ends_at": window_ends_at})
         reserved = cursor.fetchall()
-    exhausted = [ends_at for scope, count, ends_at in reserved if count > limits[scope]]
+    exhausted = {limits[scope].name: ends_at for scope, count, ends_at in reserved if count > limits[scope].failures}
     if exhausted:
         _give_back(limits)
-        raise TooManyLoginFailures(retry_after_s=max(1, round((max(exhausted) - now).total_seconds())))
+        for name in exhausted:
+            LOGIN_THROTTLED.labels(name).inc()
+        raise TooManyLoginFailures(retry_after_s=max(1, round((max(exhausted.values()) - now).total_seconds())))
     try:
         yield
     except InvalidCredentials:
@@ -58,17 +70,18 @@ def limited(*, username: str, address: str, now: datetime) -> Iterator[None]:
 
 
 @transaction.atomic
-def _give_back(limits: dict[str, int]) -> None:
+def _give_back(limits: dict[str, Limit]) -> None:
     # Sorted like the reservation: the rows are locked by a subquery in key order before they change.
     locked = LoginFailures.objects.filter(scope__in=limits).order_by("scope").select_for_update(no_key=True)
     LoginFailures.objects.filter(scope__in=locked.values("scope")).update(count=Greatest(F("count") - 1, 0))
 
 
-def _limits(*, username: str, address: str) -> dict[str, int]:
+def _limits(*, username: str, address: str) -> dict[str, Limit]:
+    both = Limit("username_and_address", settings.LOGIN_FAILURES_PER_USERNAME_AND_ADDRESS)
     return {
-        _scope("pair", username, address): settings.LOGIN_FAILURES_PER_USERNAME_AND_ADDRESS,
-        _scope("username", username): settings.LOGIN_FAILURES_PER_USERNAME,
-        _scope("address", address): settings.LOGIN_FAILURES_PER_ADDRESS,
+        _scope("pair", username, address): both,
+        _scope("username", username): Limit("username", settings.LOGIN_FAILURES_PER_USERNAME),
+        _scope("address", address): Limit("address", settings.LOGIN_FAILURES_PER_ADDRESS),
     }
 
 

@@ -4,6 +4,8 @@
 machine is a key, declared in config/environment.py; nothing outside `config/` reads the environment.
 """
 
+import os
+import sys
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -70,6 +72,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "config",
+    "django_prometheus",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -81,6 +84,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     # First: probes come by bare IP and over plain HTTP, so nothing that checks hosts or redirects may precede it.
     "apps.core.health.HealthMiddleware",
+    # Around all others, so that what they refuse is counted too; its other half is the last.
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "apps.core.metrics.RequestsInProgressMiddleware",
     "apps.core.request_id.RequestIdMiddleware",
     "apps.core.guards.RequestGuardMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -91,6 +97,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "apps.core.metrics.BoundedAfterMiddleware",
 ]
 
 TEMPLATES = [
@@ -213,6 +220,17 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": True},
 }
+
+# --- Metrics ---------------------------------------------------------------------------------------------------------
+
+if "config.metrics" not in sys.modules:
+    # Only gunicorn's workers share their counts (config.metrics): what another process left there would count for ever.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+
+# In seconds. 0.3 is the service level objective's bound, so that what is slower can be counted exactly.
+PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5)
+# It would ask the database while the process starts, which must start without one; /readyz/ knows about migrations.
+PROMETHEUS_EXPORT_MIGRATIONS = False
 
 # --- Logging ---------------------------------------------------------------------------------------------------------
 

@@ -23,17 +23,26 @@ class Server:
     def __init__(self, database_url: str, log: Path, *, workers: int, threads: int, **environment: str) -> None:
         self.log = log
         self._listener = socket.create_server(("127.0.0.1", 0))
+        # Bound and not listening: nobody else is given it, and gunicorn's arbiter may listen there.
+        self._metrics = socket.socket()
+        self._metrics.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._metrics.bind(("127.0.0.1", 0))
         self._environment = os.environ | {  # noqa: TID251  the child's is ours with some changed
             "DJANGO_SETTINGS_MODULE": "config.settings.test",
             "TEST_DATABASE_URL": database_url,
             "WEB_CONCURRENCY": str(workers),
             "GUNICORN_THREADS": str(threads),
+            "METRICS_PORT": str(self.metrics_address[1]),
             **environment,
         }
 
     @property
     def address(self) -> Address:
         return self._listener.getsockname()
+
+    @property
+    def metrics_address(self) -> Address:
+        return self._metrics.getsockname()
 
     def __enter__(self) -> Self:
         descriptor = self._listener.fileno()
@@ -73,6 +82,7 @@ class Server:
                     os.kill(pid, signal.SIGKILL)
             self._process.wait(timeout=5)
         self._listener.close()
+        self._metrics.close()
 
     def wait_until_it_answers(self, path: str = "/ping/", within_s: float = START_S) -> float:
         """Return the seconds until `path` was answered with 200."""

@@ -105,12 +105,15 @@ class TestPort:
     def test_is_8000_unless_set(self, native, env):
         assert native.port_of(env) == 8000
 
-    def test_a_taken_one_is_named_with_its_variable(self, native):
+    @pytest.mark.parametrize("name", ["PORT", "METRICS_PORT"])
+    def test_a_taken_one_is_named_with_its_variable(self, native, name):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
 
-            with pytest.raises(native.CannotError, match=f"port {port} is taken .*set PORT: make up PORT={port + 1}"):
-                native.refuse_taken(port)
+            with pytest.raises(
+                native.CannotError, match=f"port {port} is taken .*set {name}: make up {name}={port + 1}"
+            ):
+                native.refuse_taken(port, name)
 
 
 # It outlives the Popen object that started it: that is the point.
@@ -141,7 +144,8 @@ class TestApplication:
         app.start_app(ENVIRONMENT, port, "settings")
         app.wait_until_it_answers(port)
 
-        assert app.running_app() == {"pid": app.running_app()["pid"], "port": port, "settings": "settings"}
+        ports = {"port": port, "metrics_port": 9464}
+        assert app.running_app() == {"pid": app.running_app()["pid"], "settings": "settings"} | ports
         assert app.stop_app() is True
         assert app.running_app() is None
         assert app.stop_app() is False

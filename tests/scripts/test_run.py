@@ -130,13 +130,17 @@ class TestPython:
 
 
 class TestDocker:
-    def test_a_taken_port_is_named_with_its_variable(self, with_docker):
+    @pytest.mark.parametrize("name", ["PORT", "METRICS_PORT"])
+    def test_a_taken_port_is_named_with_its_variable(self, with_docker, name):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            result = with_docker.does("up", PORT=str(port))
+            result = with_docker.does("up", **({"PORT": "18999", "METRICS_PORT": "18997"} | {name: str(port)}))
 
         assert result.returncode != 0
-        assert f"error: port {port} is taken: stop what uses it, or set PORT: make PORT={port + 1} ..." in result.stderr
+        assert (
+            f"error: port {port} is taken: stop what uses it, or set {name}: make {name}={port + 1} ..."
+            in result.stderr
+        )
 
     @pytest.mark.parametrize(("verb", "prefix"), [("local", ""), ("test", "TEST_")])
     def test_servers_of_your_own_are_the_ones_that_are_used(self, with_docker, verb, prefix):
@@ -148,7 +152,7 @@ class TestDocker:
 
     @pytest.mark.parametrize(("gate", "started"), [("off", False), ("redis", True)])
     def test_redis_comes_with_the_gate(self, with_docker, gate, started):
-        result = with_docker.does("up", LEDGER_GATE=gate, PORT="18999", DB_PORT="18998")
+        result = with_docker.does("up", LEDGER_GATE=gate, PORT="18999", DB_PORT="18998", METRICS_PORT="18997")
 
         assert ("up --detach --wait redis" in result.stdout) is started
 

@@ -3,13 +3,18 @@
 A server that is gone is noticed at once. One that keeps its sockets open and says nothing (paused, frozen, its disk stuck,
 a network that swallows packets) would hold the asking thread for ever: `statement_timeout` is the server's own clock, and
 libpq has no timeout for reading. Here the client has a clock too.
+
+It also counts: queries and errors as django-prometheus does, and here what it takes to get a connection.
 """
 
+import time
 from typing import Any, TypeVar
 
 import psycopg
-from django.db.backends.postgresql import base
+from django_prometheus.db.backends.postgresql import base
 from psycopg.abc import PQGen
+
+from apps.core.metrics import DB_CONNECT, DB_CONNECT_FAILURES
 
 # Longer than statement_timeout, so that a server that is merely slow speaks first.
 ANSWER_TIMEOUT_S = 6.0
@@ -36,7 +41,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"the server did not answer within {kwargs['timeout']:g} s") from error
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships no types
     """Raise OperationalError, and drop the connection, when a statement is not answered in `ANSWER_TIMEOUT_S`.
 
     A request that finds its connection silent fails after `HEALTH_CHECK_TIMEOUT_S`, without the time that another
@@ -47,7 +52,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
     connection: ImpatientConnection | None
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> ImpatientConnection:
-        connection: ImpatientConnection = super().get_new_connection(conn_params)
+        start = time.monotonic()
+        try:
+            connection: ImpatientConnection = super().get_new_connection(conn_params)
+        except psycopg.OperationalError as error:
+            DB_CONNECT_FAILURES.labels(reason_of(error)).inc()
+            raise
+        DB_CONNECT.observe(time.monotonic() - start)
         # Django calls psycopg.connect() and has no place for another class.
         connection.__class__ = ImpatientConnection
         return connection
@@ -57,9 +68,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return False
         usual, self.connection.answer_timeout_s = self.connection.answer_timeout_s, HEALTH_CHECK_TIMEOUT_S
         try:
-            return super().is_usable()
+            usable: bool = super().is_usable()
         finally:
             self.connection.answer_timeout_s = usual
+        return usable
 
     def close_if_health_check_failed(self) -> None:
         asked = self.connection
@@ -67,3 +79,20 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if asked is not None and asked.fell_silent:
             with self.wrap_database_errors:
                 raise psycopg.OperationalError("the server did not answer the health check")
+
+
+# A connection that fails has no SQLSTATE, only words: libpq's and the kernel's own, PostgreSQL's in English, PgBouncer's.
+REASONS = {
+    "timeout": ("timeout expired", "timed out"),
+    "refused": ("connection refused", "no such file", "is starting up", "is shutting down", "server closed"),
+    "too_many": ("too many", "remaining connection slots", "no more connections"),
+    "authentication": ("authentication failed", "pg_hba.conf", 'role "', "is not permitted to log in"),
+}
+
+
+def reason_of(error: psycopg.OperationalError) -> str:
+    """Return why a connection failed, in one of a few words for the metric; "other" where the words tell nothing."""
+    if isinstance(error, psycopg.errors.ConnectionTimeout):
+        return "timeout"
+    words = str(error).lower()
+    return next((reason for reason, signs in REASONS.items() if any(sign in words for sign in signs)), "other")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from apps.core.errors import PermissionDenied
+from apps.ledger.metrics import counted
 from apps.ledger.models import Receipt, Transaction
 from apps.ledger.posting import Command, post
 
@@ -23,6 +24,7 @@ class ReverseTransaction:
     reference: str
     idempotency_key: str
 
+    @counted(Transaction.Kind.REVERSAL)
     def execute(self) -> Receipt:
         original = self._original()
         return post(

@@ -5,6 +5,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from apps.ledger.errors import SameAccount
+from apps.ledger.metrics import counted
 from apps.ledger.models import Account, Receipt, Transaction
 from apps.ledger.posting import Command, post
 
@@ -24,6 +25,7 @@ class Transfer:
     reference: str
     idempotency_key: str
 
+    @counted(Transaction.Kind.TRANSFER)
     def execute(self) -> Receipt:
         if self.destination_id == self.account_id:
             # Whose account it is comes first: a stranger is told the same as for one that does not exist.

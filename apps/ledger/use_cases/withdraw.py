@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
+from apps.ledger.metrics import counted
 from apps.ledger.models import Receipt, Transaction
 from apps.ledger.posting import Command, post
 
@@ -22,6 +23,7 @@ class Withdraw:
     reference: str
     idempotency_key: str
 
+    @counted(Transaction.Kind.WITHDRAWAL)
     def execute(self) -> Receipt:
         return post(
             Command(

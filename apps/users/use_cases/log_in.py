@@ -9,6 +9,7 @@ from django.db import transaction
 
 from apps.users.errors import InvalidCredentials
 from apps.users.login_limits import limited
+from apps.users.metrics import counted_login
 from apps.users.models import User, digest_of, new_key
 
 
@@ -34,6 +35,7 @@ class LogIn:
     address: str
     now: datetime
 
+    @counted_login()
     def execute(self) -> IssuedToken:
         with limited(username=self.username, address=self.address, now=self.now):
             user = authenticate(username=self.username, password=self.password)
