@@ -13,9 +13,23 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
+from environ import Env
 
 from config import secrets
-from config.keys import FLAG, HOSTS, NAMES, POSTGRES_URL, REDIS, SECONDS, TEXT, Key, one_of, whole
+from config.keys import (
+    FLAG,
+    HOSTS,
+    NAMES,
+    POSTGRES_URL,
+    REDIS,
+    SECONDS,
+    SSLMODES,
+    TEXT,
+    Key,
+    one_of,
+    over_network,
+    whole,
+)
 
 DEPLOYED: Final = frozenset({"staging", "production"})
 # `base` builds the image and writes documents: nothing is required there.
@@ -47,6 +61,13 @@ def weak_keys(keys: list[str]) -> str:
 
 def every_host(hosts: list[str]) -> str:
     return "must name its hosts: * lets anybody choose one" if "*" in hosts else ""
+
+
+def open_to_all(url: str) -> str:
+    """Say that whoever reaches the database may use it."""
+    config = Env.db_url_config(url)
+    proofs = {"passfile", "sslcert", "service"} & config.get("OPTIONS", {}).keys()
+    return "" if config["PASSWORD"] or proofs or not over_network(url) else "names no password"
 
 
 def debugging(on: bool) -> str:  # noqa: FBT001  the value of a key
@@ -105,8 +126,25 @@ class Environment:
         kind=POSTGRES_URL,
         default="",
         required=DEPLOYED,
-        about="The database, the parts of the URL percent-encoded. Over a network end it in ?sslmode=verify-full; time "
-        "limits are the keys below, not options. Locally, without one, the one that `make` starts.",
+        unsafe=open_to_all,
+        about="The database, the parts of the URL percent-encoded; time limits are the keys below, not options. Locally, "
+        "without one, the one that `make` starts.",
+    )
+    MIGRATION_DATABASE_URL = Key(
+        kind=POSTGRES_URL,
+        default="",
+        unsafe=open_to_all,
+        about="The same database as the role that owns its tables, for `manage.py migrate` alone, which grants what is "
+        "needed to the role in DATABASE_URL (docs/database.md). Without one, DATABASE_URL serves both.",
+        # What serves has no business with it.
+        outside_only=True,
+    )
+    DATABASE_SSLMODE = Key(
+        kind=one_of(*SSLMODES),
+        default="disable",
+        elsewhere=dict.fromkeys(DEPLOYED, "verify-full"),
+        about="The least that a connection over a network asks for: what it asks where the URL names no sslmode, and the "
+        "weakest that it may name. verify-full needs sslrootcert in the URL unless libpq's default file is there.",
     )
     TEST_DATABASE_URL = Key(
         kind=POSTGRES_URL, default="", about="The tests' database app_test; without one, the one that `make` starts."
@@ -114,8 +152,13 @@ class Environment:
     DATABASE_MAX_CONNECTIONS = Key(
         kind=whole(0, 100_000),
         default=0,
-        about="This server's share of the database's connections; 0 checks nothing. It takes WEB_CONCURRENCY x "
-        f"(GUNICORN_THREADS + {PROBE_CONNECTIONS}), the probes' included.",
+        about="The database's max_connections; 0 checks nothing. DATABASE_RESERVED_CONNECTIONS + WEB_REPLICAS x "
+        f"WEB_CONCURRENCY x (GUNICORN_THREADS + {PROBE_CONNECTIONS} for the probes) must fit.",
+    )
+    DATABASE_RESERVED_CONNECTIONS = Key(
+        kind=whole(0, 100_000),
+        default=10,
+        about="Those of the database's connections that are kept for migrations, monitoring and people.",
     )
     LOCK_TIMEOUT = Key(kind=SECONDS, default=2.0, about="How long a statement waits for a lock.")
     STATEMENT_TIMEOUT = Key(
@@ -145,6 +188,11 @@ class Environment:
         outside_only=True,
     )
     WEB_CONCURRENCY = Key(kind=whole(1, 256), default=2, about="gunicorn's worker processes.")
+    WEB_REPLICAS = Key(
+        kind=whole(1, 10_000),
+        default=1,
+        about="How many servers like this one run at once, those that a deployment starts before it stops the old included.",
+    )
     GUNICORN_THREADS = Key(kind=whole(1, 256), default=4, about="Threads of each worker.")
     WORKER_TIMEOUT = Key(
         kind=whole(1, 3600),
@@ -225,12 +273,33 @@ def gate_has_its_redis(env: Environment) -> str:
     return "" if env.LEDGER_GATE == "off" or env.REDIS_URL else "must be given together: the gate stands in Redis"
 
 
-@rule("DATABASE_MAX_CONNECTIONS", "WEB_CONCURRENCY", "GUNICORN_THREADS")
+@rule(
+    "DATABASE_MAX_CONNECTIONS", "DATABASE_RESERVED_CONNECTIONS", "WEB_REPLICAS", "WEB_CONCURRENCY", "GUNICORN_THREADS"
+)
 def connections_fit(env: Environment) -> str:
-    needed = env.WEB_CONCURRENCY * (env.GUNICORN_THREADS + PROBE_CONNECTIONS)
-    if not env.DATABASE_MAX_CONNECTIONS or needed <= env.DATABASE_MAX_CONNECTIONS:
+    used = env.WEB_REPLICAS * env.WEB_CONCURRENCY * (env.GUNICORN_THREADS + PROBE_CONNECTIONS)
+    if not env.DATABASE_MAX_CONNECTIONS or used + env.DATABASE_RESERVED_CONNECTIONS <= env.DATABASE_MAX_CONNECTIONS:
         return ""
-    return f"do not fit: workers x (threads + {PROBE_CONNECTIONS} for the probes) are more than the share"
+    return f"do not fit: replicas x workers x (threads + {PROBE_CONNECTIONS} for the probes) + reserved are more"
+
+
+@rule("DATABASE_URL", "DATABASE_SSLMODE")
+def application_is_encrypted(env: Environment) -> str:
+    return _too_weak(env.DATABASE_URL, env.DATABASE_SSLMODE)
+
+
+@rule("MIGRATION_DATABASE_URL", "DATABASE_SSLMODE")
+def migrations_are_encrypted(env: Environment) -> str:
+    return _too_weak(env.MIGRATION_DATABASE_URL, env.DATABASE_SSLMODE)
+
+
+def _too_weak(url: str, least: str) -> str:
+    if not url or not over_network(url):
+        return ""
+    named = Env.db_url_config(url).get("OPTIONS", {}).get("sslmode", least)
+    if named in SSLMODES and SSLMODES.index(named) >= SSLMODES.index(least):
+        return ""
+    return "disagree: the URL asks for a weaker sslmode"
 
 
 class ConfigurationError(ImproperlyConfigured, SystemExit):

@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 HOST: Final = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE | re.ASCII)
 DECLARED_LIMITS: Final = re.compile(r"lock_timeout|statement_timeout")
+# libpq's, from the weakest on.
+SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 class Holder(Protocol):
@@ -116,6 +118,12 @@ def _postgres_url(given: str) -> str:
     config = Env.db_url_config(given)
     _demand(met=bool(config["NAME"]) and not DECLARED_LIMITS.search(config.get("OPTIONS", {}).get("options", "")))
     return given
+
+
+def over_network(postgres_url: str) -> bool:
+    """Whether what is said to a database leaves this machine."""
+    host = Env.db_url_config(postgres_url)["HOST"]
+    return not (host.startswith("/") or host in {"", "localhost", "127.0.0.1", "::1"})
 
 
 def _redis_url(given: str) -> str:

@@ -15,6 +15,7 @@ import django_stubs_ext
 from environ import Env
 
 from config.environment import load
+from config.keys import over_network
 
 # Makes ModelAdmin[Account] and its like work at run time, as the type checker reads them.
 django_stubs_ext.monkeypatch()
@@ -30,8 +31,8 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
 
     Connections persist and are checked before each request, which recovers from an outage in milliseconds where
     psycopg's pool takes seconds. A request never waits long: 2 s to connect, 2 s for a lock, 5 s for a statement, and 6 s
-    for a server that has fallen silent (`apps.core.postgresql`). A password that was rotated is read again
-    (`config.postgresql`).
+    for a server that has fallen silent (`apps.core.postgresql`); TCP itself finds a peer that is gone within a minute. A
+    password that was rotated is read again (`config.postgresql`).
     """
     config: dict[str, Any] = Env.db_url_config(url)
     given = config.get("OPTIONS", {})
@@ -41,7 +42,16 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
         "idle_in_transaction_session_timeout": 10,
     }
     limits = [f"-c {name}={round(seconds * 1000)}" for name, seconds in limits_s.items()]
-    options = {"application_name": "bank", "connect_timeout": 2}
+    options: dict[str, Any] = {
+        "application_name": "bank",
+        "connect_timeout": 2,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
+    if url and over_network(url) and env.DATABASE_SSLMODE != "disable":
+        options["sslmode"] = env.DATABASE_SSLMODE
     return config | {
         "ENGINE": "config.postgresql",
         "URL_KEY": key,
@@ -61,6 +71,12 @@ SECRET_KEY_FALLBACKS = env.SECRET_KEY_FALLBACKS
 ALLOWED_HOSTS = env.ALLOWED_HOSTS
 # None in `base` itself, which builds the image.
 DATABASES = {"default": database(env.DATABASE_URL)} if env.DATABASE_URL else {}
+# The role that owns the tables, for `manage.py migrate` alone.
+MIGRATION_DATABASE = (
+    database(env.MIGRATION_DATABASE_URL, key="MIGRATION_DATABASE_URL") if env.MIGRATION_DATABASE_URL else None
+)
+# Whoever wants a table that a migration waits for waits behind it, and must not run into its own limit.
+MIGRATION_LOCK_TIMEOUT_S = env.LOCK_TIMEOUT / 2
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 

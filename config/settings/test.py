@@ -9,6 +9,7 @@ SECRET_KEY = "test-only-secret-key"  # noqa: S105  signs nothing outside the tes
 SECRET_KEY_FALLBACKS = []
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
 DATABASES = {"default": database(env.TEST_DATABASE_URL or embedded_postgres.url("test"), key="TEST_DATABASE_URL")}
+MIGRATION_DATABASE = None
 REST_FRAMEWORK = REST_FRAMEWORK | {"NUM_PROXIES": 0}
 # Where there is none, the gate's tests start one (tests/redis_server.py).
 TEST_REDIS_URL = env.TEST_REDIS_URL

@@ -3,8 +3,6 @@
 import contextlib
 import http.client
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -14,78 +12,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import psycopg
 import pytest
 from django.db import OperationalError, connections
 
 from config import environment, secrets
-from config.embedded_postgres import ROLE, Cluster
 from config.postgresql.base import DatabaseWrapper, password_was_sent
 from config.settings.base import database
 from tests.config import aws
+from tests.config.guarded import Guarded
 from tests.config.test_environment import FULL
 from tests.live.server import Server
 
 ROOT = Path(__file__).parents[2]
 HOST = "bank.example.org"
-
-
-class Guarded:
-    """A PostgreSQL of the test's own on 127.0.0.1 that asks everybody for a password (scram-sha-256)."""
-
-    def __init__(self, checkout: Path) -> None:
-        self.cluster = Cluster("test", checkout)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-
-    def __enter__(self) -> Self:
-        cluster = self.cluster
-        cluster._make_state()
-        cluster._make_home()
-        programs = cluster._reachable_binaries()
-        cluster._initdb(programs)
-        with (cluster.data / "pg_hba.conf").open("a") as rules:
-            rules.write("host all all 127.0.0.1/32 scram-sha-256\n")
-        options = [
-            "listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={cluster.sockets}",
-            f"cluster_name={cluster.title}", "fsync=off",
-        ]  # fmt: skip
-        cluster._run(
-            programs / "pg_ctl", "start", "--silent", "--wait", f"--pgdata={cluster.data.name}",
-            f"--log={cluster.log.name}", f"--options={' '.join(f'-c {option}' for option in options)}",
-        )  # fmt: skip
-        self.owner = psycopg.connect(
-            host=str(cluster.sockets), port=self.port, user=ROLE, dbname="postgres", autocommit=True
-        )
-        self.owner.execute("CREATE ROLE bank LOGIN PASSWORD 'first'")
-        self.owner.execute("CREATE DATABASE bank OWNER bank")
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.owner.close()
-        self.cluster.remove()
-        shutil.rmtree(self.cluster.state, ignore_errors=True)
-
-    def url(self, password: str, user: str = "bank", name: str = "bank") -> str:
-        return f"postgres://{user}:{password}@127.0.0.1:{self.port}/{name}"
-
-    def rotate(self, password: str) -> None:
-        self.owner.execute(f"ALTER ROLE bank PASSWORD '{password}'")
-
-    def end_idle_connections(self) -> int:
-        """Make everybody log in again, as a failover or a maintenance would, without breaking a statement."""
-        ended = self.owner.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'bank' AND state = 'idle'"
-        ).fetchone()
-        return ended[0]
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory) -> Iterator[Guarded]:
-    with Guarded(tmp_path_factory.mktemp("guarded")) as guarded:
-        yield guarded
 
 
 @dataclass
@@ -351,10 +292,10 @@ def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_go
 
 
 def test_a_server_opens_as_many_connections_as_the_rule_counts(live, guarded):
-    env = environment.Environment(
-        "test", {"WEB_CONCURRENCY": 2, "GUNICORN_THREADS": 3, "DATABASE_MAX_CONNECTIONS": 10}, {}
-    )
-    assert environment.connections_fit(env) == ""
+    values = {"WEB_CONCURRENCY": 2, "GUNICORN_THREADS": 3, "WEB_REPLICAS": 1, "DATABASE_RESERVED_CONNECTIONS": 0}
+    for available, words in [(10, ""), (9, "do not fit")]:
+        env = environment.Environment("test", values | {"DATABASE_MAX_CONNECTIONS": available}, {})
+        assert environment.connections_fit(env).startswith(words)
     stop = threading.Event()
     customers = [Customer(live.address, stop) for _ in range(12)]
     most = 0
