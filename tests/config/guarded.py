@@ -21,8 +21,9 @@ OWNER, TELLER, NAME = "vault", "teller", "vault"
 class Guarded:
     """A PostgreSQL of the test's own on 127.0.0.1 that asks everybody for a password (scram-sha-256)."""
 
-    def __init__(self, checkout: Path) -> None:
+    def __init__(self, checkout: Path, **settings: int) -> None:
         self.cluster = Cluster("test", checkout)
+        self.settings = settings
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
 
@@ -36,7 +37,7 @@ class Guarded:
             rules.write("host all all 127.0.0.1/32 scram-sha-256\n")
         options = [
             "listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={cluster.sockets}",
-            f"cluster_name={cluster.title}", "fsync=off",
+            f"cluster_name={cluster.title}", "fsync=off", *(f"{name}={value}" for name, value in self.settings.items()),
         ]  # fmt: skip
         cluster._run(
             programs / "pg_ctl", "start", "--silent", "--wait", f"--pgdata={cluster.data.name}",

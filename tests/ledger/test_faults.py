@@ -26,6 +26,7 @@ from tests.factories import AccountFactory, UserFactory, client_of, deposit, new
 from tests.ledger.books import assert_books_balance
 from tests.ledger.test_api import assert_problem
 from tests.ledger.test_races import deadlocks, holding
+from tests.config.guarded import Guarded
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -380,21 +381,17 @@ class TestTheRealThing:
         self.assert_recovers(request_)
         assert Account.objects.get(pk=request_.accounts[0].pk).balance == 75
 
-    def test_a_server_that_takes_no_more_connections(self, request_):
-        with connection.cursor() as cursor:
-            cursor.execute("SHOW max_connections")
-            limit = int(cursor.fetchone()[0])
-        if limit > 300:
-            pytest.skip(f"this server takes {limit} connections: too many to fill it up for a test")
+    def test_a_server_that_takes_no_more_connections(self, request_, tmp_path):
         connection.close()
-
-        with ExitStack() as guests:
-            with suppress(OperationalError):
-                for _ in range(limit + 1):
-                    guest = connection.copy()
-                    guests.callback(guest.close)
-                    guest.ensure_connection()
-            with pytest.raises(OperationalError, match="too many clients"):
+        with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+            server = stack.enter_context(Guarded(tmp_path, max_connections=5, superuser_reserved_connections=1))
+            with suppress(psycopg.OperationalError):
+                for _ in range(5):
+                    stack.enter_context(psycopg.connect(server.url("first")))
+            full = {"HOST": "127.0.0.1", "PORT": server.port, "NAME": "bank", "USER": "bank", "PASSWORD": "first"}
+            for name, value in full.items():
+                patch.setitem(connection.settings_dict, name, value)
+            with pytest.raises(OperationalError, match="connection slots are reserved"):
                 connection.ensure_connection()
             assert answer_of(request_.send()) == UNAVAILABLE
 
