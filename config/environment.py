@@ -20,6 +20,7 @@ from config.keys import (
     FLAG,
     HOSTS,
     NAMES,
+    PATH,
     POSTGRES_URL,
     REDIS,
     SECONDS,
@@ -203,7 +204,8 @@ class Environment:
     NUM_PROXIES = Key(
         kind=whole(0, 10),
         default=0,
-        about="How many proxies of ours append to X-Forwarded-For; 0 believes the socket's address and nothing else.",
+        about="How many proxies of ours append to X-Forwarded-For and, ending TLS, set X-Forwarded-Proto; 0 believes the "
+        "socket's address and scheme and nothing else, so that a deployment serves probes only.",
     )
     SECURE_HSTS_PRELOAD = Key(
         kind=FLAG,
@@ -211,6 +213,18 @@ class Environment:
         about="Ask browsers to preload HSTS: a promise about the whole domain that is hard to take back.",
     )
 
+    ADMIN_PATH = Key(
+        kind=PATH,
+        default="",
+        elsewhere={"local": "admin/"},
+        about="Where the admin is; without a path it is nowhere.",
+    )
+    DOCS_OPEN = Key(
+        kind=FLAG,
+        default=False,
+        elsewhere={"local": True},
+        about="Whether /schema/ and /schema/swagger-ui/ are there.",
+    )
     SIGN_UP_OPEN = Key(kind=FLAG, default=False, elsewhere={"local": True}, about="Whether everybody may make a user.")
 
     LEDGER_GATE = Key(

@@ -16,6 +16,8 @@ from environ import Env
 T = TypeVar("T")
 
 HOST: Final = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE | re.ASCII)
+# Not one of ours, which would hide the admin or be hidden by it.
+ADDRESS: Final = re.compile(r"(?!(api|livez|ping|readyz|schema|static)/)([a-z0-9][a-z0-9_-]*/)+", re.ASCII)
 DECLARED_LIMITS: Final = re.compile(r"lock_timeout|statement_timeout")
 # libpq's, from the weakest on.
 SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -105,6 +107,11 @@ def _hosts(given: str) -> list[str]:
     return hosts
 
 
+def _path(given: str) -> str:
+    _demand(met=ADDRESS.fullmatch(given) is not None)
+    return given
+
+
 def _seconds(given: str) -> float:
     _demand(met=re.fullmatch(r"\d+(\.\d+)?", given, re.ASCII) is not None)
     seconds = float(given)
@@ -139,6 +146,7 @@ NAMES: Final = Kind("texts separated by commas", _names)
 HOSTS: Final = Kind(
     "host names separated by commas, without scheme or port (.example.org: with its subdomains)", _hosts
 )
+PATH: Final = Kind("a path like back-office/, in small letters and unlike the others that are served", _path)
 SECONDS: Final = Kind("a number of seconds above 0", _seconds)
 POSTGRES_URL: Final = Kind("a URL postgres://user:password@host:port/database", _postgres_url)
 REDIS: Final = Kind("a URL redis://, rediss:// or unix://", _redis_url)

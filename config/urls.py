@@ -1,5 +1,6 @@
 """The whole map of the API. Probes are not here: the first middleware answers them (apps.core.health)."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
@@ -8,13 +9,19 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from apps.core import problem
 from apps.users.views import TokenView
 
+# Closed is as unknown as any other URL.
+docs = [
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("schema/swagger-ui/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="swagger-ui"),
+]
+back_office = [path(settings.ADMIN_PATH, admin.site.urls)]
+
 urlpatterns = [
     path("api/token/", TokenView.as_view(), name="token"),
     path("api/v1/", include("apps.users.urls")),
     path("api/v1/", include("apps.ledger.urls")),
-    path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("schema/swagger-ui/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="swagger-ui"),
-    path("admin/", admin.site.urls),
+    *(docs if settings.DOCS_OPEN else []),
+    *(back_office if settings.ADMIN_PATH else []),
     # A route, not only handler404: with DEBUG on, Django answers an unmatched URL in HTML.
     re_path(r"", csrf_exempt(problem.not_found)),
 ]

@@ -36,6 +36,8 @@ limit_request_fields = 50
 limit_request_field_size = 8190
 # Nobody in front of us says by a header where the application is mounted, so no client can either.
 forwarder_headers = ""
+# Whether a request came over HTTPS is settled in one place: Django's SECURE_PROXY_SSL_HEADER.
+secure_scheme_headers: dict[str, str] = {}
 
 # A second way in that nobody here uses; it also wants a writable home.
 control_socket_disable = True

@@ -12,7 +12,9 @@ from apps.core.problem import ProblemResponse, from_exception
 
 
 class RequestGuardMiddleware:
-    """Refuse a host we do not serve, a body of unknown length, one that is too large, and any that is not plain UTF-8.
+    """Refuse a host we do not serve, plain HTTP, and a body of unknown length, too large, or not plain UTF-8.
+
+    The API has no redirect to HTTPS: a client would go on sending its token in the clear and never know.
 
     gunicorn passes a chunked body on without a length and DRF reads it as empty: 411 says so instead (RFC 9110 §15.5.12).
     """
@@ -23,11 +25,15 @@ class RequestGuardMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         return self._refusal(request) or self.get_response(request)
 
-    def _refusal(self, request: HttpRequest) -> ProblemResponse | None:
+    def _refusal(self, request: HttpRequest) -> ProblemResponse | None:  # noqa: PLR0911  one for each thing refused
         try:
             request.get_host()
         except DisallowedHost:
             return ProblemResponse(request, status=400, code="invalid_host", detail="This host is not served here.")
+        if settings.SECURE_SSL_REDIRECT and request.path_info.startswith("/api/") and not request.is_secure():
+            return ProblemResponse(
+                request, status=403, code="https_required", detail="The API is served over HTTPS only."
+            )
         if "HTTP_TRANSFER_ENCODING" in request.META:
             return ProblemResponse(
                 request, status=411, code="length_required", detail="The body must come with a Content-Length."

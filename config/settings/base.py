@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
+from csp.constants import NONE, SELF
 from environ import Env
 
 from config.environment import load
@@ -88,6 +89,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "config",
+    "csp",
     "django_prometheus",
     "rest_framework",
     "drf_spectacular",
@@ -98,7 +100,11 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    # First: probes come by bare IP and over plain HTTP, so nothing that checks hosts or redirects may precede it.
+    # These only add headers, from here to every answer, the probes' and the refusals' too.
+    "csp.middleware.CSPMiddleware",
+    "apps.core.headers.SecurityHeadersMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # Before all others: probes come by bare IP and over plain HTTP, so nothing that checks hosts or redirects precedes it.
     "apps.core.health.HealthMiddleware",
     # Around all others, so that what they refuse is counted too; its other half is the last.
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
@@ -112,7 +118,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "apps.core.metrics.BoundedAfterMiddleware",
 ]
 
@@ -145,20 +150,53 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
+# Scripts and styles are for our own pages.
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+
 # An API body is a few hundred bytes; apps.core.guards answers 413 beyond this.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 
+# --- Surfaces --------------------------------------------------------------------------------------------------------
+
+# Where there is none, it is not there.
+ADMIN_PATH = env.ADMIN_PATH
+DOCS_OPEN = env.DOCS_OPEN
+
+# An answer of the API is no page: it loads nothing, and nothing frames it.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+        "form-action": [NONE],
+    }
+}
+# What the admin's pages and Swagger UI may besides: files of this origin and no inline script.
+CONTENT_SECURITY_POLICY_OF_PAGES = {
+    "connect-src": [SELF],
+    "font-src": [SELF],
+    "form-action": [SELF],
+    "img-src": [SELF, "data:"],
+    "script-src": [SELF],
+    # The one <style> of drf-spectacular's page; after an upgrade, the browser's console says another hash.
+    "style-src": [SELF, "'sha256-MMpT0iDxyjALd9PdfepImGX3DBfJPXZ4IlDWdPAgtn0='"],
+}
+
 # --- HTTPS -----------------------------------------------------------------------------------------------------------
 
-# TLS ends at a proxy that sets this header and drops the client's own.
-SECURE_PROXY_SSL_HEADER: tuple[str, str] | None = ("HTTP_X_FORWARDED_PROTO", "https")
+# TLS ends at a proxy of ours that sets this header and drops the client's own; without a proxy, nobody's is believed.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.NUM_PROXIES else None
 SECURE_SSL_REDIRECT = True
+# A redirect would come after the token had gone over the wire: apps.core.guards refuses instead.
+SECURE_REDIRECT_EXEMPT = [r"^api/"]
 SECURE_HSTS_SECONDS = 63_072_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SECURE_HSTS_PRELOAD = env.SECURE_HSTS_PRELOAD
 # Preloading is a promise about the whole domain and is hard to take back: an operator's choice.
 SILENCED_SYSTEM_CHECKS = [] if SECURE_HSTS_PRELOAD else ["security.W021"]
-SECURE_REFERRER_POLICY = "no-referrer"
+# Under no-referrer a browser sends `Origin: null` with the admin's forms, and none would pass the check against forgery.
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_NAME = "__Host-sessionid"
 SESSION_COOKIE_SECURE = True
 SESSION_COOKIE_AGE = 8 * 60 * 60
@@ -234,7 +272,13 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": True},
+    "SWAGGER_UI_SETTINGS": {
+        "deepLinking": True,
+        # A token in the browser's storage is for a laptop.
+        "persistAuthorization": DEBUG,
+        # Or it would ask another's server whether the document is valid.
+        "validatorUrl": None,
+    },
 }
 
 # --- Metrics ---------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ TEST_REDIS_URL = env.TEST_REDIS_URL
 
 POPULATE_ALLOWED = True
 SIGN_UP_OPEN = True
+ADMIN_PATH = "admin/"
+DOCS_OPEN = True
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 SECURE_PROXY_SSL_HEADER = None

@@ -67,9 +67,10 @@ class TestDeployed:
 
         assert result.returncode == 0, result.stderr
 
-    def test_closes_sign_up_debug_and_example_data(self, settings):
-        code = f"import config.settings.{settings} as s; print(s.DEBUG, s.SIGN_UP_OPEN, s.POPULATE_ALLOWED)"
-        assert run("-c", code, **FULL).stdout.split() == ["False", "False", "False"]
+    def test_closes_sign_up_debug_example_data_docs_and_admin(self, settings):
+        names = "s.DEBUG, s.SIGN_UP_OPEN, s.POPULATE_ALLOWED, s.DOCS_OPEN, bool(s.ADMIN_PATH)"
+        code = f"import config.settings.{settings} as s; print({names})"
+        assert run("-c", code, **FULL).stdout.split() == ["False"] * 5
 
 
 @pytest.mark.parametrize(

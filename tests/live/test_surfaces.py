@@ -1,0 +1,159 @@
+"""Production's settings behind gunicorn: what is open, by which host, over which scheme, and what is not there at all."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.core.test_headers import API_POLICY, EVERYWHERE
+from tests.factories import AccountFactory, UserFactory, token_of
+from tests.live.conftest import database_url
+from tests.live.server import Server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOST = "bank.example.org"
+PRODUCTION = {
+    "DJANGO_SETTINGS_MODULE": "config.settings.production",
+    "SECRET_KEY": "correct-horse-battery-staple-0123456789-abcdefghijklm",
+    "ALLOWED_HOSTS": HOST,
+}
+HTTPS = {"X-Forwarded-Proto": "https"}
+ACCOUNTS = "/api/v1/accounts/"
+CLOSED = ["/admin/", "/admin/login/", "/admin/ledger/account/", "/schema/", "/schema/swagger-ui/"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        assert self.headers["Content-Type"] == "application/problem+json"
+        return json.loads(self.body)["code"]
+
+
+def ask(server: Server, path: str, method: str = "GET", **headers: str) -> Answer:
+    """Ask without following anywhere; `Host` is ours unless it is named."""
+    connection = http.client.HTTPConnection(*server.address, timeout=20)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, headers={"Host": HOST, **named})
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def closed(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Server]:
+    """What a deployment is that opens nothing, behind its load balancer."""
+    yield from deployed(django_db_blocker, tmp_path_factory, NUM_PROXIES="1")
+
+
+@pytest.fixture(scope="module")
+def alone(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Server]:
+    """With no proxy in front of it."""
+    yield from deployed(django_db_blocker, tmp_path_factory, NUM_PROXIES="0")
+
+
+def deployed(django_db_blocker, tmp_path_factory, **environment: str) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("gunicorn") / "log"
+    with django_db_blocker.unblock():
+        url = database_url()
+    with Server(url, log, workers=1, threads=4, **PRODUCTION | {"DATABASE_URL": url}, **environment) as server:
+        yield server
+    assert server.complaints() == []
+
+
+def without_names(answer: Answer) -> tuple:
+    """Return an answer without what names the request."""
+    problem = json.loads(answer.body)
+    problem = {name: value for name, value in problem.items() if name not in {"instance", "request_id"}}
+    unnamed = {name: value for name, value in answer.headers.items() if name not in {"X-Request-ID", "Date"}}
+    return answer.status, problem, unnamed | {"Content-Length": ""}
+
+
+def test_docs_and_admin_are_as_unknown_as_anything(closed):
+    unknown = without_names(ask(closed, "/nowhere/", **HTTPS))
+
+    assert unknown[0] == 404
+    for path in CLOSED:
+        for method in ("GET", "POST"):
+            assert without_names(ask(closed, path, method, **HTTPS)) == unknown
+
+
+class TestHTTPS:
+    PATHS = (ACCOUNTS, "/api/token/", "/api/v1/users/me/", "/api/nowhere/", "/api/")
+
+    @pytest.mark.parametrize("headers", [{}, {"X-Forwarded-Proto": "http"}, {"X-Forwarded-Proto": "http, https"}])
+    def test_the_api_is_refused_over_plain_http_and_never_redirected(self, closed, headers):
+        for path in self.PATHS:
+            for method in ("GET", "POST", "DELETE"):
+                answer = ask(closed, path, method, **headers)
+
+                assert (answer.status, answer.code) == (403, "https_required")
+                assert "Location" not in answer.headers
+                # No token was looked at, so none is told from another.
+                assert "WWW-Authenticate" not in answer.headers
+
+    def test_a_token_opens_the_api_over_https(self, closed):
+        token = token_of(AccountFactory(owner=UserFactory()).owner)
+
+        answer = ask(closed, ACCOUNTS, Authorization=f"Token {token}", **HTTPS)
+
+        assert answer.status == 200
+        assert {name: answer.headers[name] for name in EVERYWHERE} == EVERYWHERE
+        assert set(answer.headers["Content-Security-Policy"].split("; ")) == {" ".join(p) for p in API_POLICY.items()}
+
+    def test_pages_are_redirected_for_good(self, closed):
+        for path in ("/schema/swagger-ui/", "/back-office/door-7/login/?next=/x", "/nowhere"):
+            answer = ask(closed, path)
+
+            assert (answer.status, answer.headers["Location"]) == (301, f"https://{HOST}{path}")
+
+    @pytest.mark.parametrize("header", ["X-Forwarded-Proto: https", "X-Forwarded-Ssl: on", "X-Forwarded-Protocol: ssl"])
+    def test_nobody_is_believed_who_is_no_proxy_of_ours(self, alone, header):
+        """Not even at 127.0.0.1, whom gunicorn trusts as it comes."""
+        name, _, value = header.partition(": ")
+
+        answer = ask(alone, ACCOUNTS, **{name: value})
+
+        assert (answer.status, answer.code) == (403, "https_required")
+
+    @pytest.mark.parametrize("path", ["/livez/", "/ping/", "/readyz/"])
+    @pytest.mark.parametrize("host", ["10.1.2.3", "10.1.2.3:8000", "[fd00::1]:8000", "whatever"])
+    def test_probes_come_by_bare_address_and_plain_http(self, closed, alone, path, host):
+        for server in (closed, alone):
+            answer = ask(server, path, Host=host)
+
+            assert answer.status == 200
+            present = EVERYWHERE.keys() - {"Strict-Transport-Security"}
+            assert {name: answer.headers[name] for name in present} == {name: EVERYWHERE[name] for name in present}
+
+
+HOSTS = [
+    "evil.example", "evil.bank.example.org", "bank.example.org.evil.example", "xbank.example.org", "bank.example.com",
+    "bank.example.org@evil.example", "evil.example@bank.example.org", "evil.example#bank.example.org",
+    "bank.example.org/evil", "bank.example.org\\evil", "bank.example.org?evil", "bank.example.org:evil",
+    "bank.example.org:80:80", "bank.example.org:-1", "bank.example.org, evil.example", "evil.example, bank.example.org",
+    "bank_example.org", "*", ".", "..", ".bank.example.org", "bank..example.org", "localhost", "127.0.0.1", "10.0.0.1",
+    "[::1]", "[::1", "::1", "2130706433", "0x7f.1", "b\xe4nk.example.org", "xn--bank.example.org",
+    "bank.example.org%00", "bank.example.org%0d%0aX: y", "<script>alert(1)</script>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_another_host_is_refused_and_never_repeated(closed, host):
+    for path in (ACCOUNTS, "/nowhere"):
+        # Over plain HTTP as well: a redirect would lead to where the host says.
+        for headers in (HTTPS, {"X-Forwarded-Host": HOST, "Forwarded": f"host={HOST}"}):
+            answer = ask(closed, path, Host=host, **headers)
+
+            assert (answer.status, answer.code) == (400, "invalid_host")
+            assert host.encode("latin-1") not in answer.body or host == "."
+            assert "Location" not in answer.headers
