@@ -94,8 +94,9 @@ configuration: ## Write docs/configuration.md from the declarations.
 lint-delivery: ## Check workflows, Dockerfile, Compose, shell and Terraform; STRICT=1 lets nothing be skipped.
 	@$(RUN) tool ./scripts/lint-delivery $(if $(STRICT),--strict)
 
-check-migrations: ## Fail if the models need a migration that is not there.
+check-migrations: ## Fail if the models need a migration that is not there, or one is unsafe on a database in use.
 	@$(TEST_MANAGE) makemigrations --check --dry-run
+	@$(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test python scripts/check_migrations.py
 
 check-schema: ## Fail if docs/openapi.yaml is not what the code says.
 	@$(RUN) tool ./scripts/check-schema
