@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -168,7 +169,10 @@ class TestDocker:
 
         (command,) = result.stdout.splitlines()
         assert command.startswith("docker buildx build --load --provenance=false --sbom=false ")
-        assert command.endswith("--build-arg REVISION=0123abcd --file docker/Dockerfile --tag bank:test .")
+        version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+        assert command.endswith(
+            f"--build-arg REVISION=0123abcd --build-arg VERSION={version} --file docker/Dockerfile --tag bank:test ."
+        )
 
     def test_an_index_that_pip_knows_reaches_the_build(self, with_docker):
         (with_docker.folder / ".config" / "pip").mkdir(parents=True)
