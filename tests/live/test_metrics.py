@@ -1,13 +1,22 @@
 """The arbiter's metrics, as Prometheus sees them: read from the page's own port, while the workers come and go."""
 
+import contextlib
+import os
+import random
 import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.live.client import Address, Client, Request
+from tests.live.client import Address, Client, NoAnswer, Request
 from tests.live.conftest import database_url
 from tests.live.server import Server
 
@@ -88,3 +97,146 @@ def test_the_public_port_knows_nothing_of_metrics(fresh):
 
     assert (answer.status, answer.code) == (404, "not_found")
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_client_cannot_make_up_a_label(fresh):
+    server, _ = fresh
+    with Client(server.address, token=None) as client:
+        for number in range(5):
+            client.send(Request(f"VERB{number}", f"/invented-{number}/"))
+            client.send(Request("GET", f"/invented-{number}/?a={number}"))
+
+    text = scrape(server.metrics_address)
+
+    assert "VERB" not in text
+    assert "invented" not in text
+    unknown = {"view": "apps.core.problem.not_found", "status": "404", "method": "GET"}
+    assert read(text)["django_http_responses_total_by_status_view_method_total", frozenset(unknown.items())] >= 5
+
+
+def test_probes_are_counted_apart(fresh):
+    server, _ = fresh
+    requests = ("django_http_requests_before_middlewares_total", frozenset())
+    livez = ("bank_probes_total", frozenset({("probe", "livez"), ("status", "200")}))
+    before = read(scrape(server.metrics_address))
+
+    with Client(server.address, token=None) as client:
+        client.send(Request("GET", "/livez/"))
+
+    after = read(scrape(server.metrics_address))
+    assert (after[livez] - before[livez], after[requests] - before[requests]) == (1, 0)
+
+
+def test_names_and_types_are_as_prometheus_wants_them(fresh):
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        assert "CI" not in os.environ, "promtool is missing"  # noqa: TID251  whether skipping is allowed
+        pytest.skip("promtool (Debian: prometheus) is not in the PATH")
+    _, text = fresh
+    ours = "".join(line for line in text.splitlines(keepends=True) if re.match(r"(# (HELP|TYPE) )?bank_", line))
+
+    told = subprocess.run([promtool, "check", "metrics"], input=ours, capture_output=True, text=True, check=False)
+
+    assert (told.returncode, told.stdout + told.stderr) == (0, "")
+
+
+def test_a_taken_port_ends_the_start_and_is_named(django_db_setup, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = Server("postgres://nobody@127.0.0.1/app_test", tmp_path / "log", workers=1, threads=1)
+        server._environment["METRICS_PORT"] = str(port)
+        with pytest.raises(AssertionError, match=f"port {port} for metrics is taken .* set METRICS_PORT"), server:
+            pass
+    assert server._process.returncode == 1
+
+
+def test_metrics_answer_while_every_thread_is_taken_and_forget_the_requests_of_the_killed(
+    django_db_setup, django_db_blocker, tmp_path
+):
+    in_progress = ("bank_requests_in_progress", frozenset())
+    with django_db_blocker.unblock():
+        url = database_url()
+    with Server(url, tmp_path / "log", workers=2, threads=2) as server, contextlib.ExitStack() as stuck:
+
+        def busy() -> float:
+            start = time.monotonic()
+            # Absent while no worker lives.
+            value = read(scrape(server.metrics_address)).get(in_progress, 0.0)
+            assert time.monotonic() - start < 2
+            return value
+
+        while busy() < 4:
+            connection = stuck.enter_context(socket.create_connection(server.address, timeout=10))
+            # The body never comes: whoever reads it waits.
+            connection.sendall(
+                b"POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 9\r\n\r\n"
+            )
+            time.sleep(0.05)
+        # As many as there are threads, and never more.
+        assert busy() == 4
+
+        for pid in server.workers():
+            os.kill(pid, signal.SIGKILL)
+        stuck.close()
+        deadline = time.monotonic() + 10
+        while busy():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.long)])
+def test_counts_are_exact_while_workers_are_killed_and_reloaded(
+    django_db_setup, django_db_blocker, tmp_path, seed, seconds
+):
+    """Each request is counted once, whoever dies; one whose connection died may have been counted before it did."""
+    counted = ("django_http_responses_before_middlewares_total", frozenset())
+    chance = random.Random(seed)
+    files = tmp_path / "files"
+    answered, unanswered, scrapes, most_files = [0] * 4, [0] * 4, 0, 0
+    done = threading.Event()
+    with django_db_blocker.unblock():
+        url = database_url()
+    with Server(url, tmp_path / "log", workers=3, threads=4, PROMETHEUS_MULTIPROC_DIR=str(files)) as server:
+
+        def ask(number: int) -> None:
+            with Client(server.address, token=None, timeout_s=30) as client:
+                while not done.is_set():
+                    try:
+                        assert client.send(Request("GET", "/nothing-here/")).status == 404
+                        answered[number] += 1
+                    except NoAnswer:
+                        unanswered[number] += 1
+
+        before = read(scrape(server.metrics_address))
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        start = time.monotonic()
+        next_kill, next_reload, kills = 0.7, 2.5, 0
+        while (elapsed := time.monotonic() - start) < seconds:
+            if elapsed > next_kill and (alive := server.workers()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(chance.choice(alive), signal.SIGKILL)
+                next_kill, kills = elapsed + 0.7, kills + 1
+            if elapsed > next_reload:
+                server.reload()
+                next_reload = elapsed + 2.5
+            now = read(scrape(server.metrics_address))
+            for series, value in before.items():
+                if series[0].endswith(("_total", "_bucket", "_count")):
+                    assert now[series] >= value, series
+            before, scrapes, most_files = now, scrapes + 1, max(most_files, len(list(files.glob("*.db"))))
+            time.sleep(0.03)
+        done.set()
+        for thread in threads:
+            thread.join()
+        count = read(scrape(server.metrics_address))[counted]
+
+    print(f"{count:.0f} counted, {sum(answered)} answered, {sum(unanswered)} cut off, {kills} kills, {scrapes} scrapes")
+    assert sum(answered) > 0
+    assert kills > 0
+    assert sum(answered) <= count <= sum(answered) + sum(unanswered)
+    # Counters, histograms and gauges, in twice as many places as there are workers: a reload has both sets for a moment.
+    assert most_files <= 3 * 2 * 3
+    assert server._process.returncode == 0
