@@ -7,9 +7,9 @@ TEST_MANAGE := $(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test pytho
 PYTEST := $(RUN) test pytest $(if $(SEED),--seed=$(SEED))
 POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-.PHONY: help up down build logs shell djshell dbshell migrate makemigrations createsuperuser populate \
-	verify-ledger test test-long mutants populate-test-db lint format types schema configuration \
-	lint-delivery check-migrations check-schema check-api check audit clean \
+.PHONY: help up down build monitoring traffic logs shell djshell dbshell migrate makemigrations createsuperuser \
+	populate verify-ledger test test-long mutants populate-test-db lint format types schema configuration dashboards \
+	lint-delivery check-migrations check-schema check-dashboards check-api check audit clean pictures \
 	image-test sbom publish-image deploy deploy-dry-run
 
 help: ## Show this list.
@@ -27,6 +27,12 @@ down: ## Stop everything that was started here; the data stays.
 
 build: ## Make the image (Docker) or the .venv (native); the other targets do it when it is needed.
 	@$(RUN) build
+
+monitoring: ## Start Prometheus and Grafana beside the application (natively: Prometheus, where it is installed).
+	@$(RUN) monitoring
+
+traffic: ## Let a few customers do business for a minute, so that the graphs show something (ARGS="--seconds 300").
+	@$(RUN) traffic $(ARGS)
 
 logs: ## Follow what the application says.
 	@$(RUN) logs
@@ -91,6 +97,12 @@ schema: ## Write docs/openapi.yaml from the code.
 configuration: ## Write docs/configuration.md from the declarations.
 	@$(RUN) tool python -m config.reference
 
+dashboards: ## Write docker/grafana/dashboards/ from scripts/dashboards.py.
+	@$(RUN) tool python scripts/dashboards.py
+
+check-dashboards: ## Fail if docker/grafana/dashboards/ is not what scripts/dashboards.py says.
+	@$(RUN) tool python scripts/dashboards.py --check
+
 lint-delivery: ## Check workflows, Dockerfile, Compose, shell and Terraform; STRICT=1 lets nothing be skipped.
 	@$(RUN) tool ./scripts/lint-delivery $(if $(STRICT),--strict)
 
@@ -105,7 +117,7 @@ check-schema: ## Fail if docs/openapi.yaml is not what the code says.
 check-api: ## Fail if the API breaks what clients of main, or of the last release, rely on.
 	@./scripts/check-api
 
-check: lint types lint-delivery check-migrations check-schema check-api test ## Run every gate that CI runs.
+check: lint types lint-delivery check-migrations check-schema check-dashboards check-api test ## Run every gate that CI runs.
 
 audit: ## Look for known holes in what poetry.lock names (asks the network).
 	@$(RUN) tool ./scripts/audit

@@ -156,6 +156,47 @@ up() {
     ./scripts/say-up "$(setting PORT 8000)" "$(setting METRICS_PORT 9464)"
 }
 
+# Start Prometheus and Grafana beside the application. Their images are not ours, so one may not be had.
+monitoring() {
+    local port grafana
+    up
+    claim_port local_compose prometheus 9090 PROMETHEUS_PORT 9090
+    claim_port local_compose grafana 3000 GRAFANA_PORT 3000
+    port=$(setting PROMETHEUS_PORT 9090) grafana=$(setting GRAFANA_PORT 3000)
+    local_compose up --detach --no-deps prometheus ||
+        die "Prometheus did not start: the reason is above; PROMETHEUS_TAG names another version"
+    await prometheus "$port" /-/ready
+    # One that runs already reads its rules again.
+    answers "$port" /-/reload POST || local_compose restart prometheus
+    if ! local_compose up --detach --no-deps grafana; then
+        ./scripts/say-monitoring "$port"
+        die "Grafana did not start: the reason is above. Everything else runs; GRAFANA_TAG names another version"
+    fi
+    await grafana "$grafana" /api/health
+    ./scripts/say-monitoring "$port" "$grafana"
+}
+
+# Tell whether something on this machine answers with 200; without curl, which not everybody has.
+answers() {
+    local port=$1 path=$2 method=${3:-GET} status=""
+    {
+        printf '%s %s HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n' "$method" "$path" >&3
+        read -r -t 5 _ status _ <&3
+    } 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$port"
+    [[ $status == 200 ]]
+}
+
+# Wait until a service answers.
+await() {
+    local service=$1 port=$2 path=$3 try
+    for ((try = 0; try < 60; try++)); do
+        ! answers "$port" "$path" || return 0
+        sleep 0.5
+    done
+    local_compose logs --no-color --no-log-prefix --tail 30 "$service" >&2
+    die "$service does not answer on port $port: the end of its log is above"
+}
+
 # Build the image that is deployed. Attestations would wrap it into an index, whose digest is new at each build.
 image() {
     local version
@@ -175,12 +216,14 @@ shell() {
 verb=${1:-}
 [[ $# == 0 ]] || shift
 case $verb in
-    up | shell)
+    up | shell | monitoring)
         "$verb" ;;
+    traffic)
+        local_compose exec --no-TTY app python scripts/traffic.py "$@" ;;
     down)
-        both --profile redis down --remove-orphans ;;
+        both --profile redis --profile monitoring down --remove-orphans ;;
     clean)
-        both --profile redis down --remove-orphans --volumes --rmi local ;;
+        both --profile redis --profile monitoring down --remove-orphans --volumes --rmi local ;;
     build)
         local_compose build app
         test_compose build tests ;;
@@ -201,6 +244,6 @@ case $verb in
         start_redis test
         run test_compose tests "$@" ;;
     *)
-        die "usage: docker.sh up | down | build | logs | shell | clean | image NAME COMMIT |" \
-            "tool COMMAND | local COMMAND | test COMMAND" ;;
+        die "usage: docker.sh up | down | build | monitoring | logs | shell | clean | image NAME COMMIT |" \
+            "traffic [OPTIONS] | tool COMMAND | local COMMAND | test COMMAND" ;;
 esac

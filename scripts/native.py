@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import hashlib
 import http.client
-import json
 import os
 import re
 import signal
@@ -23,27 +22,26 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+import monitoring as on_this_machine
+from background import Background, CannotError
+
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOCAL = ROOT / ".local"
 NATIVE = LOCAL / "native"
 TOOLS = NATIVE / "tools"
 PYTHON = VENV / "bin" / "python"
-LOG = NATIVE / "app.log"
-# Held by every process of the running application, so it tells exactly whether one lives.
-APP_LOCK = NATIVE / "app.lock"
-# What the running application was started with.
-APP_STATE = NATIVE / "app.json"
+APP = Background("app", NATIVE)
+PROMETHEUS = Background("prometheus", NATIVE)
 
 BOOT_SECONDS = 60
 # gunicorn lets requests in flight end for 30 s.
 STOP_SECONDS = 35
+PROMETHEUS_STOP_SECONDS = 20
 SERVER_ERROR = 500
 URL_SETTINGS = {"local": "DATABASE_URL", "test": "TEST_DATABASE_URL"}
-
-
-class CannotError(Exception):
-    """What was asked for cannot be done; the message is for the person at the keyboard."""
+# Settings of what stands beside the application.
+NOT_OF_THE_APPLICATION = {"PROMETHEUS_PORT", "GRAFANA_PORT"}
 
 
 # --- Settings --------------------------------------------------------------------------------------------------------
@@ -176,7 +174,7 @@ def up() -> None:
     """Start the database and the application, and come back when it answers."""
     env = environment()
     port, metrics_port = port_of(env), metrics_port_of(env)
-    state = running_app()
+    state = APP.running()
     if state is None or state["port"] != port:
         refuse_taken(port)
     if state is None or state.get("metrics_port") != metrics_port:
@@ -187,10 +185,10 @@ def up() -> None:
     run(PYTHON, "manage.py", "migrate", "--noinput", env=env)
     with exclusively("up"):
         settings = fingerprint(env)
-        state = running_app()
+        state = APP.running()
         if state is not None and state["settings"] != settings:
             say("The settings have changed: starting the application again")
-            stop_app()
+            APP.stop(within_s=STOP_SECONDS)
             state = None
         if state is None:
             start_app(env, port, settings)
@@ -199,9 +197,9 @@ def up() -> None:
         try:
             wait_until_it_answers(port)
         except CannotError:
-            show_log_tail()
+            APP.show_log_tail()
             if state is None:
-                stop_app()
+                APP.stop(within_s=STOP_SECONDS)
             raise
     run(ROOT / "scripts" / "say-up", str(port), str(metrics_port))
 
@@ -222,11 +220,11 @@ def metrics_port_of(env: Mapping[str, str]) -> int:
 def fingerprint(env: Mapping[str, str]) -> str:
     """Return a fingerprint of the settings that an application reads when it starts."""
     example = (ROOT / ".env.example").read_text()
-    names = sorted({*re.findall(r"^#? ?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE), *read_dotenv(ROOT / ".env")})
-    return stamp(*(f"{name}={env.get(name)}".encode() for name in names))
+    names = {*re.findall(r"^#? ?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE), *read_dotenv(ROOT / ".env")}
+    return stamp(*(f"{name}={env.get(name)}".encode() for name in sorted(names - NOT_OF_THE_APPLICATION)))
 
 
-def refuse_taken(port: int, name: str = "PORT") -> None:
+def refuse_taken(port: int, name: str = "PORT", target: str = "up") -> None:
     """Raise if something else listens on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -234,58 +232,16 @@ def refuse_taken(port: int, name: str = "PORT") -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise CannotError(
-                f"port {port} is taken ({error.strerror}): stop what uses it, or set {name}: make up {name}={port + 1}"
+                f"port {port} is taken ({error.strerror}): stop what uses it, or set {name}:"
+                f" make {target} {name}={port + 1}"
             ) from error
 
 
 def start_app(env: Mapping[str, str], port: int, settings: str) -> None:
     """Start gunicorn in the background."""
-    with contextlib.suppress(FileNotFoundError):
-        LOG.replace(LOG.with_suffix(".log.old"))
     serve = [str(ROOT / "docker" / "entrypoint"), "serve", "--reload", f"--bind=127.0.0.1:{port}"]
-    with APP_LOCK.open("a") as lock, LOG.open("a") as log:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        process = subprocess.Popen(
-            serve,
-            cwd=ROOT,
-            env={"DJANGO_SETTINGS_MODULE": "config.settings.local"} | dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=[lock.fileno()],
-        )
-        state = {"pid": process.pid, "port": port, "metrics_port": metrics_port_of(env), "settings": settings}
-        APP_STATE.write_text(json.dumps(state))
-
-
-def running_app() -> dict[str, str | int] | None:
-    """Return what the running application was started with, or None if none runs."""
-    with contextlib.suppress(FileNotFoundError), APP_LOCK.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            state: dict[str, str | int] = json.loads(APP_STATE.read_text())
-            return state
-    return None
-
-
-def stop_app() -> bool:
-    """Stop the application, at the latest by force; return False if none ran."""
-    state = running_app()
-    if state is None:
-        return False
-    # While one of its processes lives the number belongs to their group and to nobody else.
-    group = int(state["pid"])
-    for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, number)
-        deadline = time.monotonic() + seconds
-        while running_app() is not None and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if running_app() is None:
-            return True
-    raise CannotError(f"the application (process group {group}) does not end")
+    ports = {"port": port, "metrics_port": metrics_port_of(env)}
+    APP.start(serve, {"DJANGO_SETTINGS_MODULE": "config.settings.local"} | dict(env), settings=settings, **ports)
 
 
 def wait_until_it_answers(port: int) -> None:
@@ -293,7 +249,7 @@ def wait_until_it_answers(port: int) -> None:
     answer = "nothing"
     deadline = time.monotonic() + BOOT_SECONDS
     while time.monotonic() < deadline:
-        if running_app() is None:
+        if APP.running() is None:
             raise CannotError("the application ended while it was starting: the reason is above")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
@@ -312,24 +268,58 @@ def wait_until_it_answers(port: int) -> None:
     raise CannotError(f"/ping/ on port {port} answers with {answer}: the reason is above")
 
 
-def show_log_tail() -> None:
-    """Print the end of the application's log."""
-    print(f"--- the end of {LOG.relative_to(ROOT)}:", file=sys.stderr)
-    print("\n".join(LOG.read_text(errors="replace").splitlines()[-60:]), file=sys.stderr)
+def monitoring() -> None:
+    """Start the application, and beside it Prometheus, where this machine has one."""
+    env = environment()
+    program = on_this_machine.program(env["PATH"])
+    port, metrics = port_of(env, "PROMETHEUS_PORT", 9090), metrics_port_of(env)
+    up()
+    with exclusively("monitoring"):
+        configuration = on_this_machine.configuration(f"127.0.0.1:{metrics}")
+        rules = sorted(on_this_machine.CONFIGURATION.rglob("*.yml"))
+        settings = stamp(configuration.encode(), *(path.read_bytes() for path in rules))
+        state = PROMETHEUS.running()
+        if state is not None and (state["port"], state["settings"]) != (port, settings):
+            say("The settings have changed: starting Prometheus again")
+            PROMETHEUS.stop(within_s=PROMETHEUS_STOP_SECONDS)
+            state = None
+        if state is None:
+            refuse_taken(port, "PROMETHEUS_PORT", "monitoring")
+            folder = NATIVE / "prometheus"
+            folder.mkdir(exist_ok=True)
+            (folder / "prometheus.yml").write_text(configuration)
+            PROMETHEUS.start(on_this_machine.command(program, folder, port), env, port=port, settings=settings)
+        try:
+            on_this_machine.wait_until_ready(port, lambda: PROMETHEUS.running() is not None)
+        except CannotError:
+            PROMETHEUS.show_log_tail()
+            PROMETHEUS.stop(within_s=PROMETHEUS_STOP_SECONDS)
+            raise
+    run(ROOT / "scripts" / "say-monitoring", str(port))
+
+
+def traffic(arguments: list[str]) -> None:
+    """Let customers do business with the running application."""
+    state = APP.running()
+    if state is None:
+        raise CannotError("the application is not running: `make up` starts it")
+    run(sys.executable, ROOT / "scripts" / "traffic.py", f"--url=http://127.0.0.1:{state['port']}", *arguments)
 
 
 def down() -> None:
-    """Stop the application and the embedded servers."""
-    say(f"Application: {'stopped' if stop_app() else 'not running'}")
+    """Stop Prometheus, the application and the embedded servers."""
+    if PROMETHEUS.stop(within_s=PROMETHEUS_STOP_SECONDS):
+        say("Prometheus: stopped")
+    say(f"Application: {'stopped' if APP.stop(within_s=STOP_SECONDS) else 'not running'}")
     for cluster in URL_SETTINGS:
         run(sys.executable, "-m", "config.embedded_postgres", "stop", cluster)
 
 
 def logs() -> NoReturn:
     """Follow the application's log."""
-    if not LOG.exists():
+    if not APP.log.exists():
         raise CannotError("there is no log yet: `make up` starts the application")
-    os.execvp("tail", ["tail", "-n", "100", "-F", str(LOG)])  # noqa: S606, S607  no shell is wanted
+    os.execvp("tail", ["tail", "-n", "100", "-F", str(APP.log)])  # noqa: S606, S607  no shell is wanted
 
 
 def shell() -> NoReturn:
@@ -378,14 +368,28 @@ def main(arguments: list[str]) -> int:
     """Do one verb."""
     os.chdir(ROOT)
     verb, *rest = arguments or [""]
-    verbs = {"up": up, "down": down, "build": build, "logs": logs, "shell": shell, "clean": clean}
-    if not (verb in verbs and not rest) and not (verb in {"tool", "local", "test"} and rest):
-        print(f"usage: native.py {' | '.join(verbs)} | tool COMMAND | local COMMAND | test COMMAND", file=sys.stderr)
+    verbs = {
+        "up": up,
+        "down": down,
+        "build": build,
+        "logs": logs,
+        "shell": shell,
+        "clean": clean,
+        "monitoring": monitoring,
+    }
+    if not (verb in verbs and not rest) and not (verb in {"tool", "local", "test"} and rest) and verb != "traffic":
+        print(
+            f"usage: native.py {' | '.join(verbs)} | traffic [OPTIONS] | tool COMMAND | local COMMAND | test COMMAND",
+            file=sys.stderr,
+        )
         return 2
     try:
-        if rest:
+        if verb == "traffic":
+            traffic(rest)
+        elif rest:
             command(verb, rest)
-        verbs[verb]()
+        else:
+            verbs[verb]()
     except CannotError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

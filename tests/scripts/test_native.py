@@ -11,6 +11,9 @@ from types import ModuleType
 
 import pytest
 
+import background
+from tests.monitoring.programs import program
+
 SOURCE = Path(__file__).resolve().parents[2] / "scripts" / "native.py"
 # A stand-in for gunicorn: answers /ping/ with the status it finds in the file `status`.
 ENTRYPOINT = """#!/bin/sh
@@ -127,10 +130,10 @@ class TestApplication:
         entrypoint.chmod(0o755)
         (tmp_path / "status").write_text("200")
         monkeypatch.setattr(native, "ROOT", tmp_path)
-        for name in ("APP_LOCK", "APP_STATE", "LOG"):
-            monkeypatch.setattr(native, name, tmp_path / getattr(native, name).name)
+        monkeypatch.setattr(background, "ROOT", tmp_path)
+        monkeypatch.setattr(native, "APP", background.Background("app", tmp_path))
         yield native
-        native.stop_app()
+        native.APP.stop(within_s=5)
 
     @pytest.fixture
     def port(self) -> int:
@@ -139,32 +142,32 @@ class TestApplication:
         return number
 
     def test_starts_answers_and_stops(self, app, port):
-        assert app.running_app() is None
+        assert app.APP.running() is None
 
         app.start_app(ENVIRONMENT, port, "settings")
         app.wait_until_it_answers(port)
 
         ports = {"port": port, "metrics_port": 9464}
-        assert app.running_app() == {"pid": app.running_app()["pid"], "settings": "settings"} | ports
-        assert app.stop_app() is True
-        assert app.running_app() is None
-        assert app.stop_app() is False
+        assert app.APP.running() == {"pid": app.APP.running()["pid"], "settings": "settings"} | ports
+        assert app.APP.stop(within_s=5) is True
+        assert app.APP.running() is None
+        assert app.APP.stop(within_s=5) is False
 
     def test_a_worker_that_outlived_its_master_is_stopped_too(self, app, port):
         app.start_app(ENVIRONMENT, port, "settings")
         app.wait_until_it_answers(port)
 
-        os.kill(app.running_app()["pid"], signal.SIGKILL)
+        os.kill(app.APP.running()["pid"], signal.SIGKILL)
 
-        assert app.running_app() is not None
-        assert app.stop_app() is True
+        assert app.APP.running() is not None
+        assert app.APP.stop(within_s=5) is True
 
     def test_the_number_of_a_dead_application_is_not_believed(self, app):
-        app.APP_LOCK.touch()
-        app.APP_STATE.write_text(f'{{"pid": {os.getpid()}, "port": 1, "settings": ""}}')
+        (app.ROOT / "app.lock").touch()
+        (app.ROOT / "app.json").write_text(f'{{"pid": {os.getpid()}, "port": 1, "settings": ""}}')
 
-        assert app.running_app() is None
-        assert app.stop_app() is False
+        assert app.APP.running() is None
+        assert app.APP.stop(within_s=5) is False
 
     def test_one_that_cannot_start_fails_at_once_and_shows_why(self, app, port, capfd):
         (app.ROOT / "broken").touch()
@@ -173,7 +176,7 @@ class TestApplication:
         with pytest.raises(app.CannotError, match="ended while it was starting"):
             app.wait_until_it_answers(port)
 
-        app.show_log_tail()
+        app.APP.show_log_tail()
         assert "SyntaxError: it is broken" in capfd.readouterr().err
 
     def test_one_that_answers_with_an_error_has_failed(self, app, port):
@@ -182,6 +185,49 @@ class TestApplication:
 
         with pytest.raises(app.CannotError, match=f"/ping/ on port {port} answers with status 500"):
             app.wait_until_it_answers(port)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+class TestMonitoring:
+    def test_says_what_is_missing_before_anything_is_started(self, native, monkeypatch):
+        monkeypatch.setattr(native, "environment", lambda: {"PATH": "/nowhere"})
+        monkeypatch.setattr(native, "up", lambda: pytest.fail("the application was started"))
+
+        with pytest.raises(native.CannotError, match=r"there is no prometheus in the PATH.*apt install prometheus"):
+            native.monitoring()
+
+    def test_starts_once_changes_with_its_settings_and_ends_with_down(self, native, tmp_path, monkeypatch, capfd):
+        folder = Path(program("prometheus")).parent
+        with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as another:
+            port, moved = (str(listener.getsockname()[1]) for listener in (free, another))
+        env = {"PATH": f"{folder}:{os.defpath}", "PROMETHEUS_PORT": port}
+        monkeypatch.setattr(native, "environment", lambda: env)
+        monkeypatch.setattr(native, "up", lambda: None)
+        monkeypatch.setattr(native, "NATIVE", tmp_path)
+        monkeypatch.setattr(native, "PROMETHEUS", background.Background("prometheus", tmp_path))
+        monkeypatch.setattr(native, "APP", background.Background("app", tmp_path))
+        monkeypatch.setattr(native, "URL_SETTINGS", {})
+        try:
+            native.monitoring()
+            first = native.PROMETHEUS.running()
+            native.monitoring()
+            assert native.PROMETHEUS.running() == first
+            assert f"http://localhost:{port}/" in capfd.readouterr().out
+            assert '"127.0.0.1:9464"' in (tmp_path / "prometheus" / "prometheus.yml").read_text()
+
+            env["PROMETHEUS_PORT"] = moved
+            native.monitoring()
+            assert native.PROMETHEUS.running()["port"] == int(moved)
+        finally:
+            native.down()
+        assert native.PROMETHEUS.running() is None
+        assert "Prometheus: stopped" in capfd.readouterr().out
+
+    def test_traffic_needs_the_application(self, native, tmp_path, monkeypatch):
+        monkeypatch.setattr(native, "APP", background.Background("app", tmp_path))
+
+        with pytest.raises(native.CannotError, match="`make up` starts it"):
+            native.traffic([])
 
 
 def test_a_wrong_call_is_told_the_verbs(native, capsys, monkeypatch):

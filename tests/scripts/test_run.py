@@ -65,7 +65,10 @@ class TestChoice:
         result = with_docker.does("down")
 
         assert result.stdout.splitlines()[0] == "runtime: docker (an engine answers; RUNTIME=native overrides)"
-        assert "docker compose --file compose.local.yml --file compose.test.yml --profile redis down" in result.stdout
+        assert (
+            "docker compose --file compose.local.yml --file compose.test.yml --profile redis --profile monitoring down"
+            in result.stdout
+        )
 
     def test_a_client_without_an_engine_is_not(self, machine):
         result = machine.does("down")
@@ -157,6 +160,23 @@ class TestDocker:
 
         assert ("up --detach --wait redis" in result.stdout) is started
 
+    def test_monitoring_is_beside_the_application_and_a_taken_port_is_named(self, with_docker):
+        ports = {"PORT": "18999", "DB_PORT": "18998", "METRICS_PORT": "18997", "GRAFANA_PORT": "18995"}
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            result = with_docker.does("monitoring", **ports, PROMETHEUS_PORT=str(port))
+
+        assert "up --detach --wait --no-deps app" in result.stdout
+        assert result.returncode != 0
+        assert f"port {port} is taken: stop what uses it, or set PROMETHEUS_PORT" in result.stderr
+
+    def test_traffic_comes_from_inside_the_application_s_container(self, with_docker):
+        result = with_docker.does("traffic", "--seconds", "5")
+
+        assert result.stdout.splitlines()[-1] == (
+            "docker compose --file compose.local.yml exec --no-TTY app python scripts/traffic.py --seconds 5"
+        )
+
     def test_commands_need_no_terminal(self, with_docker):
         result = with_docker.does("tool", "ruff", "check")
 
@@ -198,6 +218,7 @@ class TestDocker:
 def test_compose_passes_on_what_the_example_env_offers():
     offered = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     for_make = {"PORT", "DB_PORT", "TEST_DB_PORT", "TEST_DATABASE_URL", "TEST_REDIS_URL"}
+    for_make |= {"PROMETHEUS_PORT", "GRAFANA_PORT"}
 
     compose = (ROOT / "compose.local.yml").read_text()
 

@@ -1,0 +1,72 @@
+"""Every question that dashboards and rules ask, as Prometheus gets it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import yaml
+
+import dashboards
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = ROOT / "docker" / "prometheus" / "rules"
+# What Grafana puts in place of the variables before anybody chooses anything.
+CHOSEN = {"job": "bank", "__rate_interval": "1m", "environment": ".*", "instance": ".*", "view": ".*", "method": ".*"}
+
+
+def as_sent(expr: str) -> str:
+    """Return a dashboard's query as Grafana sends it."""
+    return re.sub(r"\$(\w+)", lambda name: CHOSEN[name[1]], expr)
+
+
+def of_panels() -> dict[tuple[str, str, str], tuple[dashboards.Panel, list[str]]]:
+    """Return the queries of all panels, by dashboard, row and title."""
+    return {
+        (dashboard.uid, row.title, panel.title): (panel, [as_sent(expr) for expr in panel.queries.values()])
+        for dashboard in dashboards.DASHBOARDS
+        for row in dashboard.rows
+        for panel in row.panels
+    }
+
+
+def of_annotations() -> list[str]:
+    return [as_sent(dashboards.deployments()["expr"])]
+
+
+def of_variables() -> set[tuple[str, str]]:
+    """Return the labels that are chosen from at the top, and the series whose labels they are."""
+    return {
+        (variable.name, as_sent(variable.series))
+        for dashboard in dashboards.DASHBOARDS
+        for variable in dashboard.variables
+    }
+
+
+def rules() -> list[dict[str, Any]]:
+    return [
+        rule
+        for path in sorted(RULES.glob("*.yml"))
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def metrics(expr: str) -> set[str]:
+    """Return the metrics that a query names."""
+    return set(_names(promql_parser.parse(expr)))
+
+
+def _names(node: Any) -> Iterator[str]:
+    if isinstance(node, promql_parser.VectorSelector):
+        yield node.name
+    for part in ("expr", "lhs", "rhs", "vector_selector", "param"):
+        if (child := getattr(node, part, None)) is not None:
+            yield from _names(child)
+    for child in getattr(node, "args", ()):
+        yield from _names(child)

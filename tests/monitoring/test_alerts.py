@@ -1,0 +1,101 @@
+"""The rules: Prometheus takes them, each alert is seen to fire and to stay silent, and each has its page in the runbook."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.monitoring.programs import program
+from tests.monitoring.queries import ROOT, alerts, metrics, of_panels, rules
+
+CONFIGURATION = ROOT / "docker" / "prometheus" / "prometheus.yml"
+TESTS = sorted((Path(__file__).parent / "alerts").glob("*.yml"))
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
+# What no alert links to, but what their sections do.
+GENERAL = {"Roll back", "Secrets"}
+
+
+def promtool(*arguments: str | Path) -> str:
+    """Return what promtool says, and fail if it finds fault."""
+    done = subprocess.run([program("promtool"), *arguments], text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def sections() -> dict[str, str]:
+    """Return the runbook's sections by their titles."""
+    _, *parts = re.split(r"^## (.+)\n", RUNBOOK, flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def anchors() -> set[str]:
+    """Return where the runbook can be linked to, as GitHub makes it from the titles."""
+    return {title.lower().replace(" ", "-") for title in sections()}
+
+
+class TestRules:
+    def test_prometheus_takes_the_configuration_and_every_rule(self):
+        assert "SUCCESS" in promtool("check", "config", "--lint=all", "--lint-fatal", CONFIGURATION)
+
+    @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+    def test_fire_when_they_should_and_only_then(self, path):
+        assert "SUCCESS" in promtool("test", "rules", path)
+
+    def test_each_alert_is_seen_to_fire_and_to_stay_silent_and_to_fire_in_each_of_its_ways(self):
+        checks = [
+            check
+            for path in TESTS
+            for case in yaml.safe_load(path.read_text())["tests"]
+            for check in case["alert_rule_test"]
+        ]
+        fired = [check["alertname"] for check in checks if check.get("exp_alerts")]
+        silent = {check["alertname"] for check in checks if not check.get("exp_alerts")}
+
+        assert set(fired) == silent == set(alerts())
+        for name, rule in alerts().items():
+            # A burn is seen by a pair of windows, or by the other pair.
+            assert fired.count(name) >= 1 + rule["expr"].count(") or (")
+
+
+@pytest.mark.parametrize("name", alerts())
+class TestAlert:
+    def test_says_how_urgent_it_is_and_what_it_is(self, name):
+        rule = alerts()[name]
+
+        assert rule["labels"]["severity"] in {"page", "ticket"}
+        assert rule["annotations"]["summary"].endswith((".", ")."))
+        assert set(rule["annotations"]) == {"summary", "runbook_url"}
+
+    def test_links_to_a_section_of_its_own_with_answers(self, name):
+        rule = alerts()[name]
+        section = sections()[name]
+
+        assert rule["annotations"]["runbook_url"] == (
+            f"{{{{ $externalLabels.repository }}}}/docs/runbook.md#{name.lower()}"
+        )
+        assert f"**{rule['labels']['severity']}**" in section
+        for heading in ("**The user**", "**Look**", "**Do**"):
+            assert heading in section
+
+
+class TestRunbook:
+    def test_has_no_section_that_nothing_leads_to(self):
+        assert set(sections()) == set(alerts()) | GENERAL
+        for title in GENERAL:
+            assert f"(#{title.lower().replace(' ', '-')})" in RUNBOOK
+
+    def test_every_link_leads_somewhere(self):
+        for target in re.findall(r"\]\(([^)]+)\)", RUNBOOK):
+            path, _, anchor = target.partition("#")
+            assert not path or (ROOT / "docs" / path).exists(), target
+            assert path or anchor in anchors(), target
+
+    def test_every_query_in_it_names_metrics_that_rules_or_dashboards_know(self):
+        known = {name for rule in rules() for name in metrics(rule["expr"])}
+        known |= {name for _, exprs in of_panels().values() for expr in exprs for name in metrics(expr)}
+        named = set(re.findall(r"`[^`]*?\b((?:bank|django)_[a-z0-9_]+)", RUNBOOK))
+
+        assert named
+        assert named <= known

@@ -1,0 +1,160 @@
+"""Prometheus reads a real gunicorn under traffic, and is asked everything that dashboards and rules ask."""
+
+import contextlib
+import http.client
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection, transaction
+from django.test import Client as Browser
+
+import monitoring
+import traffic
+from apps.ledger.models import Account, Transaction
+from tests.factories import AccountFactory, UserFactory, token_of
+from tests.live.client import Client, Request
+from tests.live.conftest import database_url
+from tests.live.server import Server
+from tests.monitoring.programs import program
+from tests.monitoring.queries import metrics, of_annotations, of_panels, of_variables, rules
+
+# The traffic is in the database until the first test's end, when everything is emptied.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TRAFFIC_SECONDS = 5
+PATIENCE_SECONDS = 20
+# What Prometheus itself writes, and only when there is something to write.
+ITS_OWN = {"ALERTS"}
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A Prometheus that has seen traffic, and how often which status was really answered."""
+
+    port: int
+    answered: Counter[int]
+
+    def ask(self, expr: str) -> list[dict[str, Any]]:
+        return monitoring.api(self.port, "query", query=expr)["result"]
+
+    def names(self) -> set[str]:
+        return set(monitoring.api(self.port, "label/__name__/values"))
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Tell whether something holds within the time that Prometheus may take to see it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (held := condition()) and time.monotonic() < deadline:
+        time.sleep(0.3)
+    return held
+
+
+def trouble(server: Server) -> Counter[int]:
+    """Do what the traffic script cannot: reverse, wait for a lock in vain, and ask for a page that raises."""
+    seen: Counter[int] = Counter()
+    account = AccountFactory(funded="10.00")
+    deposit = Transaction.objects.get(account=account)
+    with Client(server.address, token_of(UserFactory(is_staff=True))) as staff:
+        reversal = Request("POST", f"/api/v1/transactions/{deposit.pk}/reversal/", {}, "again")
+        seen[staff.send(reversal).status] += 1
+    with Client(server.address, token_of(account.owner)) as owner, transaction.atomic():
+        Account.objects.select_for_update().get(pk=account.pk)
+        seen[owner.send(Request.money(account.pk, "withdrawals", {"amount": "1.00"})).status] += 1
+    seen[lost_in_the_admin(server)] += 1
+    assert {201, 409, 404} == set(seen)
+    return seen
+
+
+def lost_in_the_admin(server: Server) -> int:
+    """Return what a page is answered with that raises."""
+    browser = Browser()
+    browser.force_login(UserFactory(is_staff=True, is_superuser=True))
+    name = settings.SESSION_COOKIE_NAME
+    with contextlib.closing(http.client.HTTPConnection(*server.address, timeout=20)) as link:
+        link.request("GET", "/admin/nowhere/", headers={"Cookie": f"{name}={browser.cookies[name].value}"})
+        return link.getresponse().status
+
+
+@pytest.fixture(scope="module")
+def watched(django_db_setup, django_db_blocker) -> Iterator[Watched]:
+    program("prometheus")
+    folder = Path(tempfile.mkdtemp(prefix="prometheus-"))
+    with django_db_blocker.unblock():
+        url = database_url()
+        with (
+            Server(url, folder / "gunicorn.log", workers=2, threads=4, LOCK_TIMEOUT="1") as server,
+            monitoring.prometheus(folder, "{}:{}".format(*server.metrics_address), interval="1s") as port,
+        ):
+            # Rates need to have seen a counter before it moves.
+            assert eventually(lambda: bool(monitoring.api(port, "query", query="up == 1")["result"]))
+            answered = traffic.run(server.address, seconds=TRAFFIC_SECONDS, customers=3, seed=1) + trouble(server)
+            yield Watched(port, answered)
+        connection.close()
+    shutil.rmtree(folder)
+
+
+def test_counts_every_answer_and_no_other(watched):
+    def counted() -> dict[int, int]:
+        series = watched.ask("sum by (status) (django_http_responses_total_by_status_view_method_total)")
+        return {int(one["metric"]["status"]): int(one["value"][1]) for one in series}
+
+    eventually(lambda: counted() == watched.answered)
+    assert counted() == watched.answered
+    assert {200, 201, 400, 404, 409, 422, 429} == set(watched.answered)
+
+
+def test_every_panel_gets_an_answer_and_those_that_must_have_data_do(watched):
+    empty = {name: exprs for name, (panel, exprs) in of_panels().items() if not panel.quiet}
+
+    def fill() -> bool:
+        for name, exprs in list(empty.items()):
+            if any(is_data(one) for expr in exprs for one in watched.ask(expr)):
+                del empty[name]
+        return not empty
+
+    eventually(fill)
+    assert empty == {}
+    for _, exprs in of_panels().values():
+        for expr in exprs:
+            watched.ask(expr)
+
+
+def is_data(series: dict[str, Any]) -> bool:
+    return series["value"][1] not in {"NaN", "+Inf", "-Inf"}
+
+
+def test_every_choice_and_annotation_gets_an_answer(watched):
+    for label, series in of_variables():
+        assert monitoring.api(watched.port, f"label/{label}/values", **{"match[]": series}), label
+    for expr in of_annotations():
+        watched.ask(expr)
+
+
+def test_every_rule_is_evaluated_and_every_record_has_data(watched):
+    recorded = [rule["record"] for rule in rules() if "record" in rule]
+
+    assert eventually(lambda: set(recorded) <= watched.names()), set(recorded) - watched.names()
+    for rule in rules():
+        watched.ask(rule["expr"])
+    for name in recorded:
+        assert watched.ask(name), name
+    told = [rule for group in monitoring.api(watched.port, "rules")["groups"] for rule in group["rules"]]
+    assert len(told) == len(rules())
+    assert {(rule["health"], rule.get("lastError")) for rule in told} == {("ok", None)}
+
+
+def test_every_metric_that_is_asked_for_exists(watched):
+    asked = {name for _, exprs in of_panels().values() for expr in exprs for name in metrics(expr)}
+    asked |= {name for rule in rules() for name in metrics(rule["expr"])}
+    asked |= {name for expr in of_annotations() for name in metrics(expr)}
+    asked |= {name for _, series in of_variables() for name in metrics(series)}
+
+    assert eventually(lambda: asked - ITS_OWN <= watched.names()), asked - ITS_OWN - watched.names()
