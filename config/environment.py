@@ -41,8 +41,8 @@ WITHOUT_SECRET: Final = frozenset({"base", "test"})
 LOCAL_SECRET_KEY: Final = "local-only-and-published-secret-key-for-everybody-to-read"  # noqa: S105  it says so
 PUBLISHED_SECRET_KEYS: Final = frozenset({LOCAL_SECRET_KEY})
 
-# What a worker opens besides its threads' connections: one for each probe that asks the database (apps.core.health).
-PROBE_CONNECTIONS: Final = 2
+# What a worker opens besides its threads' connections: the one on which the probes ask (apps.core.health).
+PROBE_CONNECTIONS: Final = 1
 # The client's own clock for a statement (apps.core.postgresql).
 ANSWER_TIMEOUT_S: Final = 6.0
 
@@ -200,6 +200,13 @@ class Environment:
         default=30,
         about="After so many seconds of silence a worker is replaced; the outermost of the limits.",
     )
+    DRAIN_SECONDS = Key(
+        kind=whole(0, 600),
+        default=5,
+        elsewhere={"local": 0, "test": 0},
+        about="After a SIGTERM it still serves for so long, while /readyz/ answers 503: as long as a load balancer takes "
+        "to notice. Then requests in flight have 30 s. The platform's grace must be longer than both: 45 s in docker/ecs.",
+    )
 
     NUM_PROXIES = Key(
         kind=whole(0, 10),
@@ -226,6 +233,12 @@ class Environment:
         about="Whether /schema/ and /schema/swagger-ui/ are there.",
     )
     SIGN_UP_OPEN = Key(kind=FLAG, default=False, elsewhere={"local": True}, about="Whether everybody may make a user.")
+
+    SILK = Key(
+        kind=FLAG,
+        default=False,
+        about="Locally: whether django-silk records each request's queries and shows them under /silk/.",
+    )
 
     LEDGER_GATE = Key(
         kind=one_of("off", "redis"),

@@ -1,5 +1,6 @@
 """The whole map of the API. Probes are not here: the first middleware answers them (apps.core.health)."""
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
@@ -22,6 +23,8 @@ urlpatterns = [
     path("api/v1/", include("apps.ledger.urls")),
     *(docs if settings.DOCS_OPEN else []),
     *(back_office if settings.ADMIN_PATH else []),
+    # A laptop's, behind SILK=true.
+    *([path("silk/", include("silk.urls", namespace="silk"))] if apps.is_installed("silk") else []),
     # A route, not only handler404: with DEBUG on, Django answers an unmatched URL in HTML.
     re_path(r"", csrf_exempt(problem.not_found)),
 ]

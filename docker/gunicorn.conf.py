@@ -2,9 +2,11 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from apps.core import draining
 from config import environment, metrics
 
 # In the arbiter, before there are workers: what is wrong is said once, and a secret is read once for all of them.
@@ -20,12 +22,18 @@ worker_class = "gthread"
 workers = configured.WEB_CONCURRENCY
 threads = configured.GUNICORN_THREADS
 
-# The outermost of the limits: lock 2 s < statement 5 s < worker 30 s. A worker that is silent for longer is replaced.
+# The outermost of a request's limits: lock 2 s < statement 5 s < worker 30 s. A worker that is silent for longer is
+# replaced.
 timeout = configured.WORKER_TIMEOUT
-# After SIGTERM requests in flight have this long to end; the platform must wait longer (45 s) before it kills.
+# Then requests in flight have this long to end: after a SIGTERM it is drain 5 s + graceful 30 s < the platform's grace,
+# 45 s, after which it kills. tests/config/test_limits.py holds all of them to their order.
 graceful_timeout = 30
 # Longer than the 60 s a load balancer keeps an idle connection: the side that reuses it must not find it closed.
 keepalive = 75
+
+# What a worker may have leaked is given back after so many requests; the jitter keeps the workers from doing it at once.
+max_requests = 10_000
+max_requests_jitter = 1_000
 
 # Workers prove that they live by touching a file: in memory, so that a busy disk cannot get one killed.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -43,10 +51,23 @@ secure_scheme_headers: dict[str, str] = {}
 control_socket_disable = True
 
 # The workers' numbers, as one: on a port of their own, which the arbiter answers, and on the interface of `bind`.
-when_ready = metrics.served_by_arbiter(
+serve_metrics = metrics.served_by_arbiter(
     port=configured.METRICS_PORT, directory=configured.PROMETHEUS_MULTIPROC_DIR, version=configured.REVISION
 )
 pre_fork, post_fork = metrics.pre_fork, metrics.post_fork
 worker_exit, child_exit = metrics.worker_exit, metrics.child_exit
 
 errorlog = "-"
+
+
+def when_ready(server: Any) -> None:
+    """Once the arbiter has its sockets and handles signals, before there are workers."""
+    serve_metrics(server)
+    if configured.DRAIN_SECONDS:
+        draining.before_stopping(server, configured.DRAIN_SECONDS)
+
+
+def pre_request(_worker: Any, request: Any) -> None:
+    """Before each request: while the server drains, its connections end, so that the next request goes elsewhere."""
+    if draining.is_on():
+        request.force_close()

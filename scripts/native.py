@@ -35,8 +35,8 @@ APP = Background("app", NATIVE)
 PROMETHEUS = Background("prometheus", NATIVE)
 
 BOOT_SECONDS = 60
-# gunicorn lets requests in flight end for 30 s.
-STOP_SECONDS = 35
+# gunicorn drains for DRAIN_SECONDS, locally none, and lets requests in flight end for 30 s.
+STOP_SECONDS = 45
 PROMETHEUS_STOP_SECONDS = 20
 SERVER_ERROR = 500
 URL_SETTINGS = {"local": "DATABASE_URL", "test": "TEST_DATABASE_URL"}

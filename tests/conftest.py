@@ -73,10 +73,9 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def _close_probes(django_db_setup):
-    """The probes keep a connection each, which would keep the test database from being dropped."""
+    """The probes keep a connection, which would keep the test database from being dropped."""
     yield
-    health.reachable.close()
-    health.migrated.close()
+    health.database.close()
 
 
 @pytest.fixture

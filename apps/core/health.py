@@ -1,11 +1,12 @@
 """The probes of an orchestrator, answered before anything that could refuse, redirect or hang.
 
 `/livez/` says that the process answers and which version it is, `/ping/` that its database does too, `/readyz/` that
-it may be sent traffic.
+it may be sent traffic: it has the migrations it needs, and is not about to stop.
 Load balancers probe by bare IP and over plain HTTP, so this is the first middleware: no host check, no redirect.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
@@ -16,32 +17,36 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from rest_framework.exceptions import MethodNotAllowed
 
+from apps.core import draining
 from apps.core.metrics import PROBES
 from apps.core.problem import UNAVAILABLE_RETRY_AFTER_S, from_exception
 
 TIMEOUT_S = 2.5
+# Migrations that were complete are believed to be so for this long: to know it, every migration file is read.
+MIGRATED_FOR_S = 30
+
+Question = Callable[[], bool]
 
 
 class DatabaseProbe:
-    """Asks the database a question on a thread and a connection of its own, and never waits longer than `TIMEOUT_S`.
+    """Asks the database questions on a thread and a connection of its own, and never waits longer than `TIMEOUT_S`.
 
     A server that accepts connections and then says nothing (paused, stopped, cut off) would block the asking thread for
-    as long as it likes: libpq has no read timeout. Here only the probe's thread blocks, all waiting requests share its
-    one question, and the request threads stay free.
+    as long as it likes. Here only the probe's thread blocks, all who wait for the same question share its one answer, and
+    the request threads stay free.
     """
 
-    def __init__(self, question: Callable[[], bool]) -> None:
-        self._question = question
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"probe-{question.__name__}")
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
         self._lock = threading.Lock()
-        self._pending: Future[bool] | None = None
+        self._pending: dict[Question, Future[bool]] = {}
 
-    def answers(self) -> bool:
+    def confirms(self, question: Question) -> bool:
         """Return whether the database said yes within `TIMEOUT_S`."""
         with self._lock:
-            if self._pending is None or self._pending.done():
-                self._pending = self._thread.submit(self._ask)
-            pending = self._pending
+            pending = self._pending.get(question)
+            if pending is None or pending.done():
+                pending = self._pending[question] = self._thread.submit(self._ask, question)
         try:
             return pending.result(TIMEOUT_S)
         except TimeoutError:
@@ -55,29 +60,41 @@ class DatabaseProbe:
     def _close(self) -> None:
         connection.close()
 
-    def _ask(self) -> bool:
+    def _ask(self, question: Question) -> bool:
         try:
             connection.close_if_unusable_or_obsolete()
-            return self._question()
+            return question()
         # Whatever went wrong, the probe's answer is the same; the requests themselves log what happened to them.
         except Exception:  # noqa: BLE001
             connection.close()
             return False
 
 
-def _is_reachable() -> bool:
+def is_reachable() -> bool:
+    """Ask the database for any answer at all."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     return True
 
 
-def _is_migrated() -> bool:
-    executor = MigrationExecutor(connection)
-    return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+class IsMigrated:
+    """Ask whether the database has every migration of this code. A yes holds for `MIGRATED_FOR_S`, a no not at all."""
+
+    def __init__(self) -> None:
+        self._known_until = 0.0
+
+    def __call__(self) -> bool:
+        if time.monotonic() < self._known_until:
+            return True
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return False
+        self._known_until = time.monotonic() + MIGRATED_FOR_S
+        return True
 
 
-reachable = DatabaseProbe(_is_reachable)
-migrated = DatabaseProbe(_is_migrated)
+database = DatabaseProbe()
+is_migrated = IsMigrated()
 
 
 class HealthMiddleware:
@@ -109,18 +126,19 @@ def livez() -> JsonResponse:
 
 def ping() -> JsonResponse:
     """Return 200 if the database answers, else 503; never the reason, which is the operators' business."""
-    if reachable.answers():
+    if database.confirms(is_reachable):
         return JsonResponse({"pong": True, "db": "ok"})
     return JsonResponse({"pong": True, "db": "unavailable"}, status=503)
 
 
 def readyz() -> JsonResponse:
-    """Return 200 if the database answers and knows every migration of this code, else 503 and which it is."""
-    database = reachable.answers()
-    # Unreachable says nothing about migrations, and asking again would wait again.
+    """Return 200 if this server serves, and its database answers and knows every migration of this code; else 503."""
+    reachable = database.confirms(is_reachable)
     checks = {
-        "database": "ok" if database else "unavailable",
-        "migrations": ("ok" if migrated.answers() else "pending") if database else "unknown",
+        "server": "draining" if draining.is_on() else "ok",
+        "database": "ok" if reachable else "unavailable",
+        # Unreachable says nothing about migrations, and asking again would wait again.
+        "migrations": ("ok" if database.confirms(is_migrated) else "pending") if reachable else "unknown",
     }
     ready = all(result == "ok" for result in checks.values())
     return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)

@@ -1,8 +1,10 @@
 """A laptop: debug pages, open sign-up, plain HTTP, and the database that `make up` started."""
 
+from typing import Any
+
 from config import embedded_postgres
 from config.settings.base import *  # noqa: F403  a settings module is its parent's names with some changed
-from config.settings.base import database, env
+from config.settings.base import CONTENT_SECURITY_POLICY, INSTALLED_APPS, MIDDLEWARE, database, env
 
 DATABASES = {"default": database(env.DATABASE_URL or embedded_postgres.url("local"))}
 
@@ -24,3 +26,15 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
+
+if env.SILK:
+    INSTALLED_APPS = [*INSTALLED_APPS, "silk"]
+    # Behind the guard, which refuses what nobody should read.
+    _guard = MIDDLEWARE.index("apps.core.guards.RequestGuardMiddleware")
+    MIDDLEWARE = [*MIDDLEWARE[: _guard + 1], "config.profiling.ProfilingMiddleware", *MIDDLEWARE[_guard + 1 :]]
+    # The newest thousand requests, and of none what it said or was answered.
+    SILKY_MAX_RECORDED_REQUESTS = 1000
+    SILKY_MAX_REQUEST_BODY_SIZE = 0
+    SILKY_MAX_RESPONSE_BODY_SIZE = 0
+    # Its pages have scripts and styles inline; the laptop's own policy is for nobody else.
+    CONTENT_SECURITY_POLICY = dict[str, Any](CONTENT_SECURITY_POLICY, EXCLUDE_URL_PREFIXES=["/silk/"])

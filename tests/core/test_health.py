@@ -6,6 +6,7 @@ import time
 
 import pytest
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from apps.core import health
@@ -25,9 +26,17 @@ def silent_server():
 @pytest.fixture
 def fresh_probe(monkeypatch):
     """A probe of its own, whose thread may hang without harm to others."""
-    probe = health.DatabaseProbe(health._is_reachable)
-    monkeypatch.setattr(health, "reachable", probe)
+    probe = health.DatabaseProbe()
+    monkeypatch.setattr(health, "database", probe)
     return probe
+
+
+@pytest.fixture
+def is_migrated(monkeypatch):
+    """The question, not answered yet."""
+    question = health.IsMigrated()
+    monkeypatch.setattr(health, "is_migrated", question)
+    return question
 
 
 @pytest.mark.django_db
@@ -38,7 +47,7 @@ class TestProbes:
         assert Client().get("/ping/").json() == {"pong": True, "db": "ok"}
         assert Client().get("/livez/").json() == {"status": "ok", "version": "0123abcd"}
         ready = Client().get("/readyz/")
-        assert ready.json() == {"status": "ok", "checks": {"database": "ok", "migrations": "ok"}}
+        assert ready.json() == {"status": "ok", "checks": {"server": "ok", "database": "ok", "migrations": "ok"}}
         assert ready.headers["Cache-Control"] == "no-store"
 
     @pytest.mark.parametrize("path", PROBES)
@@ -49,26 +58,30 @@ class TestProbes:
         refused = Client().post(path)
         assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD")
 
-    def test_a_pending_migration_is_not_ready(self, monkeypatch):
-        monkeypatch.setattr(health.migrated, "_question", lambda: False)
+    def test_a_server_that_drains_is_not_ready_and_lives(self, monkeypatch):
+        monkeypatch.setattr(health.draining, "is_on", lambda: True)
 
         response = Client().get("/readyz/")
 
         assert response.status_code == 503
-        assert response.json()["checks"] == {"database": "ok", "migrations": "pending"}
-        assert Client().get("/ping/").status_code == 200
+        assert response.json()["checks"] == {"server": "draining", "database": "ok", "migrations": "ok"}
+        assert {Client().get(path).status_code for path in ("/ping/", "/livez/")} == {200}
 
     def test_a_database_that_refuses_is_told_at_once(self, fresh_probe, monkeypatch):
         def refuse():
             raise ConnectionRefusedError
 
-        monkeypatch.setattr(fresh_probe, "_question", refuse)
+        monkeypatch.setattr(health, "is_reachable", refuse)
 
         response = Client().get("/ping/")
 
         assert (response.status_code, response.json()) == (503, {"pong": True, "db": "unavailable"})
         assert response.headers["Retry-After"] == "5"
-        assert Client().get("/readyz/").json()["checks"] == {"database": "unavailable", "migrations": "unknown"}
+        assert Client().get("/readyz/").json()["checks"] == {
+            "server": "ok",
+            "database": "unavailable",
+            "migrations": "unknown",
+        }
         assert Client().get("/livez/").status_code == 200
 
     def test_a_database_that_is_silent_is_told_within_three_seconds_to_all_who_ask(self, fresh_probe, monkeypatch):
@@ -78,7 +91,7 @@ class TestProbes:
             asked.append(True)
             return let_go.wait(30)
 
-        monkeypatch.setattr(fresh_probe, "_question", hang)
+        monkeypatch.setattr(health, "is_reachable", hang)
         started = time.monotonic()
 
         threads = [threading.Thread(target=lambda: Client().get("/ping/")) for _ in range(20)]
@@ -92,6 +105,39 @@ class TestProbes:
         assert time.monotonic() - started < 3
         assert len(asked) == 1
         let_go.set()
+
+
+@pytest.mark.django_db(transaction=True)
+class TestMigrations:
+    """On the probe's own connection, which sees what is committed."""
+
+    @pytest.fixture
+    def pending(self):
+        """Let the database lack a migration, until it is called."""
+        recorder = MigrationRecorder(connection)
+        recorder.record_unapplied("ledger", "0002_entries_are_append_only")
+        yield lambda: recorder.record_applied("ledger", "0002_entries_are_append_only")
+        if ("ledger", "0002_entries_are_append_only") not in recorder.applied_migrations():
+            recorder.record_applied("ledger", "0002_entries_are_append_only")
+
+    def test_one_that_is_pending_is_not_ready_until_it_is_applied(self, is_migrated, pending):
+        response = Client().get("/readyz/")
+
+        assert response.status_code == 503
+        assert response.json()["checks"] == {"server": "ok", "database": "ok", "migrations": "pending"}
+        assert Client().get("/ping/").status_code == 200
+        pending()
+        assert Client().get("/readyz/").status_code == 200
+
+    def test_are_read_again_only_after_a_while(self, is_migrated, monkeypatch):
+        loaded, real = [], health.MigrationExecutor
+        monkeypatch.setattr(health, "MigrationExecutor", lambda *args: loaded.append(args) or real(*args))
+
+        assert {Client().get("/readyz/").status_code for _ in range(5)} == {200}
+        assert len(loaded) == 1
+        is_migrated._known_until -= health.MIGRATED_FOR_S
+        assert Client().get("/readyz/").status_code == 200
+        assert len(loaded) == 2
 
 
 def test_connecting_to_a_silent_server_gives_up(silent_server):

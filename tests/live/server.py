@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -45,32 +46,35 @@ class Server:
         return self._metrics.getsockname()
 
     def __enter__(self) -> Self:
-        descriptor = self._listener.fileno()
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "gunicorn",
-                    "--config",
-                    "docker/gunicorn.conf.py",
-                    "--bind",
-                    f"fd://{descriptor}",
-                    "config.wsgi:application",
-                ],
-                cwd=ROOT,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                # The port is ours before gunicorn runs, so nobody can take it in between.
-                pass_fds=[descriptor],
-            )
+        self.launch()
         try:
             self.wait_until_it_answers()
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
+        descriptor = self._listener.fileno()
+        # The port is ours before gunicorn runs, so nobody can take it in between.
+        self._run(
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--config",
+            "docker/gunicorn.conf.py",
+            "--bind",
+            f"fd://{descriptor}",
+            "config.wsgi:application",
+            pass_fds=[descriptor],
+        )
+
+    def _run(self, *command: str, pass_fds: Sequence[int] = ()) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=self._environment, stdout=log, stderr=log, pass_fds=pass_fds
+            )
 
     def __exit__(self, *exc_info: object) -> None:
         self._process.send_signal(signal.SIGTERM)
@@ -109,3 +113,37 @@ class Server:
         return re.findall(
             r"^(?:Traceback.*|.*(?:Unhandled exception|\[CRITICAL\]).*)$", self.log.read_text(), re.MULTILINE
         )
+
+
+class Instance(Server):
+    """The application as a platform runs it: by its entrypoint, on a port that refuses connections once it has stopped."""
+
+    def __init__(self, database_url: str, log: Path, *, workers: int, threads: int, **environment: str) -> None:
+        super().__init__(database_url, log, workers=workers, threads=threads, **environment)
+        self._environment["PATH"] = f"{Path(sys.executable).parent}:{self._environment['PATH']}"
+        self._address: Address = self._listener.getsockname()
+        # A socket of the test's would go on taking connections that nobody answers.
+        self._listener.close()
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    def launch(self) -> None:
+        host, port = self.address
+        self._run("docker/entrypoint", "serve", "--bind", f"{host}:{port}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the first process a signal, as a platform does."""
+        self._process.send_signal(number)
+
+    def terminate(self) -> None:
+        self.signal(signal.SIGTERM)
+
+    def exit_code(self, within_s: float) -> int:
+        """Wait for the end."""
+        return self._process.wait(timeout=within_s)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None

@@ -1,0 +1,184 @@
+"""From SIGTERM to exit code 0: no request is refused or cut off on the way."""
+
+import json
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.factories import AccountFactory, new_idempotency_key, token_of
+from tests.ledger.books import assert_books_balance
+from tests.live.client import Address, Answer, Client, NoAnswer, Request
+from tests.live.conftest import database_url
+from tests.live.server import Instance
+
+READYZ, LIVEZ = Request("GET", "/readyz/"), Request("GET", "/livez/")
+DRAIN_S = 2
+# What a platform waits before it kills (docker/ecs/web.json).
+GRACE_S = 45
+
+
+@pytest.fixture
+def start(transactional_db, tmp_path):
+    """Start an instance on the test database; it is stopped at the end at the latest."""
+    instances: list[Instance] = []
+
+    def start(*, drain_s: int, workers: int = 1) -> Instance:
+        log = tmp_path / f"gunicorn-{len(instances)}.log"
+        instance = Instance(database_url(), log, workers=workers, threads=4, DRAIN_SECONDS=str(drain_s))
+        instance.__enter__()
+        instances.append(instance)
+        return instance
+
+    yield start
+    for instance in instances:
+        instance.__exit__()
+    assert [instance.complaints() for instance in instances] == [[]] * len(instances)
+
+
+def ask(address: Address, request: Request) -> Answer:
+    """Ask on a connection of its own."""
+    with Client(address, token=None) as client:
+        return client.send(request)
+
+
+def wait_until_it_drains(address: Address) -> Answer:
+    """Return what /readyz/ says when it says no."""
+    deadline = time.monotonic() + 5
+    while (answer := ask(address, READYZ)).status == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return answer
+
+
+class TestDrain:
+    def test_serves_on_and_asks_for_no_more_traffic(self, start):
+        server = start(drain_s=DRAIN_S, workers=2)
+        kept = Client(server.address, token=None)
+        assert kept.send(LIVEZ).headers["connection"] == "keep-alive"
+
+        server.signal(signal.SIGTERM)
+        sent = time.monotonic()
+        not_ready = wait_until_it_drains(server.address)
+        answers = []
+        while time.monotonic() - sent < DRAIN_S - 0.5:
+            answers += [ask(server.address, LIVEZ), ask(server.address, Request("GET", "/ping/"))]
+        readiness = {ask(server.address, READYZ).status for _ in range(10)}
+        with kept:
+            last = kept.send(LIVEZ)
+
+        assert not_ready.status == 503
+        assert not_ready.body == {
+            "status": "unavailable",
+            "checks": {"server": "draining", "database": "ok", "migrations": "ok"},
+        }
+        assert readiness == {503}
+        assert {answer.status for answer in answers} == {200}
+        # The next request on a connection that was kept alive goes to another instance.
+        assert (last.status, last.headers["connection"]) == (200, "close")
+        assert server.exit_code(within_s=10) == 0
+        assert DRAIN_S <= time.monotonic() - sent < DRAIN_S + 5
+        with pytest.raises(NoAnswer):
+            ask(server.address, LIVEZ)
+
+    def test_a_worker_that_dies_meanwhile_is_replaced(self, start):
+        server = start(drain_s=60)
+        server.signal(signal.SIGTERM)
+        wait_until_it_drains(server.address)
+
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGKILL)
+        server.wait_until_it_answers("/livez/")
+
+        assert ask(server.address, READYZ).status == 503
+        # A second signal is from somebody who does not want to wait.
+        server.signal(signal.SIGTERM)
+        assert server.exit_code(within_s=10) == 0
+
+    def test_ctrl_c_does_not_wait(self, start):
+        server = start(drain_s=60)
+        # A worker of gunicorn 27 that gets a SIGINT while it hands a request to a thread locks up until it is killed.
+        time.sleep(1)
+
+        server.signal(signal.SIGINT)
+
+        assert server.exit_code(within_s=10) == 0
+
+    def test_a_signal_before_it_serves_ends_it(self, transactional_db, tmp_path):
+        """A container's first process is deaf to a SIGTERM that it has no handler for: it would be killed 45 s later."""
+        with socket.create_server(("127.0.0.1", 0)) as silent_aws:
+            host, port = silent_aws.getsockname()
+            server = Instance(
+                database_url(),
+                tmp_path / "log",
+                workers=1,
+                threads=1,
+                DJANGO_SETTINGS_MODULE="config.settings.production",
+                APP_SECRETS_ID="bank/production/app",
+                AWS_REGION="eu-central-1",
+                AWS_ACCESS_KEY_ID="nobody",
+                AWS_SECRET_ACCESS_KEY="nothing",  # noqa: S106  it is none
+                AWS_ENDPOINT_URL_SECRETS_MANAGER=f"http://{host}:{port}",
+            )
+            server.launch()
+            silent_aws.settimeout(20)
+            asking, _ = silent_aws.accept()
+            with asking:
+                server.signal(signal.SIGTERM)
+                assert server.exit_code(within_s=5) == 0
+            server.__exit__()
+
+
+class TestRequestsInFlight:
+    @pytest.mark.parametrize(
+        ("drain_s", "body_s"), [(1, 3), pytest.param(5, 20, marks=pytest.mark.long)], ids=["quick", "long"]
+    )
+    def test_end_after_the_drain_and_within_the_grace(self, start, drain_s, body_s):
+        """Deposits whose bodies are still arriving when the door has closed, as from a slow network, are booked."""
+        account = AccountFactory()
+        token = token_of(account.owner)
+        server = start(drain_s=drain_s)
+        body = json.dumps({"amount": "1.00"}).encode()
+        # One thread is left to answer the probes.
+        begun = [begin_deposit(server.address, account.pk, token, body) for _ in range(3)]
+
+        server.signal(signal.SIGTERM)
+        sent = time.monotonic()
+        wait_until_it_drains(server.address)
+        time.sleep(body_s)
+        # Nobody new is served. gunicorn's workers keep the socket until they end, so it is not a refusal but silence:
+        # whoever still comes then was not told by the drain.
+        with pytest.raises(NoAnswer), Client(server.address, token=None, timeout_s=0.5) as late:
+            late.send(LIVEZ)
+        assert not server.has_ended
+        statuses = [finish(connection, body) for connection in begun]
+
+        assert statuses == [201] * len(begun)
+        assert server.exit_code(within_s=GRACE_S - (time.monotonic() - sent)) == 0
+        account.refresh_from_db()
+        assert account.balance == len(begun)
+        assert_books_balance()
+
+
+def begin_deposit(address: Address, account: object, token: str, body: bytes) -> socket.socket:
+    """Send all of a deposit but the last byte."""
+    head = [
+        f"POST /api/v1/accounts/{account}/deposits/ HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Token {token}",
+        f"Idempotency-Key: {new_idempotency_key()}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    connection = socket.create_connection(address, timeout=30)
+    connection.sendall("\r\n".join([*head, "", ""]).encode() + body[:-1])
+    return connection
+
+
+def finish(connection: socket.socket, body: bytes) -> int:
+    """Send the last byte, and return the status of the answer."""
+    with connection:
+        connection.sendall(body[-1:])
+        return int(connection.makefile("rb").readline().split()[1])

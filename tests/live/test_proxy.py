@@ -1,0 +1,79 @@
+"""Slow clients, with and without the buffering proxy that docker/nginx configures."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+
+from tests.live.client import Address, Client, NoAnswer, Request
+from tests.live.conftest import database_url
+from tests.live.nginx import Nginx, find_nginx
+from tests.live.server import Instance
+
+THREADS = 2
+SLOW_CLIENTS = 40
+HEADER = b"GET /livez/ HTTP/1.1\r\nHost: localhost\r\n"
+BODY = b"POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+
+
+@pytest.fixture(scope="module")
+def instance(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Instance]:
+    find_nginx()
+    with django_db_blocker.unblock():
+        url = database_url()
+    log = tmp_path_factory.mktemp("gunicorn") / "log"
+    with Instance(url, log, workers=1, threads=THREADS) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def nginx(instance, tmp_path_factory) -> Iterator[Nginx]:
+    with Nginx(tmp_path_factory.mktemp("nginx"), [instance.address]) as nginx:
+        yield nginx
+
+
+@contextmanager
+def slow_clients(address: Address, beginning: bytes) -> Iterator[None]:
+    """Clients that have sent the beginning of a request, and take their time."""
+    with ExitStack() as stack:
+        for _ in range(SLOW_CLIENTS):
+            stack.enter_context(socket.create_connection(address)).sendall(beginning)
+        yield
+
+
+def is_served(address: Address) -> bool:
+    with suppress(NoAnswer), Client(address, token=None, timeout_s=2) as client:
+        return client.send(Request("GET", "/livez/")).status == 200
+    return False
+
+
+@pytest.mark.parametrize("beginning", [HEADER, BODY], ids=["header", "body"])
+def test_slow_clients_keep_nobody_out(instance, nginx, beginning):
+    with slow_clients(nginx.address, beginning):
+        assert all(is_served(nginx.address) for _ in range(20))
+    # What the proxy is there for: without it the threads wait for the slow, and nobody else is served.
+    with slow_clients(instance.address, beginning):
+        assert not is_served(instance.address)
+    instance.wait_until_it_answers()
+
+
+def test_passes_on_who_asks_and_how(nginx):
+    """The application judges hosts, and a client cannot claim HTTPS, another address or a larger body than is read."""
+    with Client(nginx.address, token=None) as client:
+        answer = client.send(Request("GET", "/api/v1/users/me/"))
+        assert (answer.status, answer.code) == (401, "not_authenticated")
+        assert answer.headers["content-type"] == "application/problem+json"
+        # Over 64 KiB, and under what nginx itself refuses.
+        refused = client.send(Request("POST", "/api/token/", {"username": "x" * 70_000, "password": "y"}))
+        assert (refused.status, refused.code) == (413, "body_too_large")
+
+
+def test_its_log_has_the_applications_request_id_and_no_query(nginx):
+    with Client(nginx.address, token=None) as client:
+        answer = client.send(Request("GET", "/api/v1/accounts/?cursor=secret"))
+
+    lines = [line for line in nginx.log.read_text().splitlines() if answer.headers["x-request-id"] in line]
+    assert len(lines) == 1
+    assert '"path": "/api/v1/accounts/"' in lines[0]
+    assert "secret" not in nginx.log.read_text()

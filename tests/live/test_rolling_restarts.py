@@ -1,0 +1,168 @@
+"""Instances are replaced one after the other while customers pay, and no request fails."""
+
+import itertools
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Self
+
+import pytest
+
+from tests.factories import AccountFactory, token_of
+from tests.ledger.books import assert_books_balance
+from tests.live.client import Address, Client, NoAnswer, Request
+from tests.live.conftest import database_url
+from tests.live.nginx import Nginx, find_nginx
+from tests.live.server import Instance
+
+CUSTOMERS = 4
+# How often a platform asks for /readyz/ here. Kubernetes and load balancers do it every few seconds, and drain for longer.
+PROBE_EVERY_S = 0.2
+
+
+class Platform:
+    """Two instances behind the shipped nginx, run as an orchestrator runs them.
+
+    It starts an instance, sends it traffic from its first 200 of /readyz/ until its first 503, and stops it by a SIGTERM,
+    of which the proxy hears nothing: only the probe, asked every `PROBE_EVERY_S`, takes an instance out of the balance.
+    That is what an ingress controller or a load balancer with health checks does; ECS even takes a task out first. The
+    nginx that anybody can have does not probe by itself, so the platform writes its list of instances and reloads it.
+    """
+
+    def __init__(self, folder, *, drain_s: int) -> None:
+        self._folder, self._drain_s = folder, drain_s
+        self._numbers = itertools.count()
+        self._instances: list[Instance] = []
+        self.exit_codes: list[int] = []
+
+    def __enter__(self) -> Self:
+        self._instances = [self._launch(), self._launch()]
+        for instance in self._instances:
+            instance.wait_until_it_answers("/readyz/")
+        self.nginx = Nginx(self._folder, [instance.address for instance in self._instances])
+        self.nginx.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.nginx.__exit__()
+        for instance in self._instances:
+            instance.__exit__()
+
+    def _launch(self) -> Instance:
+        log = self._folder / f"gunicorn-{next(self._numbers)}.log"
+        instance = Instance(database_url(), log, workers=2, threads=4, DRAIN_SECONDS=str(self._drain_s))
+        instance.launch()
+        return instance
+
+    def restart(self) -> None:
+        """Replace the older instance by a new one."""
+        old, new = self._instances[0], self._launch()
+        new.wait_until_it_answers("/readyz/")
+        self._instances = [self._instances[1], old, new]
+        self._balance(self._instances)
+
+        old.terminate()
+        stopped = time.monotonic()
+        while is_ready(old.address):
+            time.sleep(PROBE_EVERY_S)
+            assert time.monotonic() - stopped < self._drain_s, "the probe was never told"
+        self._instances.remove(old)
+        self._balance(self._instances)
+
+        self.exit_codes.append(old.exit_code(within_s=45))
+        old.__exit__()
+        assert old.complaints() == []
+
+    def _balance(self, instances: list[Instance]) -> None:
+        self.nginx.balance([instance.address for instance in instances])
+
+
+def is_ready(address: Address) -> bool:
+    try:
+        with Client(address, token=None, timeout_s=5) as probe:
+            return probe.send(Request("GET", "/readyz/")).status == 200
+    except NoAnswer:
+        return False
+
+
+class Customers:
+    """They pay in and out and look, each request on a connection of its own and sent once: nothing hides a failure."""
+
+    def __init__(self, address: Address, seed: int) -> None:
+        self._address, self._seed = address, seed
+        self._accounts = [AccountFactory(funded="1000.00") for _ in range(CUSTOMERS)]
+        self._tokens = [token_of(account.owner) for account in self._accounts]
+        self.answers: Counter[int | str] = Counter()
+        self.balances = [1000] * CUSTOMERS
+        self._count = threading.Lock()
+
+    @contextmanager
+    def paying(self) -> Iterator[None]:
+        """Let them pay for the length of the block, and hold the books against what they were told."""
+        over = threading.Event()
+        with ThreadPoolExecutor(CUSTOMERS) as pool:
+            paying: list[Future[None]] = [pool.submit(self._pay, number, over) for number in range(CUSTOMERS)]
+            try:
+                yield
+            finally:
+                over.set()
+            for each in paying:
+                each.result()
+        for account, balance in zip(self._accounts, self.balances, strict=True):
+            account.refresh_from_db()
+            assert account.balance == balance
+
+    @property
+    def requests(self) -> int:
+        return self.answers.total()
+
+    def _pay(self, number: int, over: threading.Event) -> None:
+        account, token, random_ = self._accounts[number].pk, self._tokens[number], random.Random(self._seed + number)
+        while not over.is_set():
+            verb = random_.choice(("deposits", "withdrawals", None))
+            if verb:
+                request = Request.money(account, verb, {"amount": "1.00"})
+            else:
+                request = Request("GET", f"/api/v1/accounts/{account}/")
+            try:
+                with Client(self._address, token) as client:
+                    told: int | str = client.send(request).status
+            except NoAnswer as error:
+                told = str(error)
+            if told == 201:
+                self.balances[number] += 1 if verb == "deposits" else -1
+            with self._count:
+                self.answers[told] += 1
+
+
+@pytest.fixture
+def platform(request, transactional_db, tmp_path) -> Iterator[Platform]:
+    """A platform whose instances drain for as many seconds as the test asks for."""
+    find_nginx()
+    with Platform(tmp_path, drain_s=request.param) as platform:
+        yield platform
+
+
+@pytest.mark.parametrize(
+    ("platform", "restarts", "requests"),
+    [(1, 1, 200), pytest.param(5, 20, 20_000, marks=pytest.mark.long)],
+    indirect=["platform"],
+    ids=["quick", "long"],
+)
+def test_no_request_fails(platform, restarts, requests, seed):
+    """A rolling restart replaces both instances."""
+    customers = Customers(platform.nginx.address, seed)
+    with customers.paying():
+        for _ in range(2 * restarts):
+            platform.restart()
+        while customers.requests < requests:
+            time.sleep(0.1)
+
+    print(f"{customers.requests} requests during {restarts} rolling restarts: {dict(customers.answers)}")
+    assert set(customers.answers) == {200, 201}
+    assert platform.exit_codes == [0] * 2 * restarts
+    assert_books_balance()
