@@ -97,6 +97,9 @@ schema: ## Write docs/openapi.yaml from the code.
 configuration: ## Write docs/configuration.md from the declarations.
 	@$(RUN) tool python -m config.reference
 
+pictures: ## Take the pictures of docs/img/ anew: natively, with chromium and a Prometheus that has its pages.
+	@$(RUN) test python scripts/pictures.py
+
 dashboards: ## Write docker/grafana/dashboards/ from scripts/dashboards.py.
 	@$(RUN) tool python scripts/dashboards.py
 
