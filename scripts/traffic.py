@@ -46,7 +46,7 @@ class Customer:
         self.name = f"traffic-{uuid.uuid4()}"
         self.seen: Counter[int] = Counter()
         self._accounts: list[str] = []
-        self._to_do = chance.sample(range(len(HABITS)), len(HABITS))
+        self.to_do = chance.sample(range(len(HABITS)), len(HABITS))
 
     def send(self, method: str, path: str, body: dict[str, Any] | None = None, *, key: str = "") -> Any:
         """Ask, count the answer's status, and return its body."""
@@ -88,7 +88,7 @@ class Customer:
 
     def act(self) -> None:
         """Do one thing that customers do: at first each once, then by chance."""
-        thing = self._to_do.pop() if self._to_do else self._chance.choices(range(len(HABITS)), HABITS)[0]
+        thing = self.to_do.pop() if self.to_do else self._chance.choices(range(len(HABITS)), HABITS)[0]
         chance = self._chance
         account, other = chance.sample(self._accounts, 2)
         path, amount = f"/api/v1/accounts/{account}/", f"{chance.randint(1, 2000) / 100:.2f}"
@@ -129,7 +129,8 @@ def live(address: tuple[str, int], seed: int, ends_at: float) -> Counter[int]:
     """Be a customer until then; return what was answered."""
     with closing(Customer(address, random.Random(seed))) as customer:
         customer.arrive()
-        while time.monotonic() < ends_at:
+        # Each thing at least once, however slow the machine is.
+        while customer.to_do or time.monotonic() < ends_at:
             customer.act()
             time.sleep(PAUSE_S)
         return customer.seen
