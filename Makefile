@@ -9,7 +9,7 @@ POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: help up down build monitoring traffic logs shell djshell dbshell migrate makemigrations createsuperuser \
 	populate verify-ledger test test-long mutants populate-test-db lint format types schema configuration dashboards \
-	lint-delivery check-migrations check-schema check-dashboards check-api check audit clean pictures \
+	lint-delivery check-migrations check-compatibility check-schema check-dashboards check-api check audit clean pictures \
 	image-test sbom publish-image deploy deploy-dry-run
 
 help: ## Show this list.
@@ -112,6 +112,9 @@ lint-delivery: ## Check workflows, Dockerfile, Compose, shell and Terraform; STR
 check-migrations: ## Fail if the models need a migration that is not there, or one is unsafe on a database in use.
 	@$(TEST_MANAGE) makemigrations --check --dry-run
 	@$(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test python scripts/check_migrations.py
+
+check-compatibility: ## Fail if the last release's code fails on today's schema, or today's code on its schema.
+	@./scripts/check-compatibility $(COMMIT)
 
 check-schema: ## Fail if docs/openapi.yaml is not what the code says.
 	@$(RUN) tool ./scripts/check-schema
