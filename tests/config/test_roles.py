@@ -185,8 +185,7 @@ class TestItsWork:
             assert Client().get("/ping/").status_code == 200
             assert Client().get("/readyz/").status_code == 200
         finally:
-            health.reachable.close()
-            health.migrated.close()
+            health.database.close()
 
 
 class TestGranting:
