@@ -3,22 +3,32 @@
 An attempt first *reserves* a failure under three scopes (name and address, name, address) with one atomic upsert, so
 that parallel guesses cannot slip past the limit together; an attempt that turns out right, or that is refused, gives its
 reservation back. Only failures stay.
+
+Where only attempts in flight stand in the way, the answer is to come back in a moment: they may all turn out right.
 """
 
+import functools
 import hashlib
+import ipaddress
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Greatest
 
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
 from apps.users.metrics import LOGIN_THROTTLED
 from apps.users.models import LoginFailures
+
+# Longer than a hash takes.
+A_MOMENT_S: Final = 1
+# What one subscriber has of IPv6; of its 2^64 addresses each guess could use another.
+IPV6_PREFIX: Final = 64
 
 
 class Limit(NamedTuple):
@@ -28,15 +38,25 @@ class Limit(NamedTuple):
     failures: int
 
 
+class Reservation(NamedTuple):
+    """One scope as it is with this attempt in it."""
+
+    scope: str
+    attempts: int
+    in_flight: int
+    window_ends_at: datetime
+
+
 # Sorted by scope, so that two attempts lock common rows in the same order.
 RESERVE = """
-    INSERT INTO users_loginfailures AS failures (scope, count, window_ends_at)
-    SELECT scope, 1, %(window_ends_at)s FROM unnest(%(scopes)s::text[]) AS scope ORDER BY scope
+    INSERT INTO users_loginfailures AS failures (scope, count, reserved, window_ends_at)
+    SELECT scope, 1, 1, %(window_ends_at)s FROM unnest(%(scopes)s::text[]) AS scope ORDER BY scope
     ON CONFLICT (scope) DO UPDATE SET
         count = CASE WHEN failures.window_ends_at <= %(now)s THEN 1 ELSE failures.count + 1 END,
+        reserved = CASE WHEN failures.window_ends_at <= %(now)s THEN 1 ELSE failures.reserved + 1 END,
         window_ends_at = CASE WHEN failures.window_ends_at <= %(now)s THEN excluded.window_ends_at
                               ELSE failures.window_ends_at END
-    RETURNING scope, count, window_ends_at
+    RETURNING scope, count, reserved, window_ends_at
 """
 
 
@@ -44,36 +64,58 @@ RESERVE = """
 def limited(*, username: str, address: str, now: datetime) -> Iterator[None]:
     """Run a password check inside: InvalidCredentials raised by it is counted, anything else is not.
 
-    Refuses: TooManyLoginFailures, before the block runs, once 15 minutes have seen the configured number of failures.
-    Writes: three rows in one statement before the block, and again after it unless it failed.
+    Refuses: TooManyLoginFailures, before the block runs, once 15 minutes have seen the configured number of failures,
+    for what is left of them; or for a moment, while attempts in flight take what is left of that number.
+    Writes: three rows in one statement before the block, and again after it.
     """
-    limits = _limits(username=username, address=address)
+    limits = _limits(username=username, address=_subscriber(address))
     with connection.cursor() as cursor:
         window_ends_at = now + settings.LOGIN_FAILURE_WINDOW
         cursor.execute(RESERVE, {"scopes": list(limits), "now": now, "window_ends_at": window_ends_at})
-        reserved = cursor.fetchall()
-    exhausted = {limits[scope].name: ends_at for scope, count, ends_at in reserved if count > limits[scope].failures}
+        reservations = [Reservation(*row) for row in cursor.fetchall()]
+    exhausted = [each for each in reservations if each.attempts > limits[each.scope].failures]
     if exhausted:
-        _give_back(limits)
-        for name in exhausted:
-            LOGIN_THROTTLED.labels(name).inc()
-        raise TooManyLoginFailures(retry_after_s=max(1, round((max(exhausted.values()) - now).total_seconds())))
+        _settle(reservations, failures=0)
+        for each in exhausted:
+            LOGIN_THROTTLED.labels(limits[each.scope].name).inc()
+        failed = [each for each in exhausted if each.attempts - each.in_flight >= limits[each.scope].failures]
+        waits_s = [round((each.window_ends_at - now).total_seconds()) for each in failed]
+        raise TooManyLoginFailures(retry_after_s=max([A_MOMENT_S, *waits_s]))
     try:
         yield
     except InvalidCredentials:
+        _settle(reservations, failures=1)
         raise
     except BaseException:
-        _give_back(limits)
+        _settle(reservations, failures=0)
         raise
     else:
-        _give_back(limits)
+        _settle(reservations, failures=0)
 
 
 @transaction.atomic
-def _give_back(limits: dict[str, Limit]) -> None:
+def _settle(reservations: list[Reservation], *, failures: int) -> None:
+    """Replace the reservations by so many failures, unless their window is over: the next owes them nothing."""
+    same_windows = (Q(scope=each.scope, window_ends_at=each.window_ends_at) for each in reservations)
+    found = LoginFailures.objects.filter(functools.reduce(operator.or_, same_windows))
     # Sorted like the reservation: the rows are locked by a subquery in key order before they change.
-    locked = LoginFailures.objects.filter(scope__in=limits).order_by("scope").select_for_update(no_key=True)
-    LoginFailures.objects.filter(scope__in=locked.values("scope")).update(count=Greatest(F("count") - 1, 0))
+    locked = found.order_by("scope").select_for_update(no_key=True)
+    LoginFailures.objects.filter(scope__in=locked.values("scope")).update(
+        count=Greatest(F("count") - 1 + failures, 0), reserved=Greatest(F("reserved") - 1, 0)
+    )
+
+
+def _subscriber(address: str) -> str:
+    """Return what is counted for an address: an IPv6 address stands for its /64, an IPv4 address for itself."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    if ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(ip), IPV6_PREFIX), strict=False))
 
 
 def _limits(*, username: str, address: str) -> dict[str, Limit]:

@@ -62,10 +62,14 @@ class Token(models.Model):
 
 
 class LoginFailures(models.Model):
-    """How many wrong passwords one user name, one address or one pair of them sent in the current window."""
+    """How many wrong passwords one user name, one address or one pair of them sent in the current window.
+
+    `count` has the attempts in flight in it, which may still turn out right; `reserved` is how many those are.
+    """
 
     scope = models.CharField(max_length=64, primary_key=True)
     count = models.PositiveIntegerField()
+    reserved = models.IntegerField(default=0, db_default=0)
     window_ends_at = models.DateTimeField(db_index=True)
 
     class Meta:

@@ -12,6 +12,7 @@ import yaml
 import native
 from apps.core.health import TIMEOUT_S
 from apps.core.postgresql.base import ANSWER_TIMEOUT_S
+from apps.users.hashers import BoundedArgon2PasswordHasher
 from config.environment import KEYS
 from tests.live.server import ROOT
 
@@ -88,3 +89,16 @@ def test_what_gunicorn_is_told(gunicorn):
     assert int(gunicorn["max_requests"]) > int(gunicorn["max_requests_jitter"]) > 0
     assert gunicorn["control_socket_disable"] == "True"
     assert gunicorn["worker_tmp_dir"] == "/dev/shm"  # noqa: S108  gunicorn makes an unguessable file there
+
+
+def test_passwords_hashed_on_every_thread_fit_a_task(gunicorn):
+    """Half of a task's memory is for hashes; the other half for the processes that compute them."""
+    task = json.loads(read("docker/ecs/web.json"))
+    [web] = task["containerDefinitions"]
+    set_there = {each["name"]: each["value"] for each in web["environment"]}
+    threads = int(set_there.get("GUNICORN_THREADS", gunicorn["threads"]))
+    hasher = BoundedArgon2PasswordHasher()
+
+    hashes_kib = hasher.memory_cost * hasher.parallelism * int(set_there["WEB_CONCURRENCY"]) * threads
+
+    assert hashes_kib <= int(task["memory"]) * 1024 // 2

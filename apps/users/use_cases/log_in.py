@@ -27,7 +27,8 @@ class LogIn:
 
     Refuses: TooManyLoginFailures before anything is hashed; InvalidCredentials, in the same words and after the same
     work, for an unknown name, a wrong password and a deactivated user.
-    Locks: the user's row, so that logins at once cannot exceed the number of tokens together.
+    Locks: the user's row, so that logins at once cannot exceed the number of tokens together, and none outlives a
+    deactivation.
     """
 
     username: str
@@ -45,7 +46,9 @@ class LogIn:
 
     @transaction.atomic(durable=True)
     def _issue(self, user: User) -> IssuedToken:
-        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if not User.objects.select_for_update(no_key=True).filter(pk=user.pk, is_active=True).first():
+            # Deactivated or deleted since the password was checked.
+            raise InvalidCredentials
         key = new_key()
         expires_at = self.now + settings.TOKEN_LIFETIME
         user.tokens.create(digest=digest_of(key), created_at=self.now, expires_at=expires_at)
