@@ -24,6 +24,8 @@ from config.keys import (
     POSTGRES_URL,
     REDIS,
     SECONDS,
+    SENTRY,
+    SHARE,
     SSLMODES,
     TEXT,
     Key,
@@ -232,6 +234,23 @@ class Environment:
         elsewhere={"local": True},
         about="Whether /schema/ and /schema/swagger-ui/ are there.",
     )
+
+    LOG_FORMAT = Key(
+        kind=one_of("json", "text"),
+        default="json",
+        elsewhere={"local": "text", "test": "text"},
+        about="How a line of the log reads.",
+        outside_only=True,
+    )
+    SENTRY_DSN = Key(
+        kind=SENTRY,
+        default="",
+        about="Where unforeseen errors, and a sample of the requests, go; without one, nowhere.",
+    )
+    SENTRY_TRACES_SAMPLE_RATE = Key(
+        kind=SHARE, default=0.0, about="The share of requests whose time Sentry is told; probes never."
+    )
+
     SIGN_UP_OPEN = Key(kind=FLAG, default=False, elsewhere={"local": True}, about="Whether everybody may make a user.")
 
     SILK = Key(
@@ -257,6 +276,11 @@ class Environment:
         self.name = name
         self.values = values
         self.sources = sources
+
+    @property
+    def served(self) -> bool:
+        """Whether this process is gunicorn's, and not a command."""
+        return "SERVER_SOFTWARE" in os.environ
 
     @property
     def deployed(self) -> bool:

@@ -119,6 +119,19 @@ def _seconds(given: str) -> float:
     return seconds
 
 
+def _share(given: str) -> float:
+    _demand(met=re.fullmatch(r"0(\.\d+)?|1(\.0+)?", given, re.ASCII) is not None)
+    return float(given)
+
+
+def _sentry_dsn(given: str) -> str:
+    url = urlsplit(given)
+    _ = url.port
+    _demand(met=url.scheme in {"http", "https"} and bool(url.username and url.hostname))
+    _demand(met=re.fullmatch(r"/(.+/)?\d+", url.path, re.ASCII) is not None)
+    return given
+
+
 def _postgres_url(given: str) -> str:
     # Before django-environ sees it, which warns about other URLs and quotes them.
     _demand(met=given.startswith(("postgres://", "postgresql://")))
@@ -148,8 +161,10 @@ HOSTS: Final = Kind(
 )
 PATH: Final = Kind("a path like back-office/, in small letters and unlike the others that are served", _path)
 SECONDS: Final = Kind("a number of seconds above 0", _seconds)
+SHARE: Final = Kind("a number from 0 to 1", _share)
 POSTGRES_URL: Final = Kind("a URL postgres://user:password@host:port/database", _postgres_url)
 REDIS: Final = Kind("a URL redis://, rediss:// or unix://", _redis_url)
+SENTRY: Final = Kind("a URL https://key@host/project", _sentry_dsn)
 
 
 def whole(least: int, most: int) -> Kind[int]:

@@ -4,6 +4,7 @@ import sys
 from typing import Final
 
 import django
+from django.conf import settings
 
 from apps.core.wsgi import PlainWSGIHandler
 from config.environment import ConfigurationError
@@ -17,4 +18,14 @@ try:
 except ConfigurationError as error:
     sys.stderr.write(f"{error}\n")
     sys.exit(WORKER_BOOT_ERROR)
+if settings.SENTRY_DSN:
+    # A tenth of a second of importing that nobody pays who has no Sentry.
+    from config import error_reporting
+
+    error_reporting.start(
+        dsn=settings.SENTRY_DSN,
+        environment=settings.ENVIRONMENT,
+        release=settings.REVISION,
+        traces_sample_rate=settings.SENTRY_TRACES_SAMPLE_RATE,
+    )
 application = PlainWSGIHandler()

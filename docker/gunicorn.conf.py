@@ -1,12 +1,13 @@
 """How gunicorn serves the application, in the image and natively; the command line may override."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from apps.core import draining
+from apps.core import draining, logs
 from config import environment, metrics
 
 # In the arbiter, before there are workers: what is wrong is said once, and a secret is read once for all of them.
@@ -57,7 +58,13 @@ serve_metrics = metrics.served_by_arbiter(
 pre_fork, post_fork = metrics.pre_fork, metrics.post_fork
 worker_exit, child_exit = metrics.worker_exit, metrics.child_exit
 
-errorlog = "-"
+# The arbiter speaks as the workers do. They log each request themselves, without what gunicorn would add of it.
+logconfig_dict = logs.configuration(
+    form=configured.LOG_FORMAT, stream="stdout", release=configured.REVISION, environment=configured.name
+)
+accesslog = None
+# Warnings are lines, too.
+logging.captureWarnings(capture=True)
 
 
 def when_ready(server: Any) -> None:

@@ -1,3 +1,4 @@
+import structlog
 from django.apps import AppConfig
 
 
@@ -6,3 +7,15 @@ class CoreConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.core import metrics  # noqa: F401, PLC0415  whose series are there before the first request
+
+        # Its own loggers speak through the standard library's, and so through apps.core.logs.
+        structlog.configure(
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.stdlib.filter_by_level,
+                structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            ],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+            cache_logger_on_first_use=True,
+        )

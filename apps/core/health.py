@@ -145,3 +145,4 @@ def readyz() -> JsonResponse:
 
 
 _PROBES = {"/livez/": livez, "/ping/": ping, "/readyz/": readyz}
+PATHS = frozenset(_PROBES)

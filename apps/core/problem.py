@@ -18,7 +18,9 @@ from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework import exceptions, status
 
 from apps.core.errors import DomainError, InvalidField, Kind
+from apps.core.redaction import describe
 from apps.core.request_id import current_request_id
+from apps.core.request_log import named
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +203,8 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> Probl
 
 def unavailable(request: HttpRequest, exc: DatabaseError | InterfaceError) -> ProblemResponse:
     """Return 503: nothing was decided, or the decision is safe under its idempotency key; try again."""
-    logger.error("The database did not answer: %s", type(exc.__cause__ or exc).__name__)
+    error = exc.__cause__ or exc
+    logger.error("The database did not answer: %s", describe(error) or type(error).__name__, extra=named(request))
     return ProblemResponse(
         request,
         status=503,
@@ -213,7 +216,7 @@ def unavailable(request: HttpRequest, exc: DatabaseError | InterfaceError) -> Pr
 
 def internal_error(request: HttpRequest, exc: Exception | None = None) -> ProblemResponse:
     """Return 500, log the cause once and tell the client nothing but the request's id."""
-    logger.error("Unhandled exception at %s %s", request.method, request.path, exc_info=exc or True)
+    logger.error("Unhandled exception", exc_info=exc or True, extra=named(request))
     return ProblemResponse(
         request, status=500, code="internal_error", detail="Something went wrong on our side; it has been recorded."
     )

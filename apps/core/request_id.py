@@ -1,20 +1,18 @@
-"""One id for a request: in the response header, the problem body and every log line."""
+"""One id for a request: in the response header, the problem body, every log line and the Sentry event."""
 
-import logging
 import re
 import uuid
 from collections.abc import Callable
-from contextvars import ContextVar
 
+import structlog
 from django.http import HttpRequest, HttpResponse
 
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
-_current: ContextVar[str] = ContextVar("request_id", default="-")
 
 
 def current_request_id() -> str:
     """Return the id of the request being served, or "-" outside of one."""
-    return _current.get()
+    return str(structlog.contextvars.get_contextvars().get("request_id", "-"))
 
 
 class RequestIdMiddleware:
@@ -26,18 +24,7 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         sent = request.headers.get("X-Request-ID", "")
         request_id = sent if _ACCEPTABLE.fullmatch(sent) else uuid.uuid4().hex
-        token = _current.set(request_id)
-        try:
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
             response = self.get_response(request)
-        finally:
-            _current.reset(token)
         response["X-Request-ID"] = request_id
         return response
-
-
-class RequestIdFilter(logging.Filter):
-    """Give every log record a `request_id`."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = current_request_id()
-        return True

@@ -15,6 +15,7 @@ import django_stubs_ext
 from csp.constants import NONE, SELF
 from environ import Env
 
+from apps.core import logs
 from config.environment import load
 from config.keys import over_network
 
@@ -66,6 +67,7 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
 
 # The commit that the image was built from; /livez/ tells it.
 REVISION = env.REVISION
+ENVIRONMENT = env.name
 DEBUG = env.DEBUG
 SECRET_KEY = env.SECRET_KEY
 SECRET_KEY_FALLBACKS = env.SECRET_KEY_FALLBACKS
@@ -110,6 +112,8 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "apps.core.metrics.RequestsInProgressMiddleware",
     "apps.core.request_id.RequestIdMiddleware",
+    "apps.core.request_log.RequestLogMiddleware",
+    *(["config.error_reporting.RequestIdMiddleware"] if env.SENTRY_DSN else []),
     "apps.core.guards.RequestGuardMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -292,20 +296,13 @@ PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2
 # It would ask the database while the process starts, which must start without one; /readyz/ knows about migrations.
 PROMETHEUS_EXPORT_MIGRATIONS = False
 
-# --- Logging ---------------------------------------------------------------------------------------------------------
+# --- Logs and errors -------------------------------------------------------------------------------------------------
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "apps.core.request_id.RequestIdFilter"}},
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
-    "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {
-        # Refusals are answers, not incidents; apps.core.problem logs what is our fault, once.
-        "django.request": {"level": "CRITICAL"},
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
-        # It tells where it found credentials and endpoints, each time.
-        "botocore": {"level": "WARNING"},
-    },
-}
+# A command's lines are not among what it prints.
+LOGGING = logs.configuration(
+    form=env.LOG_FORMAT, stream="stdout" if env.served else "stderr", release=REVISION, environment=ENVIRONMENT
+)
+
+# config.wsgi starts it, in each worker, where there is a DSN.
+SENTRY_DSN = env.SENTRY_DSN
+SENTRY_TRACES_SAMPLE_RATE = env.SENTRY_TRACES_SAMPLE_RATE

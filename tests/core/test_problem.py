@@ -86,7 +86,7 @@ class TestExceptions:
         problem = assert_problem(client.get(BODY), 500, "internal_error")
 
         assert "secret" not in str(problem)
-        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
 
     @pytest.mark.parametrize(
         ("exception", "status", "code"),

@@ -1,8 +1,8 @@
 """The application as it is deployed: gunicorn with its own configuration, workers and threads, in processes of its own."""
 
 import contextlib
+import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from tests.live.client import Address, Client, NoAnswer, Request
 
@@ -34,6 +34,8 @@ class Server:
             "WEB_CONCURRENCY": str(workers),
             "GUNICORN_THREADS": str(threads),
             "METRICS_PORT": str(self.metrics_address[1]),
+            "LOG_FORMAT": "json",
+            "SENTRY_DSN": "",
             **environment,
         }
 
@@ -108,11 +110,15 @@ class Server:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
 
-    def complaints(self) -> list[str]:
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what was logged; what is no JSON is a line with nothing but its text."""
+        return [_parsed(text) for text in self.log.read_text().splitlines()]
+
+    def complaints(self) -> list[dict[str, Any]]:
         """List what the log says about errors that nobody planned."""
-        return re.findall(
-            r"^(?:Traceback.*|.*(?:Unhandled exception|\[CRITICAL\]).*)$", self.log.read_text(), re.MULTILINE
-        )
+        return [
+            line for line in self.lines() if "exception" in line or line.get("level") == "critical" or "text" in line
+        ]
 
 
 class Instance(Server):
@@ -147,3 +153,10 @@ class Instance(Server):
     @property
     def has_ended(self) -> bool:
         return self._process.poll() is not None
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"text": text}

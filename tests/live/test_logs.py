@@ -1,0 +1,458 @@
+"""Logs and Sentry of a deployment, driven through success and every kind of failure: useful, in one shape, and discreet.
+
+Production's own settings, gunicorn's own configuration, and canaries wherever a secret or a customer's word can be.
+"""
+
+import http.client
+import json
+import re
+import secrets
+import socket
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from django.db import connection
+
+from tests.factories import AccountFactory, UserFactory, token_of
+from tests.live.client import Address
+from tests.live.conftest import database_url
+from tests.live.server import Server
+from tests.live.sink import Sink
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COMMON = {"timestamp", "level", "logger", "event", "request_id", "release", "environment"}
+OF_A_REQUEST = {"method", "route", "status", "duration_ms", "user_id"}
+
+THREADS = 24
+FAULTS = ("serializer", "view", "statement", "cast", "plain")
+
+
+def canary(name: str, characters: int = 24) -> str:
+    """Return a word that is nowhere else, and that no pattern for secrets knows."""
+    return f"cnry{name}{secrets.token_hex(characters)}"[:characters]
+
+
+@dataclass
+class Canaries:
+    """What must not be told. shown: what an answer to its own customer may repeat, and no log."""
+
+    secret_key: str = field(default_factory=lambda: canary("secretkey", 60))
+    database_password: str = field(default_factory=lambda: canary("dbpassword"))
+    password: str = field(default_factory=lambda: canary("password"))
+    wrong_password: str = field(default_factory=lambda: canary("wrong"))
+    session: str = field(default_factory=lambda: canary("session"))
+    query_token: str = field(default_factory=lambda: canary("query"))
+    query_access_token: str = field(default_factory=lambda: canary("access"))
+    api_key: str = field(default_factory=lambda: canary("apikey"))
+    authorization: str = field(default_factory=lambda: canary("authz"))
+    forwarded: str = field(default_factory=lambda: canary("forwarded"))
+    agent: str = field(default_factory=lambda: canary("agent"))
+    baggage: str = field(default_factory=lambda: canary("baggage"))
+    idempotency_key: str = field(default_factory=lambda: canary("idem"))
+    body_password: str = field(default_factory=lambda: canary("bodypw"))
+    nested_password: str = field(default_factory=lambda: canary("nested"))
+    access_token: str = field(default_factory=lambda: canary("bodyaccess"))
+    amount: str = field(default_factory=lambda: canary("amount"))
+    header: str = field(default_factory=lambda: canary("header"))
+    host: str = field(default_factory=lambda: canary("host"))
+    shown: dict[str, str] = field(
+        default_factory=lambda: {name: canary(name) for name in ("email", "reference", "username", "path", "unknown")}
+    )
+
+    def hidden(self) -> dict[str, str]:
+        return {name: value for name, value in vars(self).items() if name != "shown" and value}
+
+
+@dataclass
+class Told:
+    """What a deployment said while it was driven, and what it answered. bodies: request id, status, text."""
+
+    canaries: Canaries
+    tokens: list[str] = field(default_factory=list)
+    answers: list[tuple[str, int, str]] = field(default_factory=list)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    log: str = ""
+    user_id: str = ""
+    metrics: str = ""
+    broken_off: list[str] = field(default_factory=list)
+    sink: Sink = field(default_factory=Sink)
+
+    def ids(self, status: int) -> list[str]:
+        """Return the ids of the requests that were answered with a status."""
+        return [request_id for request_id, got, _ in self.answers if got == status]
+
+    def leaks(self, text: str) -> set[str]:
+        """Name what a text holds of what it must not."""
+        secret = self.canaries.hidden() | self.canaries.shown | {f"token {token[:9]}": token for token in self.tokens}
+        return {name for name, value in secret.items() if value in text}
+
+
+class Driver:
+    """Customers, honest and odd, over HTTPS as a proxy passes it on."""
+
+    def __init__(self, address: Address, told: Told) -> None:
+        self.address = address
+        self.told = told
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, str], str]:
+        """Send one request on a connection of its own, with every canary that a header may hold."""
+        canaries = self.told.canaries
+        sent = {
+            "X-Forwarded-Proto": "https",
+            "X-Request-Id": uuid.uuid4().hex,
+            "Content-Type": "application/json",
+            "Cookie": f"__Host-sessionid={canaries.session}; other={canaries.session}",
+            "X-Api-Key": canaries.api_key,
+            "X-Forwarded-For": f"{canaries.forwarded}, 10.0.0.1",
+            "User-Agent": canaries.agent,
+            "Baggage": f"sentry-transaction={canaries.baggage},sentry-release={canaries.baggage},x={canaries.baggage}",
+            "Sentry-Trace": f"{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-1",
+            "Authorization": f"Bearer {canaries.authorization}",
+        } | {name.replace("_", "-"): value for name, value in headers.items()}
+        connection = http.client.HTTPConnection(*self.address, timeout=20)
+        try:
+            text = body if isinstance(body, str) else json.dumps(body)
+            connection.request(method, path, None if body is None else text.encode(), sent)
+            response = connection.getresponse()
+            content = response.read().decode()
+        finally:
+            connection.close()
+        answered = {name.lower(): value for name, value in response.getheaders()}
+        assert answered["x-request-id"] == sent["X-Request-Id"]
+        self.told.answers.append((sent["X-Request-Id"], response.status, content))
+        return response.status, answered, content
+
+    def raw(self, raw: bytes) -> None:
+        """Send bytes that gunicorn itself refuses."""
+        with socket.create_connection(self.address, timeout=5) as connection:
+            connection.sendall(raw)
+            assert b" 400 " in connection.makefile("rb").readline()
+
+
+def body(canaries: Canaries) -> dict[str, Any]:
+    return {
+        "password": canaries.body_password,
+        "access_token": canaries.access_token,
+        "email": canaries.shown["email"],
+        "deep": [{"user": {"password": canaries.nested_password}}],
+    }
+
+
+def query(canaries: Canaries) -> str:
+    return "?" + urlencode({"token": canaries.query_token, "access_token": canaries.query_access_token})
+
+
+def log_in(driver: Driver, canaries: Canaries) -> None:
+    """Sign up, log in, get it wrong in every way, and be throttled."""
+    sign_up = {"username": canaries.shown["username"], "email": canaries.shown["email"] + "@example.org"}
+    status, _, _ = driver.ask("POST", "/api/v1/users/" + query(canaries), sign_up | {"password": canaries.password})
+    assert status == 201
+    status, _, text = driver.ask(
+        "POST", "/api/token/", {"username": canaries.shown["username"], "password": canaries.password}
+    )
+    assert status == 200
+    driver.told.tokens.append(json.loads(text)["token"])
+    name = canaries.shown["username"]
+    for number in range(11):
+        status, _, _ = driver.ask("POST", "/api/token/", {"username": name, "password": canaries.wrong_password})
+        assert status == (400 if number < 10 else 429)
+    # CR and LF in the middle of what is sent.
+    odd = name + '\r\n{"level": "critical", "injected": true}\r\n'
+    status, _, _ = driver.ask("POST", "/api/token/", {"username": odd, "password": canaries.wrong_password})
+    assert status == 400
+    status, _, _ = driver.ask(
+        "POST",
+        "/api/token/" + query(canaries),
+        urlencode({"username": name, "password": canaries.wrong_password}),
+        Content_Type="application/x-www-form-urlencoded",
+    )
+    assert status == 429
+    status, _, _ = driver.ask("POST", "/api/token/", f'{{"username": "ada", "password": "{canaries.wrong_password}"')
+    assert status == 400
+    # The admin's own: no CSRF token, and a session that is none.
+    status, _, _ = driver.ask("POST", "/admin/login/", f"password={canaries.wrong_password}")
+    assert status == 403
+
+
+def move_money(driver: Driver, canaries: Canaries, account: str, token: str) -> None:
+    """Deposit and read, and be refused for whatever can be wrong."""
+    key = {"Authorization": f"Token {token}", "Idempotency_Key": canaries.idempotency_key}
+    path = f"/api/v1/accounts/{account}/deposits/"
+    deposit = {"amount": "25.00", "reference": canaries.shown["reference"]}
+    expected = [
+        (201, path + query(canaries), deposit),
+        (201, path, deposit),
+        (422, path, deposit | {"amount": "26.00"}),
+        (400, path, deposit | {"amount": canaries.amount}),
+        (400, path, deposit | body(canaries)),
+        (400, path, json.dumps(deposit)[:-1]),
+        (413, path, "x" * 70_000),
+        (404, f"/api/v1/accounts/{uuid.uuid4()}/deposits/", deposit),
+        (404, f"/{canaries.shown['path']}/%0D%0A%7B%22injected%22%3A%20true%7D/" + query(canaries), deposit),
+    ]
+    for status, where, what in expected:
+        assert driver.ask("POST", where, what, **key)[0] == status, (status, where)
+    assert driver.ask("GET", f"/api/v1/accounts/{account}/transactions/?cursor={canaries.query_token}", **key)[0] == 400
+    assert driver.ask("GET", f"/api/v1/accounts/{account}/transactions/", **key)[0] == 200
+    assert driver.ask("GET", f"/api/v1/accounts/{account}/transactions/", Host=canaries.host)[0] == 400
+    assert driver.ask("GET", f"/api/v1/accounts/{account}/")[0] == 401
+
+
+def break_it(driver: Driver, canaries: Canaries, token: str) -> None:
+    """Meet every bug there is, and what gunicorn says when it is the one to refuse."""
+    for fault in FAULTS:
+        headers = {} if fault == "plain" else {"Authorization": f"Token {token}"}
+        status, _, text = driver.ask("POST", f"/faulty/{fault}/" + query(canaries), body(canaries), **headers)
+        assert (status, json.loads(text)["code"]) == (500, "internal_error")
+    assert driver.ask("GET", "/api/v1/accounts/" + query(canaries), X_Fault=canaries.header)[0] == 500
+    driver.raw(f"GET /{query(canaries)}&x={canaries.header} y HTTP/1.1\r\n\r\n".encode())
+    driver.raw(f"GET / HTTP/1.1\r\nAuthorization {canaries.header}\r\n\r\n".encode())
+    driver.raw(f"{canaries.header} / HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+
+def break_off(driver: Driver, canaries: Canaries) -> None:
+    """Begin an answer whose rest never comes."""
+    driver.told.broken_off.append(uuid.uuid4().hex)
+    with pytest.raises(http.client.HTTPException):
+        driver.ask(
+            "POST", "/faulty/streaming/" + query(canaries), body(canaries), X_Request_Id=driver.told.broken_off[0]
+        )
+
+
+def lose_the_database(driver: Driver, account: str, token: str) -> None:
+    """Be refused by a database that admits nobody any more."""
+    connection.close()
+    name = connection.settings_dict["NAME"]
+    # From another database: nobody locks out himself.
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        try:
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            for path in ("/api/v1/accounts/", f"/api/v1/accounts/{account}/", "/api/v1/users/me/"):
+                status, _, text = driver.ask("GET", path, Authorization=f"Token {token}")
+                assert (status, json.loads(text)["code"]) == (503, "unavailable")
+            assert probe(driver.address, "/ping/") == 503
+        finally:
+            cursor.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+def all_at_once(driver: Driver) -> None:
+    """Ask on many threads, each under an id of its own."""
+    together = threading.Barrier(THREADS)
+
+    def ask(number: int) -> None:
+        together.wait()
+        for _ in range(4):
+            assert driver.ask("GET", f"/faulty/logging/?n={number}")[0] == 200
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(ask, range(THREADS)))
+
+
+def probe(address: Address, path: str) -> int:
+    connection = http.client.HTTPConnection(*address, timeout=10)
+    connection.request("GET", path, headers={"User-Agent": "probe"})
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def with_password(url: str, password: str) -> str:
+    """Return the URL with a password that is a canary. Where the server asks for one, a role of that password is made."""
+    parts = urlsplit(url)
+    if parts.hostname:
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE ROLE {password} LOGIN PASSWORD '{password}' IN ROLE CURRENT_USER")
+        return parts._replace(netloc=f"{password}:{password}@{parts.hostname}:{parts.port}").geturl()
+    return parts._replace(netloc=f"{parts.username}:{password}@").geturl()
+
+
+@pytest.fixture(scope="module")
+def told(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Told]:
+    """Drive a deployment once; what it said is looked at by the tests."""
+    canaries = Canaries()
+    log: Path = tmp_path_factory.mktemp("gunicorn") / "log"
+    with django_db_blocker.unblock():
+        url = with_password(database_url(), canaries.database_password)
+        user = UserFactory()
+        account, token = str(AccountFactory(owner=user, funded="100.00").pk), token_of(user)
+        environment = {
+            "DJANGO_SETTINGS_MODULE": "tests.live.faulty.production",
+            "SECRET_KEY": canaries.secret_key,
+            "DATABASE_URL": url,
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "SIGN_UP_OPEN": "true",
+            "NUM_PROXIES": "1",
+            "REVISION": "0123abcd",
+            "ADMIN_PATH": "admin/",
+            "DATABASE_SSLMODE": "prefer",
+        }
+        with Sink() as sink:
+            told = Told(canaries, tokens=[token], sink=sink, user_id=str(user.pk))
+            server = Server(
+                url, log, workers=2, threads=8, **environment, SENTRY_DSN=sink.dsn, SENTRY_TRACES_SAMPLE_RATE="1"
+            )
+            with server:
+                driver = Driver(server.address, told)
+                probes = [probe(server.address, path) for path in ("/ping/", "/livez/", "/readyz/")]
+                assert probes == [200, 200, 200]
+                log_in(driver, canaries)
+                move_money(driver, canaries, account, token)
+                break_it(driver, canaries, token)
+                all_at_once(driver)
+                break_off(driver, canaries)
+                lose_the_database(driver, account, token)
+                scraped = http.client.HTTPConnection(*server.metrics_address, timeout=10)
+                scraped.request("GET", "/metrics")
+                told.metrics = scraped.getresponse().read().decode()
+                scraped.close()
+        told.lines, told.log = server.lines(), log.read_text()
+        yield told
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP ROLE IF EXISTS {canaries.database_password}")
+
+
+class TestLines:
+    def test_are_json_of_one_shape(self, told):
+        assert [line for line in told.lines if "text" in line] == []
+        for line in told.lines:
+            assert list(line)[: len(COMMON)] == list(told.lines[0])[: len(COMMON)], line
+            assert line.keys() >= COMMON, line
+            assert (line["release"], line["environment"]) == ("0123abcd", "production")
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", line["timestamp"])
+
+    def test_of_gunicorns_arbiter_and_workers_are_among_them(self, told):
+        said = [line["event"] for line in told.lines if line["logger"] == "gunicorn.error"]
+        for words in (
+            "Listening at: ",
+            "Booting worker with pid",
+            "Handling signal: term",
+            "Worker exiting",
+            "Shutting down",
+        ):
+            assert any(event.startswith(words) for event in said), words
+        refused = Counter(event for event in said if event.startswith("Invalid request"))
+        assert refused == {
+            "Invalid request: InvalidHTTPVersion": 1,
+            "Invalid request: InvalidHeader": 1,
+            "Invalid request: InvalidRequestMethod": 1,
+        }
+
+    def test_tell_each_request_once_whatever_became_of_it(self, told):
+        requests = [line for line in told.lines if line["event"] == "request"]
+        statuses = {request_id: status for request_id, status, _ in told.answers}
+
+        assert {line["request_id"]: line["status"] for line in requests if line["request_id"] in statuses} == statuses
+        # The one more is the request whose answer broke off.
+        assert len(requests) == len(statuses) + 1
+        assert all(line.keys() == COMMON | OF_A_REQUEST for line in requests)
+        assert all(line["duration_ms"] > 0 for line in requests)
+
+    def test_name_the_route_and_the_user_and_never_the_path(self, told):
+        requests = {line["request_id"]: line for line in told.lines if line["event"] == "request"}
+        deposits = [
+            line for line in requests.values() if line["route"] == "/api/v1/accounts/<uuid:account_id>/deposits/"
+        ]
+
+        assert Counter(line["status"] for line in deposits) == {201: 2, 422: 1, 400: 3, 404: 1}
+        assert {line["user_id"] for line in deposits} == {told.user_id}
+        # Refused before it was anybody's: another host, a body that is too large; and what no route knows.
+        assert {line["status"] for line in requests.values() if line["route"] is None} == {400, 404, 413, 500}
+        assert {line["user_id"] for line in requests.values()} == {told.user_id, None}
+
+    def test_have_the_id_of_their_request_whatever_runs_beside_it(self, told):
+        seen = [line for line in told.lines if line["event"] == "Seen"]
+
+        assert len(seen) == THREADS * 4 * 3
+        assert all(line["request_id"] == line["seen"] for line in seen)
+        assert len({line["seen"] for line in seen}) == THREADS * 4
+
+    def test_tell_each_failure_once_with_its_type_and_its_place(self, told):
+        failures = {line["request_id"]: line for line in told.lines if line["event"] == "Unhandled exception"}
+
+        assert Counter(line["request_id"] for line in told.lines if "exception" in line) == Counter(
+            [*told.ids(500), "-"]  # "-": the answer that broke off, when no middleware was left
+        )
+        types = [[each["type"].rpartition(".")[2] for each in line["exception"]] for line in failures.values()]
+        assert sorted(types) == [
+            ["DataError", "InvalidTextRepresentation"],
+            ["IntegrityError", "UniqueViolation"],
+            ["LookupError"],
+            ["RuntimeError"],
+            ["RuntimeError", "KeyError"],
+            ["ValueError"],
+        ]
+        for line in failures.values():
+            assert line["exception"][0]["frames"][-1].startswith(("tests.live.faulty.urls:", "psycopg.cursor:"))
+            assert line["level"] == "error"
+        assert "SQLSTATE 23505 said_once" in told.log
+
+    def test_say_why_the_database_is_away(self, told):
+        away = [line for line in told.lines if line["event"].startswith("The database did not answer")]
+
+        assert [line["request_id"] for line in away] == told.ids(503)
+        assert {line["event"] for line in away} == {"The database did not answer: not currently accepting connections"}
+
+    def test_do_not_tell_probes(self, told):
+        assert not [line for line in told.lines if "/ping/" in json.dumps(line)]
+
+
+class TestSentry:
+    def test_is_told_each_bug_once_and_nothing_that_is_an_answer(self, told):
+        """Neither a 4xx nor an outage, which has its metrics."""
+        assert Counter(event["tags"].get("request_id") for event in told.sink.events()) == Counter(
+            [*told.ids(500), *told.broken_off]
+        )
+
+    def test_is_told_what_a_developer_needs(self, told):
+        for event in told.sink.events():
+            error = event["exception"]["values"][-1]
+            frame = error["stacktrace"]["frames"][-1]
+            assert (event["release"], event["environment"], event["level"]) == ("0123abcd", "production", "error")
+            assert re.fullmatch(r"\w+(Error|Violation|Representation)", error["type"])
+            assert frame["lineno"]
+            assert frame["context_line"].strip()
+            assert "vars" not in frame
+        named = {event.get("transaction") for event in told.sink.events()}
+        assert {"/faulty/view/", "/faulty/statement/", "/api/v1/accounts/"} <= named
+
+    def test_is_told_the_time_of_each_request_but_a_probes(self, told):
+        timed = Counter(each["tags"].get("request_id") for each in told.sink.transactions())
+
+        assert timed == Counter([*(request_id for request_id, _, _ in told.answers), *told.broken_off])
+        statements = {span.get("description") for each in told.sink.transactions() for span in each["spans"]}
+        assert {"SELECT", "INSERT"} <= statements
+        assert all(each["transaction"].startswith("/") for each in told.sink.transactions() if "transaction" in each)
+
+
+class TestLeaks:
+    def test_there_are_none_in_the_logs(self, told):
+        assert told.leaks(told.log) == set()
+        assert not [line for line in told.lines if "injected" in line]
+
+    def test_there_are_none_in_what_sentry_is_sent(self, told):
+        assert len(told.sink.items) > 100
+        assert told.leaks("\n".join(told.sink.received)) == set()
+
+    def test_there_are_none_in_the_metrics(self, told):
+        assert "django_http_responses_total_by_status_view_method_total" in told.metrics
+        assert told.leaks(told.metrics) == set()
+
+    def test_there_are_none_in_the_answers_that_do_not_owe_it(self, told):
+        """A customer is told his new token, and the reference, name and path that he sent; never a secret."""
+        for _, status, text in told.answers:
+            owed = set()
+            if status == 200 and '"token"' in text:
+                owed = {f"token {told.tokens[-1][:9]}"}
+            assert told.leaks(text) - owed - told.canaries.shown.keys() == set(), text
+            if status == 500:
+                assert told.leaks(text) == set()
