@@ -455,6 +455,14 @@ def load_for_server() -> Environment:
         return load()
 
 
+def tell_libraries(name: str, value: str | None) -> None:
+    """Set a variable that a library reads by itself, in this process and those that it starts; None takes it away."""
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
 def rotated(key: str) -> str:
     """Return the value that a key has in the secret now; nothing, if it never came from there or is no good."""
     if load().sources[key] != "secret":

@@ -35,6 +35,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from config import environment
+
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX: Final = "bank-metrics-"
 LOCK: Final = "lock"
@@ -68,7 +70,7 @@ def served_by_arbiter(*, port: int, directory: str, version: str) -> Callable[[A
             sys.exit(
                 f"error: port {port} for metrics is taken ({error.strerror}): stop what uses it, or set METRICS_PORT"
             )
-        os.environ[VARIABLE] = str(_claimed(Path(directory)) if directory else _made())
+        environment.tell_libraries(VARIABLE, str(_claimed(Path(directory)) if directory else _made()))
         values.ValueClass = values.MultiProcessValue(process_identifier=lambda: _slot)
         registry.register(WorkersCollector(None))  # type: ignore[no-untyped-call]
         registry.register(ArbiterCollector(arbiter, version))

@@ -4,7 +4,6 @@
 machine is a key, declared in config/environment.py; nothing outside `config/` reads the environment.
 """
 
-import os
 import sys
 from datetime import timedelta
 from decimal import Decimal
@@ -16,7 +15,7 @@ from csp.constants import NONE, SELF
 from environ import Env
 
 from apps.core import logs
-from config.environment import load
+from config.environment import load, tell_libraries
 from config.keys import over_network
 
 # Makes ModelAdmin[Account] and its like work at run time, as the type checker reads them.
@@ -289,7 +288,7 @@ SPECTACULAR_SETTINGS = {
 
 if "config.metrics" not in sys.modules:
     # Only gunicorn's workers share their counts (config.metrics): what another process left there would count for ever.
-    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    tell_libraries("PROMETHEUS_MULTIPROC_DIR", None)
 
 # In seconds. 0.3 is the service level objective's bound, so that what is slower can be counted exactly.
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5)

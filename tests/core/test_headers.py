@@ -149,7 +149,7 @@ class Answers:
         return 200, https.get("/ping/")
 
     def ping_without_a_database(self, https, monkeypatch):
-        monkeypatch.setattr(health.reachable, "answers", lambda: False)
+        monkeypatch.setattr(health.database, "confirms", lambda _: False)
         return 503, https.get("/ping/")
 
     def document(self, https, monkeypatch):
