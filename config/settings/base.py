@@ -158,6 +158,8 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 # An API body is a few hundred bytes; apps.core.guards answers 413 beyond this.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+# A page of the admin with every row chosen has a hundred and a few.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 250
 
 # --- Surfaces --------------------------------------------------------------------------------------------------------
 

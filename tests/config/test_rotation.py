@@ -235,6 +235,8 @@ def live(guarded, moto, tmp_path) -> Iterator[Server]:
     moto.put("bank/live", secret_for(guarded.url("first")))
     given = aws.environment(moto.url) | {
         "APP_SECRETS_ID": "bank/live", "DJANGO_SETTINGS_MODULE": "config.settings.production", "DATABASE_URL": "",
+        # A proxy says that it was HTTPS, and nobody waits for a load balancer.
+        "NUM_PROXIES": "1", "DRAIN_SECONDS": "0",
     }  # fmt: skip
     migrate = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--noinput"], cwd=ROOT, env=os.environ | given,  # noqa: TID251

@@ -9,6 +9,7 @@ from apps.ledger.models import Account, Entry, Transaction
 from apps.users.models import User
 from tests.ledger.books import assert_books_balance
 from tests.ledger.test_api import url
+from tests.live.sizes import sizes
 from tests.users.test_api import bearer, log_in
 
 pytestmark = pytest.mark.django_db
@@ -47,10 +48,11 @@ def test_refuses_nonsense_and_production(settings):
 
 # In a transaction of its own: the one that pytest wraps round a test would idle for too long.
 @pytest.mark.django_db(transaction=True)
-def test_a_hundred_thousand_transactions(capsys):
+@pytest.mark.parametrize("count", sizes(quick=20_000, long=100_000))
+def test_many_transactions(capsys, count):
     started = time.monotonic()
 
-    call_command("populate", seed=3, users=100, transactions=100_000)
+    call_command("populate", seed=3, users=100, transactions=count)
 
-    print(f"populate: 100,000 transactions in {time.monotonic() - started:.1f} s, {Entry.objects.count()} entries")
-    assert Transaction.objects.count() == 100_000
+    print(f"populate: {count:,} transactions in {time.monotonic() - started:.1f} s, {Entry.objects.count()} entries")
+    assert Transaction.objects.count() == count

@@ -332,7 +332,7 @@ def check(transactional_db, settings, seed):
 
 
 def test_the_bank_agrees_with_the_model(check):
-    check(runs=25, steps=30)
+    check(runs=12, steps=30)
 
 
 @pytest.mark.long

@@ -1,6 +1,7 @@
 """Slow clients, with and without the buffering proxy that docker/nginx configures."""
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -73,7 +74,11 @@ def test_its_log_has_the_applications_request_id_and_no_query(nginx):
     with Client(nginx.address, token=None) as client:
         answer = client.send(Request("GET", "/api/v1/accounts/?cursor=secret"))
 
-    lines = [line for line in nginx.log.read_text().splitlines() if answer.headers["x-request-id"] in line]
+    lines: list[str] = []
+    deadline = time.monotonic() + 5
+    # The line is written after the answer.
+    while not lines and time.monotonic() < deadline:
+        lines = [line for line in nginx.log.read_text().splitlines() if answer.headers["x-request-id"] in line]
     assert len(lines) == 1
     assert '"path": "/api/v1/accounts/"' in lines[0]
     assert "secret" not in nginx.log.read_text()

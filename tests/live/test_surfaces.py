@@ -65,7 +65,9 @@ def deployed(django_db_blocker, tmp_path_factory, **environment: str) -> Iterato
     log = tmp_path_factory.mktemp("gunicorn") / "log"
     with django_db_blocker.unblock():
         url = database_url()
-    with Server(url, log, workers=1, threads=4, **PRODUCTION | {"DATABASE_URL": url}, **environment) as server:
+    with Server(
+        url, log, workers=1, threads=4, **PRODUCTION | {"DATABASE_URL": url, "DRAIN_SECONDS": "0"}, **environment
+    ) as server:
         yield server
     assert server.complaints() == []
 
