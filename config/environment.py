@@ -34,7 +34,7 @@ from config.keys import (
     whole,
 )
 
-DEPLOYED: Final = frozenset({"staging", "production"})
+DEPLOYED: Final = ("staging", "production")
 # `base` builds the image and writes documents: nothing is required there.
 ENVIRONMENTS: Final = ("base", "local", "test", "staging", "production")
 # The suite is the same for everybody, and an image is built for everybody.

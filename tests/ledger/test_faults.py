@@ -425,10 +425,16 @@ class TestTheRealThing:
 
         def lock_first_too() -> None:
             with holder.other.cursor() as cursor:
+                # Or there would be no circle: the request holds the first once it waits for the second.
+                while True:
+                    cursor.execute("SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+                    if cursor.fetchone():
+                        break
+                    time.sleep(0.01)
                 cursor.execute("SELECT 1 FROM ledger_account WHERE id = %s FOR UPDATE", [first.pk])
             holder.other.rollback()
 
-        with caught() as errors, holder, meanwhile(lock_first_too):
+        with caught() as errors, holder, meanwhile(lock_first_too, after_s=0):
             assert answer_of(request.send()) == (201, "")
 
         self.assert_like(errors[0], "40P01")
