@@ -1,0 +1,23 @@
+"""What the security documents point to is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+# Of what stands in backticks, what begins like a path of the checkout, or is one of its files at the top.
+PATH = re.compile(r"`((?:\.github|apps|config|docker|docs|scripts|tests)/[^`\s]+|[\w.-]+\.(?:lock|md|toml|yml))`")
+
+
+@pytest.mark.parametrize("name", ["SECURITY.md", "docs/threat-model.md"])
+def test_every_path_leads_somewhere(name):
+    page = ROOT / name
+    text = page.read_text(encoding="utf-8")
+    linked = {page.parent / link for link in LINK.findall(text) if "://" not in link}
+    named = {ROOT / path for path in PATH.findall(text)}
+
+    assert linked
+    assert named
+    assert [str(path) for path in sorted(linked | named) if not path.exists()] == []
