@@ -22,7 +22,7 @@ from psycopg import errors as postgres
 
 from apps.ledger import posting
 from apps.ledger.models import Account, Transaction
-from tests.config.guarded import Guarded
+from tests.config.guarded import Guarded, connected
 from tests.factories import AccountFactory, UserFactory, client_of, deposit, new_idempotency_key, transfer
 from tests.ledger.books import assert_books_balance
 from tests.ledger.test_api import assert_problem
@@ -382,15 +382,12 @@ class TestTheRealThing:
         assert Account.objects.get(pk=request_.accounts[0].pk).balance == 75
 
     def test_a_server_that_takes_no_more_connections(self, request_, tmp_path):
-        connection.close()
-        with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        with ExitStack() as stack:
             server = stack.enter_context(Guarded(tmp_path, max_connections=5, superuser_reserved_connections=1))
             with suppress(psycopg.OperationalError):
                 for _ in range(5):
                     stack.enter_context(psycopg.connect(server.url("first")))
-            full = {"HOST": "127.0.0.1", "PORT": server.port, "NAME": "bank", "USER": "bank", "PASSWORD": "first"}
-            for name, value in full.items():
-                patch.setitem(connection.settings_dict, name, value)
+            stack.enter_context(connected(server.url("first")))
             with pytest.raises(OperationalError, match="connection slots are reserved"):
                 connection.ensure_connection()
             assert answer_of(request_.send()) == UNAVAILABLE
