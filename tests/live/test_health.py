@@ -1,0 +1,144 @@
+"""The probes of a live server whose database is away, silent, or behind."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+import pytest
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+
+from tests.live.client import Client, Request, once
+from tests.live.line import Line
+from tests.live.server import Server
+from tests.live.test_metrics import read, scrape
+
+PING, LIVEZ, READYZ = (Request("GET", path) for path in ("/ping/", "/livez/", "/readyz/"))
+NEEDS_THE_DATABASE = Request("POST", "/api/token/", {"username": "ada", "password": "wrong"})
+THREADS = 5
+LIVEZ_WITHIN_S, PING_WITHIN_S = 0.05, 3
+
+
+@pytest.fixture(scope="module")
+def line(django_db_setup) -> Iterator[Line]:
+    """The server's own way to the test database."""
+    of = connection.settings_dict
+    port = int(of["PORT"] or 5432)
+    with Line(f"{of['HOST']}/.s.PGSQL.{port}" if of["HOST"].startswith("/") else (of["HOST"], port)) as line:
+        yield line
+
+
+@pytest.fixture(scope="module")
+def server(line, tmp_path_factory) -> Iterator[Server]:
+    """One worker, which started without a database: it must not need one to live."""
+    of = connection.settings_dict
+    user = ":".join(quote(of[name]) for name in ("USER", "PASSWORD") if of[name])
+    host, port = line.address
+    url = f"postgres://{user}@{host}:{port}/{of['NAME']}"
+    server = Server(url, tmp_path_factory.mktemp("gunicorn") / "log", workers=1, threads=THREADS)
+    server.launch()
+    try:
+        server.wait_until_it_answers("/livez/")
+        yield server
+    finally:
+        server.__exit__()
+    assert server.complaints() == []
+
+
+def slowest_livez(server: Server) -> float:
+    """Return the longest that twenty probes took, on a connection that is open."""
+    with Client(server.address, token=None) as client:
+        client.send(LIVEZ)
+        answers = [client.send(LIVEZ) for _ in range(20)]
+    assert {(answer.status, answer.body["status"]) for answer in answers} == {(200, "ok")}
+    return max(answer.elapsed_s for answer in answers)
+
+
+def assert_it_lives(server: Server) -> None:
+    """Every one of twenty probes is quick; once more where something else had the machine."""
+    measured = [slowest_livez(server)]
+    if measured[0] >= LIVEZ_WITHIN_S:
+        measured.append(slowest_livez(server))
+    print("slowest of twenty /livez/:", *(f"{elapsed_s * 1000:.1f} ms" for elapsed_s in measured))
+    assert measured[-1] < LIVEZ_WITHIN_S
+
+
+def in_progress(server: Server) -> float:
+    return read(scrape(server.metrics_address))["bank_requests_in_progress", frozenset()]
+
+
+@contextlib.contextmanager
+def waiting(server: Server, count: int) -> Iterator[None]:
+    """Keep so many requests waiting for the database during the block, and see that they do."""
+    over = threading.Event()
+
+    def wait() -> None:
+        with Client(server.address, token=None) as client:
+            while not over.is_set():
+                assert client.send(NEEDS_THE_DATABASE).status == 503
+
+    def all_wait() -> bool:
+        deadline = time.monotonic() + 1
+        while in_progress(server) != count:
+            if time.monotonic() > deadline:
+                return False
+        return True
+
+    with ThreadPoolExecutor(count) as pool:
+        threads = [pool.submit(wait) for _ in range(count)]
+        try:
+            assert all_wait()
+            yield
+            assert all_wait()
+        finally:
+            over.set()
+        for thread in threads:
+            thread.result()
+
+
+def test_a_database_that_refuses_is_told_at_once_and_the_process_lives(server, line):
+    line.refuse()
+
+    answer = once(server.address, None, PING)
+
+    assert (answer.status, answer.body) == (503, {"pong": True, "db": "unavailable"})
+    assert answer.elapsed_s < PING_WITHIN_S
+    assert_it_lives(server)
+
+
+def test_a_database_that_is_silent_is_told_in_time_and_the_process_lives_while_all_other_threads_wait(server, line):
+    line.mute()
+    # One thread waits for the answer to /ping/, and one is left.
+    with waiting(server, THREADS - 2), ThreadPoolExecutor(1) as pool:
+        pinged = pool.submit(once, server.address, None, PING)
+        assert_it_lives(server)
+        assert not pinged.done()
+        answer = pinged.result()
+
+    print(f"/ping/: {answer.elapsed_s:.2f} s")
+    assert (answer.status, answer.body) == (503, {"pong": True, "db": "unavailable"})
+    assert answer.elapsed_s < PING_WITHIN_S
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_comes_back_without_a_migration_is_reached_and_not_ready(server, line):
+    recorder, last = MigrationRecorder(connection), ("ledger", "0002_entries_are_append_only")
+    line.refuse()
+    assert once(server.address, None, READYZ).body["checks"]["database"] == "unavailable"
+    recorder.record_unapplied(*last)
+    try:
+        line.connect()
+        reached, behind = once(server.address, None, PING), once(server.address, None, READYZ)
+    finally:
+        recorder.record_applied(*last)
+    ready = once(server.address, None, READYZ)
+
+    assert (reached.status, reached.body) == (200, {"pong": True, "db": "ok"})
+    assert (behind.status, behind.body["checks"]) == (
+        503,
+        {"server": "ok", "database": "ok", "migrations": "pending"},
+    )
+    assert (ready.status, ready.body["status"]) == (200, "ok")
