@@ -3,13 +3,16 @@
 `/livez/` says that the process answers and which version it is, `/ping/` that its database does too, `/readyz/` that
 it may be sent traffic: it has the migrations it needs, and is not about to stop.
 Load balancers probe by bare IP and over plain HTTP, so this is the first middleware: no host check, no redirect.
+They probe every few seconds, so the log has a line only where what a probe finds has changed.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from http import HTTPStatus
+from dataclasses import dataclass, field
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -20,6 +23,8 @@ from rest_framework.exceptions import MethodNotAllowed
 from apps.core import draining
 from apps.core.metrics import PROBES
 from apps.core.problem import UNAVAILABLE_RETRY_AFTER_S, from_exception
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 2.5
 # Migrations that were complete are believed to be so for this long: to know it, every migration file is read.
@@ -97,11 +102,40 @@ database = DatabaseProbe()
 is_migrated = IsMigrated()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a probe answers, and by the name of each check that fails, what it found: nothing where all is well."""
+
+    body: dict[str, Any]
+    failing: dict[str, str] = field(default_factory=dict)
+
+
+class StateChanges:
+    """Logs when a probe begins to fail, fails for another reason, or succeeds again; each worker for itself."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failing: dict[str, dict[str, str]] = {}
+
+    def note(self, probe: str, failing: dict[str, str]) -> None:
+        """Log a finding, unless the last one was the same."""
+        with self._lock:
+            before = self._failing.get(probe, {})
+            self._failing[probe] = failing
+        if failing == before:
+            return
+        if failing:
+            logger.warning("Probe fails", extra={"probe": probe, "failing": failing})
+        else:
+            logger.info("Probe succeeds again", extra={"probe": probe})
+
+
 class HealthMiddleware:
     """Answer `/ping/`, `/livez/` and `/readyz/`; pass everything else on."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
+        self._changes = StateChanges()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         probe = _PROBES.get(request.path_info)
@@ -111,28 +145,29 @@ class HealthMiddleware:
             refusal = from_exception(request, MethodNotAllowed(request.method or ""))
             refusal["Allow"] = "GET, HEAD"
             return refusal
-        response = probe()
+        found = probe()
+        self._changes.note(probe.__name__, found.failing)
+        response = JsonResponse(found.body, status=503 if found.failing else 200)
         PROBES.labels(probe.__name__, response.status_code).inc()
         response["Cache-Control"] = "no-store"
-        if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        if found.failing:
             response["Retry-After"] = str(UNAVAILABLE_RETRY_AFTER_S)
         return response
 
 
-def livez() -> JsonResponse:
-    """Return 200 whenever the process can answer at all, with the commit it was built from: a deployment asks for it."""
-    return JsonResponse({"status": "ok", "version": settings.REVISION})
+def livez() -> Finding:
+    """Succeed whenever the process can answer at all, with the commit it was built from: a deployment asks for it."""
+    return Finding(body={"status": "ok", "version": settings.REVISION})
 
 
-def ping() -> JsonResponse:
-    """Return 200 if the database answers, else 503; never the reason, which is the operators' business."""
-    if database.confirms(is_reachable):
-        return JsonResponse({"pong": True, "db": "ok"})
-    return JsonResponse({"pong": True, "db": "unavailable"}, status=503)
+def ping() -> Finding:
+    """Succeed if the database answers; never tell the reason, which is the operators' business."""
+    state = "ok" if database.confirms(is_reachable) else "unavailable"
+    return Finding(body={"pong": True, "db": state}, failing=_failing({"database": state}))
 
 
-def readyz() -> JsonResponse:
-    """Return 200 if this server serves, and its database answers and knows every migration of this code; else 503."""
+def readyz() -> Finding:
+    """Succeed if this server serves, and its database answers and knows every migration of this code."""
     reachable = database.confirms(is_reachable)
     checks = {
         "server": "draining" if draining.is_on() else "ok",
@@ -140,8 +175,12 @@ def readyz() -> JsonResponse:
         # Unreachable says nothing about migrations, and asking again would wait again.
         "migrations": ("ok" if database.confirms(is_migrated) else "pending") if reachable else "unknown",
     }
-    ready = all(result == "ok" for result in checks.values())
-    return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
+    failing = _failing(checks)
+    return Finding(body={"status": "unavailable" if failing else "ok", "checks": checks}, failing=failing)
+
+
+def _failing(checks: dict[str, str]) -> dict[str, str]:
+    return {name: state for name, state in checks.items() if state != "ok"}
 
 
 _PROBES = {"/livez/": livez, "/ping/": ping, "/readyz/": readyz}

@@ -1,5 +1,6 @@
 """The probes: honest, bounded in time, and by any host."""
 
+import logging
 import socket
 import threading
 import time
@@ -105,6 +106,51 @@ class TestProbes:
         assert time.monotonic() - started < 3
         assert len(asked) == 1
         let_go.set()
+
+
+@pytest.mark.django_db
+class TestLines:
+    """Probes come every few seconds: the log has what changed."""
+
+    @pytest.fixture
+    def check(self, fresh_probe, monkeypatch, caplog):
+        """Let the database be there or not, the server drain or not; return what one worker says when it is probed."""
+        there, drains = {}, {}
+        monkeypatch.setattr(health, "is_reachable", lambda: there["is"])
+        monkeypatch.setattr(health, "is_migrated", lambda: True)
+        monkeypatch.setattr(health.draining, "is_on", lambda: drains["is"])
+        caplog.set_level(logging.INFO, logger="apps.core.health")
+        worker = Client()
+
+        def check(path, *, database=True, draining=False, times=3):
+            there["is"], drains["is"] = database, draining
+            caplog.clear()
+            for _ in range(times):
+                worker.get(path)
+            return [
+                (line.levelname, line.getMessage(), line.probe, getattr(line, "failing", None))
+                for line in caplog.records
+                if line.name == "apps.core.health"
+            ]
+
+        return check
+
+    def test_there_are_none_while_all_is_well(self, check):
+        assert [check(path) for path in PROBES] == [[], [], []]
+
+    def test_there_is_one_for_each_change(self, check):
+        assert check("/ping/", database=False) == [("WARNING", "Probe fails", "ping", {"database": "unavailable"})]
+        assert check("/ping/", database=False) == []
+        assert check("/ping/") == [("INFO", "Probe succeeds again", "ping", None)]
+        assert check("/ping/") == []
+        assert len(check("/ping/", database=False)) == 1
+
+    def test_each_probe_is_told_apart_and_another_reason_is_a_change(self, check):
+        away = {"database": "unavailable", "migrations": "unknown"}
+        assert check("/readyz/", database=False) == [("WARNING", "Probe fails", "readyz", away)]
+        assert check("/livez/", database=False) == []
+        assert check("/readyz/", draining=True) == [("WARNING", "Probe fails", "readyz", {"server": "draining"})]
+        assert check("/ping/") == []
 
 
 @pytest.mark.django_db(transaction=True)

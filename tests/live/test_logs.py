@@ -402,7 +402,13 @@ class TestLines:
         assert [line["request_id"] for line in away] == told.ids(503)
         assert {line["event"] for line in away} == {"The database did not answer: not currently accepting connections"}
 
-    def test_do_not_tell_probes(self, told):
+    def test_tell_of_probes_only_that_one_begins_to_fail(self, told):
+        """Three succeeded; then one failed, and nobody asked again."""
+        of_probes = [line for line in told.lines if "probe" in line]
+
+        assert [line["probe"] for line in of_probes] == ["ping"]
+        assert (of_probes[0]["level"], of_probes[0]["event"]) == ("warning", "Probe fails")
+        assert of_probes[0]["failing"] == {"database": "unavailable"}
         assert not [line for line in told.lines if "/ping/" in json.dumps(line)]
 
 
