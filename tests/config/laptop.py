@@ -1,0 +1,71 @@
+"""A laptop's server and customer in a process of its own: migrates, does business, and prints what came of it as JSON."""
+
+import json
+import sys
+import uuid
+from typing import Any
+
+import django
+
+SECRET = "cnry-correct-horse-battery"
+REFERENCE = "cnry-reference"
+SHORTENED_TO = 12
+
+
+def main() -> None:
+    django.setup()
+    from django.core.management import call_command
+    from django.test import Client
+
+    call_command("migrate", verbosity=0)
+    customer = Client(SERVER_NAME="localhost")
+    statuses = []
+
+    def post(path: str, body: dict[str, Any], **sent: Any) -> Any:
+        sent = {"content_type": "application/json"} | sent
+        answer = customer.post(path, body, **sent)
+        statuses.append(answer.status_code)
+        return answer.json()
+
+    login = {"username": f"ada-{uuid.uuid4().hex}", "password": SECRET}
+    post("/api/v1/users/", login)
+    token = post("/api/token/", login)["token"]
+    # As a form, too: silk reads it by another way.
+    customer.post("/api/token/", login)
+    own = {"Authorization": f"Token {token}", "Idempotency-Key": str(uuid.uuid4())}
+    account = post("/api/v1/accounts/", {}, headers=own)["id"]
+    deposit = {"amount": "25.00", "reference": REFERENCE}
+    balance = post(f"/api/v1/accounts/{account}/deposits/", deposit, headers=own)["entry"]["balance_after"]
+    told = {"statuses": statuses, "balance": balance, "page": customer.get("/silk/requests/").status_code}
+    told |= {"imported": "silk" in sys.modules, "secrets": [SECRET, REFERENCE, token]}
+    if told["imported"]:
+        told |= recorded(customer)
+    print(json.dumps(told))
+
+
+def recorded(customer: Any) -> dict[str, Any]:
+    """Return what silk wrote down, and how many requests it keeps when they become more than it may."""
+    from django.core import serializers
+    from silk.config import SilkyConfig
+    from silk.models import Request, Response, SQLQuery
+
+    rows = serializers.serialize("json", [*Request.objects.all(), *Response.objects.all(), *SQLQuery.objects.all()])
+    requests = {each.path: each.queries.count() for each in Request.objects.all()}
+    statements = [each.query for each in SQLQuery.objects.all()]
+    kept = SilkyConfig()
+    limits = {name: kept.attrs[name] for name in kept.attrs if "_MAX_" in name}
+    # It looks at one request in ten, and at the thousandth.
+    kept.attrs |= {"SILKY_MAX_RECORDED_REQUESTS": SHORTENED_TO, "SILKY_MAX_RECORDED_REQUESTS_CHECK_PERCENT": 100}
+    for _ in range(2 * SHORTENED_TO):
+        customer.get("/nothing-here/")
+    return {
+        "rows": rows,
+        "requests": requests,
+        "statements": statements,
+        "limits": limits,
+        "kept": Request.objects.count(),
+    }
+
+
+if __name__ == "__main__":
+    main()
