@@ -23,6 +23,7 @@ from config.settings.base import database
 from tests.config import aws
 from tests.config.guarded import Guarded
 from tests.config.test_environment import FULL
+from tests.counting import counting
 from tests.live.server import Server
 
 ROOT = Path(__file__).parents[2]
@@ -109,10 +110,13 @@ class TestTheBackend:
         assert who(backend()) == "bank"
         guarded.rotate("second")
         deployed.put("second")
+        failures = counting("bank_db_connect_failures")
 
         assert who(backend()) == "bank"
         assert who(backend()) == "bank"
         assert readings == ["bank/rotation"]
+        # The one that was healed is told as well.
+        assert failures() == {"authentication": 1}
 
     def test_fails_no_thread_of_many_that_are_refused_at_once(self, guarded, deployed, backend, readings):
         refused = [backend() for _ in range(8)]
@@ -148,9 +152,11 @@ class TestTheBackend:
     def test_gives_up_after_one_retry_with_a_new_password_that_is_wrong_too(self, guarded, deployed, backend):
         guarded.rotate("second")
         deployed.put("third")
+        failures = counting("bank_db_connect_failures")
 
         with pytest.raises(OperationalError, match="password authentication failed"):
             backend().ensure_connection()
+        assert failures() == {"authentication": 2}
 
     @pytest.mark.parametrize("broken", ["an outage", "not a URL", "no URL"])
     def test_tells_the_databases_reason_when_the_secret_is_of_no_help(self, guarded, deployed, backend, caplog, broken):

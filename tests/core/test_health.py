@@ -11,6 +11,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from apps.core import health
+from tests.counting import counting
 
 PROBES = ("/ping/", "/livez/", "/readyz/")
 
@@ -192,9 +193,10 @@ def test_connecting_to_a_silent_server_gives_up(silent_server):
     assert settings["OPTIONS"]["connect_timeout"] == 2
     other = connection.copy()
     other.settings_dict = settings | {"HOST": "127.0.0.1", "PORT": str(silent_server)}
-    started = time.monotonic()
+    failures, started = counting("bank_db_connect_failures"), time.monotonic()
 
     with pytest.raises(Exception, match="timeout"):
         other.connect()
 
     assert time.monotonic() - started < 3
+    assert failures() == {"timeout": 1}

@@ -1,13 +1,16 @@
 """The client's own clock for a server that says nothing."""
 
+import socket
+
 import psycopg
 import pytest
 from django.db import OperationalError, connection
 
 from apps.core import postgresql
 from apps.core.postgresql import base
+from tests.counting import counting
 
-pytestmark = pytest.mark.django_db(transaction=True)
+asks = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
@@ -25,6 +28,7 @@ def ask(statement: str) -> list[tuple]:
         return cursor.fetchall()
 
 
+@asks
 def test_an_answer_that_does_not_come_breaks_the_connection_and_the_next_question_gets_a_new_one(impatient):
     (first,) = ask("SELECT pg_backend_pid()")
 
@@ -36,6 +40,7 @@ def test_an_answer_that_does_not_come_breaks_the_connection_and_the_next_questio
     assert first != second
 
 
+@asks
 def test_work_that_takes_as_long_as_it_takes_may_say_so(impatient):
     with postgresql.patient_transaction():
         ask("SELECT pg_sleep(0.6)")
@@ -46,6 +51,7 @@ def test_work_that_takes_as_long_as_it_takes_may_say_so(impatient):
         ask("SELECT pg_sleep(2)")
 
 
+@asks
 def test_a_silent_connection_is_refused_at_the_health_check_and_not_replaced_by_a_wait(impatient, monkeypatch):
     ask("SELECT 1")
     connection.health_check_done, connection.health_check_enabled = False, True
@@ -57,3 +63,55 @@ def test_a_silent_connection_is_refused_at_the_health_check_and_not_replaced_by_
         ask("SELECT 1")
 
     assert connection.connection is None
+
+
+class TestWhatIsCounted:
+    @asks
+    def test_a_connection_that_was_opened(self):
+        connection.close()
+        opened, failed = counting("bank_db_connect_seconds"), counting("bank_db_connect_failures")
+
+        ask("SELECT 1")
+        ask("SELECT 1")
+
+        assert (list(opened().values()), failed()) == ([1], {})
+
+    @asks
+    def test_a_connection_that_was_refused(self):
+        opened, failed = counting("bank_db_connect_seconds"), counting("bank_db_connect_failures")
+        # Bound and not listening.
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            other = connection.copy()
+            other.settings_dict |= {"HOST": "127.0.0.1", "PORT": str(nobody.getsockname()[1])}
+            with pytest.raises(OperationalError, match="refused"):
+                other.ensure_connection()
+
+        assert (opened(), failed()) == ({}, {"refused": 1})
+
+    @pytest.mark.parametrize(
+        ("words", "reason"),
+        [
+            ('connection to server at "10.0.0.5", port 5432 failed: timeout expired', "timeout"),
+            ('connection to server at "10.0.0.5", port 5432 failed: Connection timed out', "timeout"),
+            ('connection to server on socket "/run/.s.PGSQL.5432" failed: No such file or directory', "refused"),
+            ("connection failed: FATAL:  the database system is starting up", "refused"),
+            ("connection failed: FATAL:  the database system is shutting down", "refused"),
+            ("connection failed: server closed the connection unexpectedly", "refused"),
+            ("connection failed: FATAL:  sorry, too many clients already", "too_many"),
+            ('connection failed: FATAL:  too many connections for role "bank"', "too_many"),
+            ("connection failed: FATAL:  remaining connection slots are reserved for roles with ...", "too_many"),
+            ("connection failed: FATAL:  no more connections allowed (max_client_conn)", "too_many"),
+            ('connection failed: FATAL:  password authentication failed for user "bank"', "authentication"),
+            ('connection failed: FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "bank"', "authentication"),
+            ('connection failed: FATAL:  role "bank" does not exist', "authentication"),
+            ('connection failed: FATAL:  role "bank" is not permitted to log in', "authentication"),
+            ('connection failed: FATAL:  database "bank" does not exist', "other"),
+            ("failed to resolve host 'db': [Errno -2] Name or service not known", "other"),
+        ],
+    )
+    def test_the_reason_is_one_of_a_few_words(self, words, reason):
+        assert base.reason_of(psycopg.OperationalError(words)) == reason
+
+    def test_psycopgs_own_clock_is_a_timeout_whatever_it_says(self):
+        assert base.reason_of(psycopg.errors.ConnectionTimeout("")) == "timeout"

@@ -19,7 +19,9 @@ from uuid_utils.compat import uuid7
 
 from apps.ledger import gate, posting
 from apps.ledger.gate import LONGEST_NAP_S, REDIS_TIMEOUT_S, Outcome, RedisGate
+from apps.ledger.metrics import GATE_WAIT
 from apps.ledger.models import Account
+from tests.counting import counting
 from tests.factories import AccountFactory, deposit, transfer, withdraw
 from tests.ledger import test_races
 from tests.ledger.books import assert_books_balance
@@ -364,6 +366,21 @@ class TestWithoutRedis:
 
         with set_up(redis_server.url).admitted([uuid7()]) as outcome:
             assert outcome is Outcome.BYPASSED
+
+
+def test_each_entry_is_counted_by_how_it_ended_with_the_time_it_took(set_up, redis_server):
+    account_id, gate_ = uuid7(), set_up(redis_server.url, wait_s=0.1)
+    entries, waited_s = counting("bank_gate_wait_seconds"), GATE_WAIT.labels("timed_out")._sum.get()
+
+    with gate_.admitted([account_id]), gate_.admitted([uuid7()]):
+        assert entries() == {"entered": 2}
+        with gate_.admitted([account_id]):
+            assert entries() == {"entered": 2, "timed_out": 1}
+    redis_server.kill()
+    with gate_.admitted([account_id]):
+        assert entries() == {"entered": 2, "timed_out": 1, "open": 1}
+
+    assert GATE_WAIT.labels("timed_out")._sum.get() - waited_s >= 0.1
 
 
 class TestOff:

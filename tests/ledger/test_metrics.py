@@ -1,31 +1,23 @@
 """What is counted when money is asked to move."""
 
+from contextlib import closing
 from uuid import uuid4
 
 import pytest
-from prometheus_client import REGISTRY
+from django.db import connection
+from psycopg import errors as postgres
 
+from apps.ledger import posting
+from tests.counting import counting
 from tests.factories import AccountFactory
 
 pytestmark = pytest.mark.django_db
 
 
-def counts() -> dict[str, float]:
-    """Return every command and replay that was counted in this process."""
-    return {
-        "/".join(sample.labels.values()): sample.value
-        for family in REGISTRY.collect()
-        if family.name in {"bank_money_commands", "bank_idempotent_replays"}
-        for sample in family.samples
-        if sample.name.endswith("_total")
-    }
-
-
 @pytest.fixture
 def newly():
-    """Tell what was counted since the test began: the registry is the process's."""
-    before = counts()
-    return lambda: {name: value - before[name] for name, value in counts().items() if value != before[name]}
+    """Tell what was counted of commands and replays since the test began."""
+    return counting("bank_money_commands", "bank_idempotent_replays")
 
 
 def ask(client, account, verb, body, key=None):
@@ -53,3 +45,71 @@ def test_what_never_was_a_command_is_not_counted(client, account, newly):
     ask(client, account, "deposits", {"amount": "five"})
 
     assert newly() == {}
+
+
+class TestTrouble:
+    """PostgreSQL fails at the posting statement."""
+
+    @pytest.fixture
+    def failing(self):
+        """Make the statement fail so many times."""
+
+        def failing(sqlstate, times=1000):
+            def execute(execute, sql, params, many, context):
+                nonlocal times
+                if sql != posting.POST or not times:
+                    return execute(sql, params, many, context)
+                times -= 1
+                with connection.wrap_database_errors:
+                    raise postgres.lookup(sqlstate)
+
+            return connection.execute_wrapper(execute)
+
+        return failing
+
+    @pytest.fixture
+    def withdraw(self, client, account, newly, failing):
+        """Withdraw while the statement fails; return the status, and what was counted of commands and of contention."""
+
+        def withdraw(sqlstate, times):
+            meetings = counting("bank_contention")
+            with failing(sqlstate, times):
+                status = ask(client, account, "withdrawals", {"amount": "1.00"}).status_code
+            return status, newly(), meetings()
+
+        return withdraw
+
+    @pytest.mark.parametrize(
+        ("fault", "status", "outcome", "contention"),
+        [
+            (("55P03", 1), 409, "busy", {"lock_timeout": 1}),
+            (("40001", 1), 201, "posted", {"serialization": 1}),
+            (("40P01", 2), 201, "posted", {"deadlock": 2}),
+            (("40001", 1000), 409, "busy", {"serialization": posting.MAX_TRIES}),
+            (("40P01", 1000), 409, "busy", {"deadlock": posting.MAX_TRIES}),
+            (("57014", 1), 503, "failed", {}),
+            (("57P01", 1), 503, "failed", {}),
+        ],
+    )
+    def test_is_counted_by_what_it_was_and_by_what_became_of_it(self, withdraw, fault, status, outcome, contention):
+        assert withdraw(*fault) == (status, {f"withdrawal/{outcome}": 1}, contention)
+
+    def test_our_own_key_in_progress_is_told_apart(self, client, account, newly, failing):
+        meetings, key = counting("bank_contention"), str(uuid4())
+        with closing(connection.copy()) as other, other.cursor() as cursor:
+            # The mark of a command under this key, which runs elsewhere.
+            mark = "SELECT pg_advisory_lock(hashtextextended(%s || ' ' || %s, 0))"
+            cursor.execute(mark, [str(account.pk), key])
+            with failing("55P03"):
+                answer = ask(client, account, "deposits", {"amount": "1.00"}, key=key)
+
+        assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_key_in_progress")
+        assert newly() == {"deposit/busy": 1}
+        assert meetings() == {"key_in_progress": 1}
+
+    def test_a_bug_is_a_failure(self, client, account, newly, monkeypatch):
+        client.raise_request_exception = False
+        monkeypatch.setattr(posting, "_execute", lambda *_: 1 / 0)
+
+        assert ask(client, account, "deposits", {"amount": "1.00"}).status_code == 500
+        assert newly() == {"deposit/failed": 1}
