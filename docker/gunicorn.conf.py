@@ -18,8 +18,8 @@ del sys.modules["config"].environment, sys.modules["config.environment"]
 bind = f"0.0.0.0:{configured.PORT}"
 
 # Threads, because a request mostly waits for PostgreSQL. Explicit numbers, because in a container the machine's number
-# of cores says nothing about the share this process gets.
-worker_class = "gthread"
+# of cores says nothing about the share this process gets. It is gunicorn's gthread, which also tells what waits for one.
+worker_class = "config.worker.ThreadWorker"
 workers = configured.WEB_CONCURRENCY
 threads = configured.GUNICORN_THREADS
 

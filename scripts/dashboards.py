@@ -229,6 +229,7 @@ API_AND_SLO = Dashboard(
                     {
                         "requests": f"sum (bank_requests_in_progress{{{HERE}}})",
                         "threads": f"sum (bank_threads{{{HERE}}})",
+                        "waiting": f"sum (bank_requests_waiting{{{HERE}}})",
                     },
                     about="When requests reach threads, the next ones wait.",
                 ),
@@ -491,10 +492,18 @@ PROCESSES = Dashboard(
                     "Busy threads",
                     {"{{instance}}": f"bank_requests_in_progress{{{HERE}}} / bank_threads{{{HERE}}}"},
                     "percentunit",
-                    about="At 100 % new requests wait in the queue beside this.",
+                    about="At 100 % new requests wait: beside this how many, below it for how long.",
                     steps=((None, "transparent"), (0.9, "red")),
                 ),
-                Panel("Connections that nobody took yet", {"{{instance}}": f"bank_accept_queue{{{HERE}}}"}),
+                Panel(
+                    "Waiting",
+                    {
+                        "{{instance}} for a thread": f"bank_requests_waiting{{{HERE}}}",
+                        "{{instance}} for a worker": f"bank_accept_queue{{{HERE}}}",
+                    },
+                    about="For a worker wait those that none has accepted: workers are gone or stuck.",
+                ),
+                Panel("Wait for a thread", quantiles("bank_thread_wait_seconds", HERE), "s"),
                 Panel("Memory", {"{{instance}}": f"bank_resident_memory_bytes{{{HERE}}}"}, "bytes"),
                 Panel(
                     "Time of a scrape",

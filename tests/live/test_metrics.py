@@ -10,13 +10,15 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.live.client import Address, Client, NoAnswer, Request
+from tests.live.client import Address, Client, NoAnswer, Request, once
 from tests.live.conftest import database_url
 from tests.live.server import Server
 
@@ -53,6 +55,41 @@ def fresh(django_db_setup, django_db_blocker, tmp_path_factory):
         url = database_url()
     with Server(url, log, workers=2, threads=2, REVISION="f" * 40) as server:
         yield server, scrape(server.metrics_address)
+
+
+IN_PROGRESS, WAITING = "bank_requests_in_progress", "bank_requests_waiting"
+
+
+def value(server: Server, name: str, **labels: str) -> float:
+    """Scrape one number; 0 where it is absent, as a gauge is while no worker lives."""
+    start = time.monotonic()
+    values = read(scrape(server.metrics_address))
+    assert time.monotonic() - start < 2
+    return values.get((name, frozenset(labels.items())), 0.0)
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def occupied(server: Server, *, threads: int) -> Iterator[int]:
+    """Keep that many threads busy during the block; how many connections it took, for a worker takes more than it has."""
+    with contextlib.ExitStack() as stuck:
+        connections = 0
+        while value(server, IN_PROGRESS) < threads:
+            connection = stuck.enter_context(socket.create_connection(server.address, timeout=10))
+            # The body never comes: whoever reads it waits.
+            connection.sendall(
+                b"POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 9\r\n\r\n"
+            )
+            connections += 1
+            time.sleep(0.05)
+        yield connections
 
 
 def declared() -> dict[str, tuple[str, dict[str, set[str]]]]:
@@ -153,36 +190,38 @@ def test_a_taken_port_ends_the_start_and_is_named(django_db_setup, tmp_path):
 def test_metrics_answer_while_every_thread_is_taken_and_forget_the_requests_of_the_killed(
     django_db_setup, django_db_blocker, tmp_path
 ):
-    in_progress = ("bank_requests_in_progress", frozenset())
     with django_db_blocker.unblock():
         url = database_url()
-    with Server(url, tmp_path / "log", workers=2, threads=2) as server, contextlib.ExitStack() as stuck:
+    with Server(url, tmp_path / "log", workers=2, threads=2) as server:
+        with occupied(server, threads=4):
+            # As many as there are threads, and never more.
+            assert value(server, IN_PROGRESS) == 4
+            for pid in server.workers():
+                os.kill(pid, signal.SIGKILL)
+        eventually(lambda: value(server, IN_PROGRESS) == 0)
+        eventually(lambda: value(server, "bank_worker_exits_total", reason="signal") == 2)
 
-        def busy() -> float:
-            start = time.monotonic()
-            # Absent while no worker lives.
-            value = read(scrape(server.metrics_address)).get(in_progress, 0.0)
-            assert time.monotonic() - start < 2
-            return value
 
-        while busy() < 4:
-            connection = stuck.enter_context(socket.create_connection(server.address, timeout=10))
-            # The body never comes: whoever reads it waits.
-            connection.sendall(
-                b"POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                b"Content-Length: 9\r\n\r\n"
-            )
-            time.sleep(0.05)
-        # As many as there are threads, and never more.
-        assert busy() == 4
+def test_what_waits_for_a_thread_is_told_and_then_for_how_long(fresh):
+    server, _ = fresh
 
-        for pid in server.workers():
-            os.kill(pid, signal.SIGKILL)
-        stuck.close()
-        deadline = time.monotonic() + 10
-        while busy():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    def waited_long() -> float:
+        """Return how many have waited longer than a quarter of a second."""
+        waits = read(scrape(server.metrics_address))
+        short = waits["bank_thread_wait_seconds_bucket", frozenset({("le", "0.25")})]
+        return waits["bank_thread_wait_seconds_count", frozenset()] - short
+
+    before = waited_long()
+    with ThreadPoolExecutor(1) as pool:
+        with occupied(server, threads=4) as connections:
+            probe = pool.submit(once, server.address, None, Request("GET", "/livez/"))
+            eventually(lambda: value(server, WAITING) == connections - 4 + 1)
+            time.sleep(0.3)
+            assert (probe.done(), waited_long()) == (False, before)
+        assert probe.result().status == 200
+
+    assert waited_long() > before
+    assert value(server, WAITING) == 0
 
 
 @pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.long)])
