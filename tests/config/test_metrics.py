@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import socket
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -30,6 +31,26 @@ def exits(monkeypatch) -> Callable[[], dict[str, int]]:
     counted = dict.fromkeys(metrics._exits, 0)
     monkeypatch.setattr(metrics, "_exits", counted)
     return lambda: {reason: count for reason, count in counted.items() if count}
+
+
+class TestTheStart:
+    """What gunicorn's hook refuses."""
+
+    @staticmethod
+    def begin(*, port: int, preload: bool = False) -> None:
+        listener = SimpleNamespace(sock=SimpleNamespace(getsockname=lambda: ("127.0.0.1", 8000)))
+        arbiter = SimpleNamespace(cfg=SimpleNamespace(preload_app=preload), LISTENERS=[listener])
+        metrics.served_by_arbiter(port=port, directory="", version="")(arbiter)
+
+    def test_an_application_that_is_loaded_before_there_are_places(self):
+        with pytest.raises(SystemExit, match="must not preload"):
+            self.begin(port=0, preload=True)
+
+    def test_a_port_that_is_taken(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            with pytest.raises(SystemExit, match=f"port {port} for metrics is taken .* set METRICS_PORT"):
+                self.begin(port=port)
 
 
 class TestPlaces:
