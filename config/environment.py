@@ -216,6 +216,20 @@ class Environment:
         about="How many proxies of ours append to X-Forwarded-For and, ending TLS, set X-Forwarded-Proto; 0 believes the "
         "socket's address and scheme and nothing else, so that a deployment serves probes only.",
     )
+    THROTTLE_USER_PER_MINUTE = Key(
+        kind=whole(0, 1_000_000),
+        default=0,
+        elsewhere=dict.fromkeys(DEPLOYED, 600),
+        about="How many requests one user may send to the API in a minute, counted in REDIS_URL by all servers; then 429. "
+        "0 is no limit, and without REDIS_URL there is none.",
+    )
+    THROTTLE_ANONYMOUS_PER_MINUTE = Key(
+        kind=whole(0, 1_000_000),
+        default=0,
+        elsewhere=dict.fromkeys(DEPLOYED, 60),
+        about="The same for one address (of IPv6: one /64) whose requests have no token, or none that is good; NUM_PROXIES "
+        "says which address is believed.",
+    )
     SECURE_HSTS_PRELOAD = Key(
         kind=FLAG,
         default=False,
@@ -264,7 +278,7 @@ class Environment:
         default="off",
         about="Where waiters of a busy account queue before they take a database connection.",
     )
-    REDIS_URL = Key(kind=REDIS, default="", about="The gate's Redis, needed where LEDGER_GATE is redis.")
+    REDIS_URL = Key(kind=REDIS, default="", about="The Redis that counts requests, and in which the gate stands.")
     LEDGER_GATE_LEASE = Key(
         kind=SECONDS, default=6.0, about="How long the gate holds an account: a statement's limit and one second."
     )
@@ -324,6 +338,14 @@ def gate_has_its_redis(env: Environment) -> str:
     return "" if env.LEDGER_GATE == "off" or env.REDIS_URL else "must be given together: the gate stands in Redis"
 
 
+@rule("THROTTLE_USER_PER_MINUTE", "THROTTLE_ANONYMOUS_PER_MINUTE", "REDIS_URL")
+def throttles_have_their_redis(env: Environment) -> str:
+    """Whoever names a limit means it; the defaults hold where there is something to count in."""
+    limits = ("THROTTLE_USER_PER_MINUTE", "THROTTLE_ANONYMOUS_PER_MINUTE")
+    meant = [name for name in limits if env.sources[name] != "default" and env.values[name]]
+    return "must be given together: requests are counted in Redis" if meant and not env.REDIS_URL else ""
+
+
 @rule(
     "DATABASE_MAX_CONNECTIONS", "DATABASE_RESERVED_CONNECTIONS", "WEB_REPLICAS", "WEB_CONCURRENCY", "GUNICORN_THREADS"
 )
@@ -351,6 +373,20 @@ def _too_weak(url: str, least: str) -> str:
     if named in SSLMODES and SSLMODES.index(named) >= SSLMODES.index(least):
         return ""
     return "disagree: the URL asks for a weaker sslmode"
+
+
+def doubts(env: Environment) -> list[str]:
+    """Return what a deployment may want and most often has forgotten: a server that starts says so in its log."""
+    if not env.deployed:
+        return []
+    found = []
+    if not env.NUM_PROXIES:
+        found.append(
+            "NUM_PROXIES is 0: nobody says that a request came over HTTPS, so the API answers 403 https_required"
+        )
+    if not env.REDIS_URL and (env.THROTTLE_USER_PER_MINUTE or env.THROTTLE_ANONYMOUS_PER_MINUTE):
+        found.append("REDIS_URL is not given: requests are not counted, so there is no limit of their rate")
+    return found
 
 
 class ConfigurationError(ImproperlyConfigured, SystemExit):

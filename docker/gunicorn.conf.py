@@ -69,6 +69,8 @@ logging.captureWarnings(capture=True)
 
 def when_ready(server: Any) -> None:
     """Once the arbiter has its sockets and handles signals, before there are workers."""
+    for doubt in environment.doubts(configured):
+        server.log.warning(doubt)
     serve_metrics(server)
     if configured.DRAIN_SECONDS:
         draining.before_stopping(server, configured.DRAIN_SECONDS)

@@ -37,6 +37,14 @@ PROBES: Final = with_every(
     status=("200", "503"),
 )
 
+REQUESTS_THROTTLED: Final = with_every(
+    Counter("bank_requests_throttled_total", "Requests that a throttle refused.", ["limit"]),
+    limit=("user", "anonymous"),
+)
+REQUESTS_UNCOUNTED: Final = Counter(
+    "bank_requests_uncounted_total", "Requests that no throttle counted, because its cache did not answer."
+)
+
 
 class RequestsInProgressMiddleware:
     """Count requests while they are worked on."""

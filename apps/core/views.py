@@ -4,7 +4,7 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from rest_framework import serializers
-from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,6 +28,18 @@ class Endpoint(APIView):
         if request.method not in self.allowed_methods:
             raise MethodNotAllowed(request.method or "")
         super().initial(request, *args, **kwargs)
+
+    def perform_authentication(self, request: Request) -> None:
+        """Find out who asks, and count that before anything can be refused: a token that is no good by its address."""
+        try:
+            super().perform_authentication(request)
+        except AuthenticationFailed:
+            super().check_throttles(request)
+            raise
+        super().check_throttles(request)
+
+    def check_throttles(self, request: Request) -> None:
+        """Nothing: DRF asks here after the permissions, and would count no 401 and no 403."""
 
     @property
     def caller_id(self) -> UUID:

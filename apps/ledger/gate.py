@@ -19,7 +19,6 @@ lost costs a nap, a false one costs a try. Therefore a holder rings also when it
 import logging
 import random
 import secrets
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
+from apps.core.breaker import Breaker
 from apps.ledger.metrics import GATE_WAIT
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,12 @@ class RedisGate:
 
         self.lease_ms = max(1, round(lease_s * 1000))
         self.wait_s = wait_s
-        self.breaker = Breaker(REDIS_PAUSE_S)
+        self.breaker = Breaker(
+            REDIS_PAUSE_S,
+            logger=logger,
+            broken="The gate's Redis fails, so commands go straight to the database",
+            healed="The gate's Redis answers again.",
+        )
         self._redis_error = redis.RedisError
         self._patient = client(LONGEST_NAP_S + REDIS_TIMEOUT_S)
         prompt = client(REDIS_TIMEOUT_S)
@@ -180,49 +185,6 @@ class RedisGate:
                 self._give_back(keys=_keys(account_id), args=[token, round(LONGEST_NAP_S * 1000)])
         except self._redis_error as error:
             self.breaker.trip(error)
-
-
-class Breaker:
-    """Spares commands the wait for a Redis that is not there: after an error one in every pause finds out."""
-
-    def __init__(self, pause_s: float) -> None:
-        self.pause_s = pause_s
-        self._is_open = False
-        self._try_again_at = 0.0
-        self._healed_from = 0.0
-        self._lock = threading.Lock()
-
-    def lets_through(self) -> bool:
-        """Tell whether to ask Redis."""
-        if not self._is_open:
-            return True
-        with self._lock:
-            now = time.monotonic()
-            if now < self._try_again_at:
-                return False
-            self._try_again_at = now + self.pause_s
-            return True
-
-    def trip(self, error: Exception) -> None:
-        """Note that Redis failed; say so if it is news."""
-        with self._lock:
-            was_open, self._is_open = self._is_open, True
-            self._try_again_at = self._healed_from = time.monotonic() + self.pause_s
-        if not was_open:
-            kind = type(error).__name__
-            logger.warning("The gate's Redis fails, so commands go straight to the database: %s: %s", kind, error)
-
-    def heal(self) -> None:
-        """Note that Redis answered; say so if it is news."""
-        if not self._is_open:
-            return
-        with self._lock:
-            # An answer from before the pause was on its way when another one failed.
-            if time.monotonic() < self._healed_from:
-                return
-            was_open, self._is_open = self._is_open, False
-        if was_open:
-            logger.info("The gate's Redis answers again.")
 
 
 @cache

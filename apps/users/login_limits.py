@@ -9,7 +9,6 @@ Where only attempts in flight stand in the way, the answer is to come back in a 
 
 import functools
 import hashlib
-import ipaddress
 import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,14 +20,13 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Greatest
 
+from apps.core.addresses import subscriber
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
 from apps.users.metrics import LOGIN_THROTTLED
 from apps.users.models import LoginFailures
 
 # Longer than a hash takes.
 A_MOMENT_S: Final = 1
-# What one subscriber has of IPv6; of its 2^64 addresses each guess could use another.
-IPV6_PREFIX: Final = 64
 
 
 class Limit(NamedTuple):
@@ -68,7 +66,7 @@ def limited(*, username: str, address: str, now: datetime) -> Iterator[None]:
     for what is left of them; or for a moment, while attempts in flight take what is left of that number.
     Writes: three rows in one statement before the block, and again after it.
     """
-    limits = _limits(username=username, address=_subscriber(address))
+    limits = _limits(username=username, address=subscriber(address))
     with connection.cursor() as cursor:
         window_ends_at = now + settings.LOGIN_FAILURE_WINDOW
         cursor.execute(RESERVE, {"scopes": list(limits), "now": now, "window_ends_at": window_ends_at})
@@ -103,19 +101,6 @@ def _settle(reservations: list[Reservation], *, failures: int) -> None:
     LoginFailures.objects.filter(scope__in=locked.values("scope")).update(
         count=Greatest(F("count") - 1 + failures, 0), reserved=Greatest(F("reserved") - 1, 0)
     )
-
-
-def _subscriber(address: str) -> str:
-    """Return what is counted for an address: an IPv6 address stands for its /64, an IPv4 address for itself."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    if ip.ipv4_mapped:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(ip), IPV6_PREFIX), strict=False))
 
 
 def _limits(*, username: str, address: str) -> dict[str, Limit]:

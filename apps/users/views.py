@@ -5,10 +5,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import BaseThrottle
 
 from apps.core.errors import PermissionDenied
 from apps.core.parsers import StrictFormParser, StrictJSONParser, StrictMultiPartParser
+from apps.core.throttling import address_of
 from apps.core.views import Endpoint
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
 from apps.users.models import Token, User
@@ -73,11 +73,6 @@ class PasswordView(Endpoint):
         body = self.body(ChangePasswordInput)
         ChangePassword(user=_user(request), **body, address=address_of(request), now=timezone.now()).execute()
         return Response(status=204)
-
-
-def address_of(request: Request) -> str:
-    """Return the client's address, believing exactly `NUM_PROXIES` entries of X-Forwarded-For (DRF's rule)."""
-    return BaseThrottle().get_ident(request)
 
 
 def _user(request: Request) -> User:

@@ -231,6 +231,23 @@ LOGIN_FAILURES_PER_USERNAME_AND_ADDRESS = 10
 LOGIN_FAILURES_PER_USERNAME = 100
 LOGIN_FAILURES_PER_ADDRESS = 100
 
+# --- Limits and their cache --------------------------------------------------------------------------------------------
+
+REDIS_URL = env.REDIS_URL
+if REDIS_URL:
+    # What all workers and servers count together. It answers in less than a millisecond, or is treated as absent.
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "KEY_PREFIX": "bank",
+            "OPTIONS": {"socket_connect_timeout": 0.25, "socket_timeout": 0.25},
+        }
+    }
+# apps.core.throttling; no limit where all workers have nothing to count in together.
+THROTTLE_USER_PER_MINUTE = env.THROTTLE_USER_PER_MINUTE if REDIS_URL else 0
+THROTTLE_ANONYMOUS_PER_MINUTE = env.THROTTLE_ANONYMOUS_PER_MINUTE if REDIS_URL else 0
+
 # --- Ledger ----------------------------------------------------------------------------------------------------------
 
 LEDGER_DEFAULT_CURRENCY = "USD"
@@ -240,7 +257,6 @@ LEDGER_MAX_AMOUNT = Decimal(1_000_000_000)
 
 # apps.ledger.gate: how long an account is held, and how long a command waits for it, in seconds.
 LEDGER_GATE = env.LEDGER_GATE
-REDIS_URL = env.REDIS_URL
 LEDGER_GATE_LEASE = env.LEDGER_GATE_LEASE
 LEDGER_GATE_WAIT = env.LEDGER_GATE_WAIT
 
@@ -254,6 +270,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "apps.core.pagination.SignedCursorPagination",
     "DEFAULT_SCHEMA_CLASS": "apps.core.schema.ProblemAutoSchema",
     "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_THROTTLE_CLASSES": ["apps.core.throttling.RequestThrottle"],
     "EXCEPTION_HANDLER": "apps.core.problem.exception_handler",
     # How many proxies of ours append to X-Forwarded-For; 0 believes the socket's address and nothing else.
     "NUM_PROXIES": env.NUM_PROXIES,

@@ -11,8 +11,9 @@ ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
 DATABASES = {"default": database(env.TEST_DATABASE_URL or embedded_postgres.url("test"), key="TEST_DATABASE_URL")}
 MIGRATION_DATABASE = None
 REST_FRAMEWORK = REST_FRAMEWORK | {"NUM_PROXIES": 0}
-# Where there is none, the gate's tests start one (tests/redis_server.py).
+# Where there is none, the tests that need one start it (tests/redis_server.py).
 TEST_REDIS_URL = env.TEST_REDIS_URL
+THROTTLE_USER_PER_MINUTE = THROTTLE_ANONYMOUS_PER_MINUTE = 0
 
 POPULATE_ALLOWED = True
 SIGN_UP_OPEN = True

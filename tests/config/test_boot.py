@@ -176,25 +176,40 @@ from config.demands import refuse_unsafe
 refuse_unsafe(vars(base) | {changed}, base.env)
 """
     THROTTLED = {"REST_FRAMEWORK": {"DEFAULT_THROTTLE_RATES": {"anon": "60/min"}}}
+    LIMITED = {"THROTTLE_USER_PER_MINUTE": 600}
     SHARED = {"CACHES": {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache"}}}
     SESSIONS = {"SESSION_ENGINE": "django.contrib.sessions.backends.cache"}
 
     @pytest.mark.parametrize(
-        ("changed", "workers", "told"),
+        ("changed", "workers", "replicas", "told"),
         [
-            (THROTTLED, "2", "CACHES must be shared by all workers, because of REST_FRAMEWORK's throttles"),
-            (SESSIONS, "2", "CACHES must be shared by all workers, because of SESSION_ENGINE"),
-            (THROTTLED, "1", ""),
-            (THROTTLED | SHARED, "2", ""),
-            ({}, "2", ""),
+            (THROTTLED, "2", "1", "CACHES must be shared by all workers, because of REST_FRAMEWORK's throttles"),
+            (THROTTLED, "1", "2", "CACHES must be shared by all workers, because of REST_FRAMEWORK's throttles"),
+            (LIMITED, "2", "1", "CACHES must be shared by all workers, because of the limits per minute"),
+            (SESSIONS, "2", "1", "CACHES must be shared by all workers, because of SESSION_ENGINE"),
+            (THROTTLED, "1", "1", ""),
+            (THROTTLED | LIMITED | SHARED, "2", "2", ""),
+            ({}, "2", "2", ""),
         ],
     )
-    def test_is_refused(self, changed, workers, told):
-        result = run("-c", self.CODE.format(changed=changed), **FULL | {"WEB_CONCURRENCY": workers})
+    def test_is_refused(self, changed, workers, replicas, told):
+        given = FULL | {"WEB_CONCURRENCY": workers, "WEB_REPLICAS": replicas}
+        result = run("-c", self.CODE.format(changed=changed), **given)
 
         assert result.returncode == (1 if told else 0), result.stderr
         assert told in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_a_deployment_that_does_not_hold_browsers_to_https_is_refused():
+    changed = {"SECURE_HSTS_SECONDS": 0, **TestACacheOfOneProcess.SESSIONS}
+    result = run("-c", TestACacheOfOneProcess.CODE.format(changed=changed), **FULL)
+
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[1:-1] == [
+        "  CACHES must be shared by all workers, because of SESSION_ENGINE",
+        "  SECURE_HSTS_SECONDS must be above 0: browsers would go on asking over plain HTTP",
+    ]
 
 
 def test_static_files_are_gathered_without_a_secret():

@@ -179,6 +179,10 @@ def test_unsafe_values_are_refused_where_it_is_deployed_and_not_on_a_laptop(sett
         ({"WORKER_TIMEOUT": "6"}, False),
         ({"LEDGER_GATE": "redis"}, False),
         ({"LEDGER_GATE": "redis", "REDIS_URL": "rediss://redis.example.org"}, True),
+        ({"THROTTLE_USER_PER_MINUTE": "600"}, False),
+        ({"THROTTLE_ANONYMOUS_PER_MINUTE": "1"}, False),
+        ({"THROTTLE_USER_PER_MINUTE": "0", "THROTTLE_ANONYMOUS_PER_MINUTE": "0"}, True),
+        ({"THROTTLE_USER_PER_MINUTE": "600", "REDIS_URL": "rediss://redis.example.org"}, True),
         ({"DATABASE_MAX_CONNECTIONS": "20"}, True),
         ({"DATABASE_MAX_CONNECTIONS": "19"}, False),
         ({"DATABASE_MAX_CONNECTIONS": "10", "DATABASE_RESERVED_CONNECTIONS": "0"}, True),
@@ -203,6 +207,20 @@ def test_limits_rise_and_what_belongs_together_fits(given, fits):
     else:
         (told,) = problems(**FULL | given)
         assert any(key in told for key in given)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({}, ["NUM_PROXIES", "REDIS_URL"]),
+        ({"NUM_PROXIES": "1", "REDIS_URL": "rediss://redis.example.org"}, []),
+        ({"NUM_PROXIES": "1", "THROTTLE_USER_PER_MINUTE": "0"}, ["REDIS_URL"]),
+        ({"NUM_PROXIES": "1", "THROTTLE_USER_PER_MINUTE": "0", "THROTTLE_ANONYMOUS_PER_MINUTE": "0"}, []),
+    ],
+)
+def test_what_a_deployment_has_probably_forgotten_is_said(given, named):
+    assert [doubt.split()[0] for doubt in environment.doubts(configure(**FULL | given))] == named
+    assert environment.doubts(configure("local", **given)) == []
 
 
 def test_what_other_modules_decide_is_what_the_rules_count_with():

@@ -1,0 +1,96 @@
+"""Requests a minute against a real gunicorn with production's settings: two workers, one Redis, exact numbers."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection
+
+from apps.core.throttling import WINDOW_S
+from tests.factories import AccountFactory, UserFactory, token_of
+from tests.live.conftest import database_url
+from tests.live.server import Server
+from tests.live.test_surfaces import ACCOUNTS, HTTPS, PRODUCTION, Answer, ask
+from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+USER, ANONYMOUS = 40, 20
+CLIENTS = 12
+ENOUGH_S = 10
+
+
+def wait_for_a_minute_with_time_left() -> None:
+    """The clock's next minute begins to count anew, which must not happen in the middle of a test."""
+    if (left_s := WINDOW_S - time.time() % WINDOW_S) < ENOUGH_S:
+        time.sleep(left_s)
+
+
+def at_once(send: Callable[[], Answer], count: int) -> list[Answer]:
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        return [future.result() for future in [pool.submit(send) for _ in range(count)]]
+
+
+def statuses(answers: list[Answer]) -> Counter[int]:
+    return Counter(answer.status for answer in answers)
+
+
+def said(server: Server, words: str) -> int:
+    return sum(words in line["event"] for line in server.lines() if line.get("logger") == "apps.core.throttling")
+
+
+def test_exactly_so_many_pass_and_all_when_there_is_nothing_to_count_in(tmp_path):
+    url = database_url()
+    account = AccountFactory(owner=UserFactory())
+    tokens = [token_of(account.owner) for _ in range(2)]
+    connection.close()
+    environment = PRODUCTION | {
+        "DATABASE_URL": url,
+        "DRAIN_SECONDS": "0",
+        "NUM_PROXIES": "1",
+        "THROTTLE_USER_PER_MINUTE": str(USER),
+        "THROTTLE_ANONYMOUS_PER_MINUTE": str(ANONYMOUS),
+    }
+    with (
+        RedisServer() as redis,
+        Server(url, tmp_path / "log", workers=2, threads=4, **environment, REDIS_URL=redis.url) as server,
+    ):
+
+        def customer(token: str = tokens[0]) -> Answer:
+            return ask(server, ACCOUNTS, Authorization=f"Token {token}", **HTTPS)
+
+        def nobody() -> Answer:
+            return ask(server, ACCOUNTS, Authorization="Token bank_forged", X_Forwarded_For="203.0.113.9", **HTTPS)
+
+        wait_for_a_minute_with_time_left()
+        users = at_once(customer, 3 * USER)
+        assert statuses(users) == {200: USER, 429: 2 * USER}
+        strangers = at_once(nobody, 3 * ANONYMOUS)
+        assert statuses(strangers) == {401: ANONYMOUS, 429: 2 * ANONYMOUS}
+
+        refusal = next(answer for answer in users if answer.status == 429)
+        assert refusal.code == "throttled"
+        assert 1 <= int(refusal.headers["Retry-After"]) <= WINDOW_S
+        # Another of his tokens is still his; another address is another's, and what it says of itself is not believed.
+        assert customer(tokens[1]).status == 429
+        assert ask(server, ACCOUNTS, X_Forwarded_For="203.0.113.9, 203.0.113.10", **HTTPS).status == 401
+        assert ask(server, "/api/token/", "POST", X_Forwarded_For="203.0.113.9", **HTTPS).status == 429
+        assert {ask(server, path).status for path in ("/ping/", "/livez/", "/readyz/") for _ in range(25)} == {200}
+
+        redis.kill()
+        assert statuses(at_once(customer, 2 * USER)) == {200: 2 * USER}
+        assert statuses(at_once(nobody, 2 * ANONYMOUS)) == {401: 2 * ANONYMOUS}
+
+        redis.start()
+        deadline = time.monotonic() + 20
+        # Each worker finds out for itself, by somebody else's request.
+        while said(server, "answers again") < said(server, "pass uncounted"):
+            assert time.monotonic() < deadline
+            nobody()
+        wait_for_a_minute_with_time_left()
+        assert statuses(at_once(customer, 2 * USER)) == {200: USER, 429: USER}
+
+    assert server.complaints() == []
+    assert 1 <= said(server, "pass uncounted") <= 2
