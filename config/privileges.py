@@ -22,8 +22,8 @@ LESS: Final[Mapping[str, str]] = {
     # Whose an account is, and in which currency, is for good.
     "ledger_account": "SELECT, INSERT, UPDATE (balance, version, status, closed_at)",
     "users_token": "SELECT, INSERT, DELETE",
-    # A user's lines go when the admin deletes the user.
-    "django_admin_log": "SELECT, INSERT, DELETE",
+    # Who did something in the admin is deactivated and not deleted (apps.users.admin).
+    "django_admin_log": "SELECT, INSERT",
     # Written by `migrate`.
     "auth_permission": "SELECT",
     "django_content_type": "SELECT",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import ProtectedError
 from django.test import Client
 from psycopg import errors
 from rest_framework.test import APIClient
@@ -36,6 +37,8 @@ FORBIDDEN = [
     "MERGE INTO ledger_entry USING ledger_account a ON a.id = account_id WHEN MATCHED THEN DELETE",
     "DO $$ BEGIN LOCK TABLE ledger_entry IN ACCESS EXCLUSIVE MODE; END $$",
     "UPDATE django_admin_log SET action_flag = 1",
+    "DELETE FROM django_admin_log",
+    "TRUNCATE django_admin_log",
     "UPDATE users_token SET expires_at = 'infinity'",
     "INSERT INTO django_migrations (app, name, applied) VALUES ('ledger', '9999', now())",
     "DELETE FROM auth_permission",
@@ -114,6 +117,7 @@ def test_its_rights_are_those_that_are_declared_and_no_others(vault):
 
     assert rights["ledger_entry"] == rights["ledger_transaction"] == rights["ledger_account"] == "INSERT, SELECT"
     assert columns == ("balance, version, status, closed_at",)
+    assert rights["django_admin_log"] == "INSERT, SELECT"
     assert rights["users_user"] == rights["django_session"] == "DELETE, INSERT, SELECT, UPDATE"
     assert rights["django_migrations"] == "SELECT"
     assert privileges.LESS.keys() <= rights.keys()
@@ -177,7 +181,16 @@ class TestItsWork:
         clerk = User.objects.get(username="clerk")
         assert browser.post(f"/admin/users/user/{clerk.pk}/delete/", {"post": "yes"}).status_code == 302
         assert not User.objects.filter(username="clerk").exists()
-        root.delete()
+
+        # Whoever has lines in the admin's log stays, by whatever road.
+        path = f"/admin/users/user/{root.pk}/delete/"
+        assert f"The admin&#x27;s log of {root}" in browser.get(path).content.decode()
+        assert browser.post(path, {"post": "yes"}).status_code == 200
+        with pytest.raises(ProtectedError):
+            root.delete()
+        assert User.objects.filter(pk=root.pk).exists()
+        assert browser.get("/admin/").status_code == 200
+        browser.logout()
         assert browser.get("/admin/").status_code == 302
 
     def test_the_probes(self, as_teller):

@@ -1,0 +1,61 @@
+"""The admin's door: a password that is typed here is counted with those of the API, and refused before it is hashed."""
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth import authenticate
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from apps.core.throttling import address_of
+from apps.users.errors import InvalidCredentials, TooManyLoginFailures
+from apps.users.login_limits import limited
+from apps.users.metrics import counted_login
+
+
+class LimitedAuthenticationForm(AdminAuthenticationForm):
+    """Django's form, under the login limits."""
+
+    retry_after_s: int | None = None
+    """Where a limit has refused the attempt: how long to wait."""
+
+    def clean(self) -> dict[str, Any]:
+        username, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
+        if username and password:
+            try:
+                self._log_in(username, password)
+            except InvalidCredentials:
+                raise self.get_invalid_login_error() from None
+            except TooManyLoginFailures as refusal:
+                self.retry_after_s = refusal.retry_after_s
+                raise ValidationError(refusal.detail, code=refusal.code) from None
+        return self.cleaned_data
+
+    @counted_login()
+    def _log_in(self, username: str, password: str) -> None:
+        assert self.request is not None  # noqa: S101  the view gives it
+        with limited(username=username, address=address_of(self.request), now=timezone.now()):
+            self.user_cache = authenticate(self.request, username=username, password=password)
+            if self.user_cache is None:
+                raise InvalidCredentials
+        try:
+            self.confirm_login_allowed(self.user_cache)
+        except ValidationError:
+            # The right password of somebody who is no staff: the same words.
+            raise InvalidCredentials from None
+
+
+class LimitedAdminSite(AdminSite):
+    """The admin with that form."""
+
+    login_form = LimitedAuthenticationForm
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response = super().login(request, extra_context)
+        form = (getattr(response, "context_data", None) or {}).get("form")
+        if form is not None and form.retry_after_s is not None:
+            response.status_code = 429
+            response.headers["Retry-After"] = str(form.retry_after_s)
+        return response
