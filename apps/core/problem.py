@@ -20,7 +20,7 @@ from rest_framework import exceptions, status
 from apps.core.errors import DomainError, InvalidField, Kind
 from apps.core.redaction import describe
 from apps.core.request_id import current_request_id
-from apps.core.request_log import named
+from apps.core.request_log import named, user_id_of
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +119,8 @@ def from_exception(request: HttpRequest, exc: Exception) -> ProblemResponse:  # 
 
 
 def _from_domain_error(request: HttpRequest, error: DomainError) -> ProblemResponse:
+    if error.kind is Kind.FORBIDDEN:
+        _tell_denial(request)
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
@@ -193,7 +195,13 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Pro
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> ProblemResponse:
     """Return 403."""
+    _tell_denial(request)
     return ProblemResponse(request, status=403, code="permission_denied", detail="You may not do this.")
+
+
+def _tell_denial(request: HttpRequest) -> None:
+    """Say that somebody asked for what he may not do; another's object is a 404, which the request's line tells."""
+    logger.warning("permission denied", extra=named(request) | {"user_id": user_id_of(request)})
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> ProblemResponse:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.core.throttling import address_of
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
+from apps.users.events import told_attempt
 from apps.users.login_limits import limited
 from apps.users.metrics import counted_login
 
@@ -36,15 +37,17 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
     @counted_login()
     def _log_in(self, username: str, password: str) -> None:
         assert self.request is not None  # noqa: S101  the view gives it
-        with limited(username=username, address=address_of(self.request), now=timezone.now()):
-            self.user_cache = authenticate(self.request, username=username, password=password)
-            if self.user_cache is None:
-                raise InvalidCredentials
-        try:
-            self.confirm_login_allowed(self.user_cache)
-        except ValidationError:
-            # The right password of somebody who is no staff: the same words.
-            raise InvalidCredentials from None
+        with told_attempt("login", door="admin") as attempt:
+            with limited(username=username, address=address_of(self.request), now=timezone.now()):
+                self.user_cache = authenticate(self.request, username=username, password=password)
+                if self.user_cache is None:
+                    raise InvalidCredentials
+            attempt.user_id = self.user_cache.pk
+            try:
+                self.confirm_login_allowed(self.user_cache)
+            except ValidationError:
+                # The right password of somebody who is no staff: the same words.
+                raise InvalidCredentials from None
 
 
 class LimitedAdminSite(AdminSite):

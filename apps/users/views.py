@@ -11,6 +11,7 @@ from apps.core.parsers import StrictFormParser, StrictJSONParser, StrictMultiPar
 from apps.core.throttling import address_of
 from apps.core.views import Endpoint
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
+from apps.users.events import tell_revocation
 from apps.users.models import Token, User
 from apps.users.serializers import ChangePasswordInput, LogInInput, RegisterUserInput, TokenOutput, UserOutput
 from apps.users.use_cases.change_password import ChangePassword
@@ -37,6 +38,7 @@ class TokenView(Endpoint):
     def delete(self, request: Request) -> Response:
         """Revoke the token that this request carries."""
         Token.objects.filter(pk=request.auth.pk).delete()
+        tell_revocation(self.caller_id)
         return Response(status=204)
 
 

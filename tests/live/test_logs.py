@@ -369,6 +369,18 @@ class TestLines:
         assert {line["status"] for line in requests.values() if line["route"] is None} == {400, 404, 413, 500}
         assert {line["user_id"] for line in requests.values()} == {told.user_id, None}
 
+    def test_of_the_door_name_no_names(self, told):
+        door = [line for line in told.lines if line["logger"] == "apps.users.events"]
+
+        assert Counter(line["event"] for line in door) == {
+            "login succeeded": 1,
+            "login failed": 10,
+            "login limited": 2,
+        }
+        assert all(line.keys() == COMMON | {"user_id", "door"} for line in door)
+        assert {line["event"] for line in door if line["user_id"]} == {"login succeeded"}
+        assert len({line["request_id"] for line in door}) == len(door)
+
     def test_have_the_id_of_their_request_whatever_runs_beside_it(self, told):
         seen = [line for line in told.lines if line["event"] == "Seen"]
 

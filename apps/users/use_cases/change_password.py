@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import transaction
 
 from apps.users.errors import InvalidCredentials
+from apps.users.events import told_attempt
 from apps.users.login_limits import limited
 from apps.users.models import User
 from apps.users.passwords import ensure_password_is_strong
@@ -27,6 +28,10 @@ class ChangePassword:
     now: datetime
 
     def execute(self) -> None:
+        with told_attempt("password change", door="api", user_id=self.user.pk):
+            self._change()
+
+    def _change(self) -> None:
         with limited(username=self.user.username, address=self.address, now=self.now):
             if not self.user.check_password(self.current_password):
                 raise InvalidCredentials

@@ -8,6 +8,7 @@ from django.contrib.auth import authenticate
 from django.db import transaction
 
 from apps.users.errors import InvalidCredentials
+from apps.users.events import told_attempt
 from apps.users.login_limits import limited
 from apps.users.metrics import counted_login
 from apps.users.models import User, digest_of, new_key
@@ -38,11 +39,13 @@ class LogIn:
 
     @counted_login()
     def execute(self) -> IssuedToken:
-        with limited(username=self.username, address=self.address, now=self.now):
-            user = authenticate(username=self.username, password=self.password)
-            if not isinstance(user, User):
-                raise InvalidCredentials
-        return self._issue(user)
+        with told_attempt("login", door="api") as attempt:
+            with limited(username=self.username, address=self.address, now=self.now):
+                user = authenticate(username=self.username, password=self.password)
+                if not isinstance(user, User):
+                    raise InvalidCredentials
+            attempt.user_id = user.pk
+            return self._issue(user)
 
     @transaction.atomic(durable=True)
     def _issue(self, user: User) -> IssuedToken:
