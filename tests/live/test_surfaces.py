@@ -89,6 +89,15 @@ def test_docs_and_admin_are_as_unknown_as_anything(closed):
             assert without_names(ask(closed, path, method, **HTTPS)) == unknown
 
 
+def test_a_server_says_once_what_it_has_probably_not_been_given(closed, alone):
+    def doubts(server: Server) -> list[str]:
+        said = [line for line in server.lines() if line.get("logger") == "gunicorn.error"]
+        return [line["event"].partition(":")[0] for line in said if line["level"] == "warning"]
+
+    assert doubts(closed) == ["REDIS_URL is not given"]
+    assert doubts(alone) == ["NUM_PROXIES is 0", "REDIS_URL is not given"]
+
+
 class TestHTTPS:
     PATHS = (ACCOUNTS, "/api/token/", "/api/v1/users/me/", "/api/nowhere/", "/api/")
 
