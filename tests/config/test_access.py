@@ -19,7 +19,8 @@ from apps.users.models import Token, User
 from tests.doors import rows
 from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, new_idempotency_key, token_of
 
-pytestmark = pytest.mark.django_db
+# Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
+pytestmark = [pytest.mark.django_db, pytest.mark.no_cover]
 
 CALLERS = ("owner", "other", "anonymous", "revoked", "expired", "deactivated", "staff", "session")
 SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")

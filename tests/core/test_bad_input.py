@@ -8,7 +8,8 @@ import pytest
 from tests.doors import DOORS, KEYED, MONEY, World
 from tests.factories import PASSWORD
 
-pytestmark = pytest.mark.django_db
+# Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
+pytestmark = [pytest.mark.django_db, pytest.mark.no_cover]
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ from tests.ledger.books import assert_books_balance
 from tests.ledger.test_api import assert_problem
 from tests.ledger.test_races import deadlocks, holding
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
 
 UNAVAILABLE = (503, "unavailable")
 CONTENTION = (409, "contention")
