@@ -1,10 +1,14 @@
 """A handful of fixtures, the suite's seed, and the guard that keeps it away from any database but its own."""
 
 import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from rest_framework.test import APIClient
 
 from apps.core import health
@@ -17,6 +21,8 @@ TEST_DATABASE = "app_test"
 
 
 SEED = pytest.StashKey[int]()
+# What they run is in processes of its own or no part of the application: tracing them would take time and count nothing.
+NOT_TRACED = {Path(__file__).parent / folder for folder in ("live", "monitoring", "scripts")}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,6 +67,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Start Hypothesis from the seed by its decorator: `--hypothesis-seed` would keep it from saving what fails."""
     for item in items:
+        if NOT_TRACED & set(item.path.parents):
+            item.add_marker(pytest.mark.no_cover)
         if item.get_closest_marker("hypothesis"):
             hypothesis.seed(config.stash[SEED])(getattr(item.obj, "__func__", item.obj))
 
@@ -97,3 +105,16 @@ def client(user) -> APIClient:
 def account(user) -> Account:
     """An account of the user's with 100.00 USD in it."""
     return AccountFactory(owner=user, funded="100.00")
+
+
+@pytest.fixture(scope="module")
+def for_all(django_db_setup, django_db_blocker) -> Iterator[Callable[[Callable[[], Any]], Any]]:
+    """Make something in the database once for all tests of a file; what each of them changes is undone as ever."""
+
+    def make(what: Callable[[], Any]) -> Any:
+        with django_db_blocker.unblock():
+            return what()
+
+    yield make
+    with django_db_blocker.unblock():
+        call_command("flush", interactive=False, verbosity=0)

@@ -136,9 +136,9 @@ class World:
         return client.generic(method, path, text, "application/json", headers=headers)
 
 
-@pytest.fixture
-def world(db) -> World:
-    return World()
+@pytest.fixture(scope="module")
+def world(for_all) -> World:
+    return for_all(World)
 
 
 @pytest.mark.parametrize("name", sorted(API))

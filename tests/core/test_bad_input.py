@@ -12,9 +12,9 @@ from tests.factories import PASSWORD
 pytestmark = [pytest.mark.django_db, pytest.mark.no_cover]
 
 
-@pytest.fixture
-def world(db) -> World:
-    return World()
+@pytest.fixture(scope="module")
+def world(for_all) -> World:
+    return for_all(World)
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -19,6 +19,7 @@ from tests.redis_server import RedisServer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.long]
 
+ROUNDS = 20
 MODES = ("on", "killed again and again", "flushed every 50 ms", "a lease of 1 ms")
 
 
@@ -69,10 +70,12 @@ def token(user: User) -> str:
 
 
 class TestBehindTheGate:
-    test_a_hundred_withdraw_one_from_fifty = test_races.TestOneAccount.test_a_hundred_withdraw_one_from_fifty
-    test_fifty_equal_requests = (
-        test_races.TestOneAccount.test_fifty_equal_requests_with_one_key_have_one_effect_and_one_answer
-    )
+    def test_a_hundred_withdraw_one_from_fifty(self, server, user, token):
+        test_races.TestOneAccount().test_a_hundred_withdraw_one_from_fifty(server, user, token, ROUNDS)
+
+    def test_fifty_equal_requests(self, server, user, token):
+        same = test_races.TestOneAccount().test_fifty_equal_requests_with_one_key_have_one_effect_and_one_answer
+        same(server, user, token, ROUNDS)
 
     def test_the_bank_of_jepsen(self, server, user, token, seed):
         test_races.TestManyAccounts().test_the_bank_of_jepsen(server, user, token, seed, 250)

@@ -131,8 +131,8 @@ class TestOneAccount:
 
 
 class TestManyAccounts:
-    @pytest.mark.parametrize(("transfers_each", "looks_each"), [(15, 60), pytest.param(1000, 1000, marks=pytest.mark.long)])
-    def test_the_bank_of_jepsen(self, server, user, token, seed, transfers_each, looks_each):
+    @pytest.mark.parametrize("transfers_each", sizes(15, 1000))
+    def test_the_bank_of_jepsen(self, server, user, token, seed, transfers_each):
         """Eight accounts, 100.00 in all, twenty workers; every look at all the accounts sees the whole of the money."""
         random_ = random.Random(seed)
         accounts = [AccountFactory(owner=user, funded="12.50").pk for _ in range(8)]
@@ -142,6 +142,7 @@ class TestManyAccounts:
             moves = (random_.sample(accounts, 2) for _ in range(transfers_each))
             return [transfer(*move, f"{random_.randint(1, 500) / 100:.2f}") for move in moves]
 
+        looks_each = max(60, transfers_each)
         readers = [[look] * looks_each for _ in range(4)]
         before, start = deadlocks(), time.monotonic()
         answers = in_processes(server.address, token, [*readers, *(transfers() for _ in range(20))])
