@@ -255,7 +255,8 @@ def crash(cluster: Cluster) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("freezes", sizes(1, 5))
+@pytest.mark.long  # The quick version, of one who does nothing else, is in tests/live/test_health.py.
+@pytest.mark.parametrize("freezes", [5])
 def test_postgresql_freezes_and_thaws(bank: Bank, freezes: int) -> None:
     """It keeps its sockets and says nothing, as on a machine that is paused."""
     random_ = random.Random(bank.seed)
