@@ -47,15 +47,41 @@ class Reservation(NamedTuple):
 
 # Sorted by scope, so that two attempts lock common rows in the same order.
 RESERVE = """
-    INSERT INTO users_loginfailures AS failures (scope, count, reserved, window_ends_at)
-    SELECT scope, 1, 1, %(window_ends_at)s FROM unnest(%(scopes)s::text[]) AS scope ORDER BY scope
+    INSERT INTO users_loginfailures AS failures (scope, {columns}, window_ends_at)
+    SELECT scope, {ones}, %(window_ends_at)s FROM unnest(%(scopes)s::text[]) AS scope ORDER BY scope
     ON CONFLICT (scope) DO UPDATE SET
-        count = CASE WHEN failures.window_ends_at <= %(now)s THEN 1 ELSE failures.count + 1 END,
-        reserved = CASE WHEN failures.window_ends_at <= %(now)s THEN 1 ELSE failures.reserved + 1 END,
+        {counted_on},
         window_ends_at = CASE WHEN failures.window_ends_at <= %(now)s THEN excluded.window_ends_at
                               ELSE failures.window_ends_at END
-    RETURNING scope, count, reserved, window_ends_at
+    RETURNING scope, count, {in_flight}, window_ends_at
 """
+COUNTED_ON = "{0} = CASE WHEN failures.window_ends_at <= %(now)s THEN 1 ELSE failures.{0} + 1 END"
+
+
+@functools.cache
+def _knows_attempts_in_flight() -> bool:
+    """Tell whether the database has migration users.0003, on whose forerunner this code must run too: docs/migrations.md.
+
+    Without it every attempt counts as a failure while it is checked: the limits hold, and right logins at once may be told
+    to come back later than need be. To be removed in the release after the one that brings the migration.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_attribute WHERE attrelid = 'users_loginfailures'::regclass"
+            " AND attname = 'reserved' AND NOT attisdropped"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def _reserve() -> str:
+    """Return the statement that reserves a failure for an attempt."""
+    columns = ["count", "reserved"] if _knows_attempts_in_flight() else ["count"]
+    return RESERVE.format(
+        columns=", ".join(columns),
+        ones=", ".join("1" for _ in columns),
+        counted_on=", ".join(COUNTED_ON.format(column) for column in columns),
+        in_flight="reserved" if "reserved" in columns else "0",
+    )
 
 
 @contextmanager
@@ -69,7 +95,7 @@ def limited(*, username: str, address: str, now: datetime) -> Iterator[None]:
     limits = _limits(username=username, address=subscriber(address))
     with connection.cursor() as cursor:
         window_ends_at = now + settings.LOGIN_FAILURE_WINDOW
-        cursor.execute(RESERVE, {"scopes": list(limits), "now": now, "window_ends_at": window_ends_at})
+        cursor.execute(_reserve(), {"scopes": list(limits), "now": now, "window_ends_at": window_ends_at})
         reservations = [Reservation(*row) for row in cursor.fetchall()]
     exhausted = [each for each in reservations if each.attempts > limits[each.scope].failures]
     if exhausted:
@@ -98,8 +124,9 @@ def _settle(reservations: list[Reservation], *, failures: int) -> None:
     found = LoginFailures.objects.filter(functools.reduce(operator.or_, same_windows))
     # Sorted like the reservation: the rows are locked by a subquery in key order before they change.
     locked = found.order_by("scope").select_for_update(no_key=True)
+    in_flight = {"reserved": Greatest(F("reserved") - 1, 0)} if _knows_attempts_in_flight() else {}
     LoginFailures.objects.filter(scope__in=locked.values("scope")).update(
-        count=Greatest(F("count") - 1 + failures, 0), reserved=Greatest(F("reserved") - 1, 0)
+        count=Greatest(F("count") - 1 + failures, 0), **in_flight
     )
 
 

@@ -1,7 +1,5 @@
 """Tokens, sign-up and passwords over HTTP."""
 
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from unittest.mock import patch
@@ -10,8 +8,6 @@ import pytest
 from django.contrib.auth import authenticate
 from django.core.management import call_command
 from django.db import connection
-from django.db.models import Max
-from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -81,37 +77,6 @@ class TestToken:
             assert answer.headers["WWW-Authenticate"] == "Token"
         assert len({answer.json()["detail"] for answer in answers}) == 1
 
-    @pytest.mark.parametrize("road", ["admin", "shell", "query", "SQL"])
-    def test_deactivation_ends_it_for_good(self, user, client, road):
-        if road == "admin":
-            browser = Client()
-            browser.force_login(UserFactory(is_staff=True, is_superuser=True))
-            untouched = {"username": user.username, "email": user.email, "date_joined_0": "2026-01-01"}
-            form = untouched | {"date_joined_1": "00:00:00"}
-            assert browser.post(f"/admin/users/user/{user.pk}/change/", form).status_code == 302
-        elif road == "shell":
-            user.is_active = False
-            user.save()
-        elif road == "query":
-            User.objects.filter(pk=user.pk).update(is_active=False)
-        else:
-            with connection.cursor() as cursor:
-                cursor.execute("UPDATE users_user SET is_active = false WHERE id = %s", [user.pk])
-        assert not User.objects.get(pk=user.pk).is_active
-        assert_problem(client.get("/api/v1/users/me/"), 401, "not_authenticated")
-
-        User.objects.filter(pk=user.pk).update(is_active=True)
-
-        assert_problem(client.get("/api/v1/users/me/"), 401, "not_authenticated")
-        assert bearer(log_in(user.username).json()["token"]).get("/api/v1/users/me/").status_code == 200
-
-    def test_others_outlive_a_deactivation(self, user, client):
-        User.objects.filter(pk=UserFactory().pk).update(is_active=False)
-        # Any other change of the user is none.
-        user.save()
-
-        assert client.get("/api/v1/users/me/").status_code == 200
-
     @pytest.mark.parametrize("what", ["deactivated", "deleted"])
     def test_is_not_given_to_who_went_while_the_password_was_checked(self, user, what):
         def check(**credentials):
@@ -138,11 +103,12 @@ class TestToken:
         client_of(user)
         live = client_of(user)
         Token.objects.filter(pk=Token.objects.order_by("id").first().pk).update(expires_at=timezone.now())
-        LoginFailures.objects.create(scope="old", count=1, window_ends_at=timezone.now())
+        log_in(user.username, "wrong")
+        LoginFailures.objects.update(window_ends_at=timezone.now())
 
         call_command("clear_tokens")
 
-        assert "1 dead tokens and 1 finished" in capsys.readouterr().out
+        assert "1 dead tokens and 3 finished" in capsys.readouterr().out
         assert live.get("/api/v1/users/me/").status_code == 200
 
 
@@ -191,44 +157,6 @@ class TestLoginLimits:
 
         assert statuses.count(400) <= 10
         assert set(statuses) == {400, 429}
-
-    @pytest.mark.django_db(transaction=True)
-    def test_many_right_logins_at_once_lock_nobody_out(self):
-        user, all_are_in_flight = UserFactory(), threading.Barrier(10 + 1)
-
-        def wait_and_check(**credentials):
-            all_are_in_flight.wait(timeout=20)
-            return authenticate(**credentials)
-
-        def come_in(_):
-            try:
-                return log_in(user.username).status_code
-            finally:
-                connection.close()
-
-        with patch("apps.users.use_cases.log_in.authenticate", wait_and_check), ThreadPoolExecutor(10) as pool:
-            first = pool.map(come_in, range(10))
-            while LoginFailures.objects.aggregate(most=Max("count"))["most"] != 10:
-                time.sleep(0.01)
-            eleventh = log_in(user.username)
-            all_are_in_flight.wait(timeout=20)
-            assert list(first) == [200] * 10
-
-        # It is not checked, for it might be a guess; and it is right a moment later.
-        assert_problem(eleventh, 429, "throttled")
-        assert eleventh.headers["Retry-After"] == "1"
-        assert log_in(user.username).status_code == 200
-        assert not LoginFailures.objects.exclude(count=0, reserved=0).exists()
-
-    def test_an_attempt_from_the_window_before_takes_nothing_from_this_one(self, user):
-        def check(**credentials):
-            LoginFailures.objects.update(window_ends_at=timezone.now() + timedelta(minutes=10), count=10, reserved=0)
-            return authenticate(**credentials)
-
-        with patch("apps.users.use_cases.log_in.authenticate", check):
-            assert log_in(user.username).status_code == 200
-
-        assert_problem(log_in(user.username), 429, "throttled")
 
     def test_an_ipv6_network_is_one_address(self, user):
         for number in range(10):

@@ -2,8 +2,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    # new-code-needs-this: the deployment migrates first, and /readyz/ is 503 until then
-
     dependencies = [
         ('users', '0002_deactivation_kills_tokens'),
     ]
