@@ -58,6 +58,8 @@ def deployed(guarded, moto, monkeypatch, _no_secret_held) -> Deployed:
     }  # fmt: skip
     for name, value in outside.items():
         monkeypatch.setenv(name, value)
+    # Docker's, which would come before the secret's.
+    monkeypatch.delenv("DATABASE_URL", raising=False)
     environment.load()
     # A rotation is seldom within a moment of the start.
     time.sleep(secrets.PAUSE_S)
@@ -241,6 +243,8 @@ def live(guarded, moto, tmp_path) -> Iterator[Server]:
     moto.put("bank/live", secret_for(guarded.url("first")))
     given = aws.environment(moto.url) | {
         "APP_SECRETS_ID": "bank/live", "DJANGO_SETTINGS_MODULE": "config.settings.production", "DATABASE_URL": "",
+        # In Docker there is one, and with it a limit of requests.
+        "REDIS_URL": "",
         # A proxy says that it was HTTPS, and nobody waits for a load balancer.
         "NUM_PROXIES": "1", "DRAIN_SECONDS": "0",
     }  # fmt: skip

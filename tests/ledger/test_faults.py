@@ -425,8 +425,13 @@ class TestTheRealThing:
         before = deadlocks()
         holder = holding(second)
 
+        # Each looks for a circle once, when it has waited so long. It is to be the request's, and by then there must be one.
+        with connection.cursor() as cursor:
+            cursor.execute("SET deadlock_timeout = '1.5s'")
+
         def lock_first_too() -> None:
             with holder.other.cursor() as cursor:
+                cursor.execute("SET LOCAL deadlock_timeout = '1min'")
                 # Or there would be no circle: the request holds the first once it waits for the second.
                 while True:
                     cursor.execute("SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
@@ -438,6 +443,7 @@ class TestTheRealThing:
 
         with caught() as errors, holder, meanwhile(lock_first_too, after_s=0):
             assert answer_of(request.send()) == (201, "")
+        connection.close()
 
         self.assert_like(errors[0], "40P01")
         assert deadlocks() == before + 1

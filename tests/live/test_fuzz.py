@@ -45,17 +45,24 @@ LONG = Size("examples,coverage,fuzzing,stateful", 750, 10_000)
 
 
 @pytest.mark.parametrize(
-    "size",
-    [pytest.param(QUICK, id="quick"), *(pytest.param(LONG, id=f"long-{n}", marks=pytest.mark.long) for n in "123")],
+    ("size", "number"),
+    [
+        pytest.param(QUICK, 0, id="quick"),
+        *(pytest.param(LONG, number, id=f"long-{number}", marks=pytest.mark.long) for number in range(3)),
+    ],
 )
-def test_nothing_that_a_schema_reader_sends_breaks_a_promise(server, tmp_path, seed, size):
+def test_nothing_that_a_schema_reader_sends_breaks_a_promise(server, tmp_path, seed, size, number):
     describe_the_world(tmp_path, spare=size.at_least)
 
+    seed += number
     done = schemathesis(server.address, tmp_path, seed=seed, size=size)
 
     assert done.returncode == 0, done.stdout
     answers = Counter((tmp_path / "answers").read_text().splitlines())
-    print(f"{answers.total()} requests:", ", ".join(f"{number} x {what}" for what, number in sorted(answers.items())))
+    print(
+        f"seed {seed}, {answers.total()} requests:",
+        ", ".join(f"{number} x {what}" for what, number in sorted(answers.items())),
+    )
     assert answers.total() >= size.at_least
     if size is LONG:
         assert {what.split()[0] for what in answers if what.split()[1].startswith("2")} == operations()

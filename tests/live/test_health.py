@@ -20,6 +20,7 @@ PING, LIVEZ, READYZ = (Request("GET", path) for path in ("/ping/", "/livez/", "/
 NEEDS_THE_DATABASE = Request("POST", "/api/token/", {"username": "ada", "password": "wrong"})
 THREADS = 5
 LIVEZ_WITHIN_S, PING_WITHIN_S = 0.05, 3
+TRIES = 5
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +59,9 @@ def slowest_livez(server: Server) -> float:
 
 
 def assert_it_lives(server: Server) -> None:
-    """Every one of twenty probes is quick; once more where something else had the machine."""
+    """Every one of twenty probes is quick; again where something else had the machine, for what is slow is so each time."""
     measured = [slowest_livez(server)]
-    if measured[0] >= LIVEZ_WITHIN_S:
+    while measured[-1] >= LIVEZ_WITHIN_S and len(measured) < TRIES:
         measured.append(slowest_livez(server))
     print("slowest of twenty /livez/:", *(f"{elapsed_s * 1000:.1f} ms" for elapsed_s in measured))
     assert measured[-1] < LIVEZ_WITHIN_S

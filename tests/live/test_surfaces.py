@@ -19,6 +19,8 @@ PRODUCTION = {
     "DJANGO_SETTINGS_MODULE": "config.settings.production",
     "SECRET_KEY": "correct-horse-battery-staple-0123456789-abcdefghijklm",
     "ALLOWED_HOSTS": HOST,
+    # The database of the tests has no certificate, and in Docker it is over a network.
+    "DATABASE_SSLMODE": "disable",
 }
 HTTPS = {"X-Forwarded-Proto": "https"}
 ACCOUNTS = "/api/v1/accounts/"
@@ -66,7 +68,12 @@ def deployed(django_db_blocker, tmp_path_factory, **environment: str) -> Iterato
     with django_db_blocker.unblock():
         url = database_url()
     with Server(
-        url, log, workers=1, threads=4, **PRODUCTION | {"DATABASE_URL": url, "DRAIN_SECONDS": "0"}, **environment
+        url,
+        log,
+        workers=1,
+        threads=4,
+        **PRODUCTION | {"DATABASE_URL": url, "DRAIN_SECONDS": "0", "REDIS_URL": ""},
+        **environment,
     ) as server:
         yield server
     assert server.complaints() == []
