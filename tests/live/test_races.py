@@ -28,6 +28,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 rounds = pytest.mark.parametrize("rounds", sizes(3, 20))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def connected(server: Server) -> None:
+    """A thread connects at its first request: a hundred at once, with a password each, may take longer than one waits."""
+    look = Request("GET", "/api/v1/users/me/")
+    for _ in range(10):
+        if {answer.status for answer in all_at_once(server.address, "bank_nobodys", [look] * 100)} == {401}:
+            return
+    raise AssertionError("the server never got the connections that it is to have")
+
+
 @pytest.fixture(autouse=True)
 def books(server: Server) -> Iterator[None]:
     """Whatever the test did, the books balance after it and the server has nothing to complain of."""
