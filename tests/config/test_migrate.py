@@ -75,7 +75,7 @@ class TestALock:
         looking = threading.Thread(target=look)
         looking.start()
         try:
-            with vault.teller() as writer, for_a_while(writer, 1.2, "SELECT FROM ledger_entry"):
+            with vault.teller() as writer, for_a_while(writer, 2, "SELECT FROM ledger_entry"):
                 call_command("migrate", "ledger", "0001", verbosity=0)
             assert triggers() == 0
         finally:

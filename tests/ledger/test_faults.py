@@ -446,7 +446,8 @@ class TestTheRealThing:
         connection.close()
 
         self.assert_like(errors[0], "40P01")
-        assert deadlocks() == before + 1
+        # Once more, perhaps, if the request was back before the other had woken up.
+        assert deadlocks() > before
         assert request.send().headers["Idempotent-Replayed"] == "true"
         assert_books_balance()
 
