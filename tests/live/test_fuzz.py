@@ -65,7 +65,9 @@ def test_nothing_that_a_schema_reader_sends_breaks_a_promise(server, tmp_path, s
     )
     assert answers.total() >= size.at_least
     if size is LONG:
-        assert {what.split()[0] for what in answers if what.split()[1].startswith("2")} == operations()
+        succeeded = {what.split()[0] for what in answers if what.split()[1].startswith("2")}
+        # After a hundred wrong passwords from its one address, nobody there can change theirs: not each seed is in time.
+        assert operations() - succeeded <= {"user_change_password"}
     assert_books_balance()
     assert server.complaints() == []
 
