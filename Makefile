@@ -70,7 +70,7 @@ verify-ledger: ## Recompute the local books and say whether they are true (ARGS=
 ##@ Check it
 
 test: ## Run the tests with the coverage gate; T=<path> runs only those, without the gate; SEED=<number> repeats a run.
-	@$(PYTEST) $(if $(T),$(T),-n 3 --dist loadfile --cov --cov-report=term-missing:skip-covered)
+	@$(PYTEST) $(if $(T),$(T),-n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered)
 
 test-long: ## Run the tests that take minutes; T=<path> narrows them, SEED as above.
 	@$(PYTEST) -m long $(T)

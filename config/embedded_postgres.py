@@ -42,7 +42,7 @@ from urllib.parse import quote
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 ROOT_STATE: Final = Path("/var/lib/embedded-postgres")
 DATABASES: Final[Mapping[str, str]] = {"local": "app", "test": "app_test"}
-# The race tests open a connection for each of their threads, in three processes.
+# The race tests open a connection for each of their threads, in two processes.
 MAX_CONNECTIONS: Final[Mapping[str, int]] = {"local": 100, "test": 400}
 ROLE: Final = "app"
 SOCKET_NAME: Final = ".s.PGSQL.5432"
