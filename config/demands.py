@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from config.environment import ConfigurationError, Environment
+from config.environment import LIMITS_PER_MINUTE, ConfigurationError, Environment
 
 ONE_PROCESS: Final = ("django.core.cache.backends.locmem.", "django.core.cache.backends.dummy.")
 OUR_THROTTLE: Final = "apps.core.throttling.RequestThrottle"
@@ -29,9 +29,8 @@ def _counted_apart(settings: Mapping[str, Any], env: Environment) -> Iterator[st
         return
     rest = settings.get("REST_FRAMEWORK", {})
     others = {*rest.get("DEFAULT_THROTTLE_CLASSES", ())} - {OUR_THROTTLE}
-    limits = ("THROTTLE_USER_PER_MINUTE", "THROTTLE_ANONYMOUS_PER_MINUTE")
     users = {
-        "the limits per minute": any(settings.get(name) for name in limits),
+        "the limits per minute": any(settings.get(name) for name in LIMITS_PER_MINUTE),
         "REST_FRAMEWORK's throttles": others or rest.get("DEFAULT_THROTTLE_RATES"),
         "SESSION_ENGINE": "cache" in settings.get("SESSION_ENGINE", ""),
     }

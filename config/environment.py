@@ -35,6 +35,7 @@ from config.keys import (
 )
 
 DEPLOYED: Final = ("staging", "production")
+LIMITS_PER_MINUTE: Final = ("THROTTLE_USER_PER_MINUTE", "THROTTLE_ANONYMOUS_PER_MINUTE")
 # `base` builds the image and writes documents: nothing is required there.
 ENVIRONMENTS: Final = ("base", "local", "test", "staging", "production")
 # The suite is the same for everybody, and an image is built for everybody.
@@ -338,11 +339,10 @@ def gate_has_its_redis(env: Environment) -> str:
     return "" if env.LEDGER_GATE == "off" or env.REDIS_URL else "must be given together: the gate stands in Redis"
 
 
-@rule("THROTTLE_USER_PER_MINUTE", "THROTTLE_ANONYMOUS_PER_MINUTE", "REDIS_URL")
+@rule(*LIMITS_PER_MINUTE, "REDIS_URL")
 def throttles_have_their_redis(env: Environment) -> str:
     """Whoever names a limit means it; the defaults hold where there is something to count in."""
-    limits = ("THROTTLE_USER_PER_MINUTE", "THROTTLE_ANONYMOUS_PER_MINUTE")
-    meant = [name for name in limits if env.sources[name] != "default" and env.values[name]]
+    meant = [name for name in LIMITS_PER_MINUTE if env.sources[name] != "default" and env.values[name]]
     return "must be given together: requests are counted in Redis" if meant and not env.REDIS_URL else ""
 
 
@@ -384,7 +384,7 @@ def doubts(env: Environment) -> list[str]:
         found.append(
             "NUM_PROXIES is 0: nobody says that a request came over HTTPS, so the API answers 403 https_required"
         )
-    if not env.REDIS_URL and (env.THROTTLE_USER_PER_MINUTE or env.THROTTLE_ANONYMOUS_PER_MINUTE):
+    if not env.REDIS_URL and any(env.values[name] for name in LIMITS_PER_MINUTE):
         found.append("REDIS_URL is not given: requests are not counted, so there is no limit of their rate")
     return found
 
