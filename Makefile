@@ -8,7 +8,7 @@ PYTEST := $(RUN) test pytest $(if $(SEED),--seed=$(SEED))
 POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: help up down build monitoring traffic logs shell djshell dbshell migrate makemigrations createsuperuser \
-	populate verify-ledger test test-long mutants populate-test-db lint format types schema configuration dashboards \
+	populate verify-ledger test test-slow test-long mutants populate-test-db lint format types schema configuration dashboards \
 	lint-delivery check-migrations check-compatibility check-schema check-dashboards check-api check audit clean pictures \
 	image-test sbom publish-image deploy deploy-dry-run
 
@@ -70,7 +70,10 @@ verify-ledger: ## Recompute the local books and say whether they are true (ARGS=
 ##@ Check it
 
 test: ## Run the tests with the coverage gate; T=<path> runs only those, without the gate; SEED=<number> repeats a run.
-	@$(PYTEST) $(if $(T),$(T),-n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered)
+	@$(PYTEST) $(if $(T),-m 'not long' $(T),-n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered)
+
+test-slow: ## Run the tests of whole processes that start, wait and end, a browser among them; T and SEED as above.
+	@$(PYTEST) -m 'slow and not long' $(if $(T),$(T),-n 2 --dist loadfile)
 
 test-long: ## Run the tests that take minutes; T=<path> narrows them, SEED as above.
 	@$(PYTEST) -m long $(T)
@@ -123,7 +126,7 @@ check-schema: ## Fail if docs/openapi.yaml is not what the code says.
 check-api: ## Fail if the API breaks what clients of main, or of the last release, rely on.
 	@./scripts/check-api
 
-check: lint types lint-delivery check-migrations check-schema check-dashboards check-api test ## Run every gate that CI runs.
+check: lint types lint-delivery check-migrations check-schema check-dashboards check-api test test-slow ## Run every gate that CI runs.
 
 audit: ## Look for known holes in what poetry.lock names (asks the network).
 	@$(RUN) tool ./scripts/audit

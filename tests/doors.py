@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -84,16 +85,25 @@ class World:
 
     def refused(self, status: int, code: str, send: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Send what must be refused and return the problem: the right one, soon, and nothing has been written."""
-        before = rows()
-        for _ in range(TRIES):
-            started = time.perf_counter()
-            response = send(*args, **kwargs)
-            elapsed_s = time.perf_counter() - started
-            problem = assert_problem(response, status, code)
-            assert rows() == before
-            if elapsed_s <= SOON_S:
-                return problem
-        raise AssertionError(f"slow {TRIES} times, at last {elapsed_s:.3f} s")
+        try:
+            return refusal(status, code, partial(send, *args, **kwargs))
+        except AssertionError as error:
+            # A test sends many.
+            error.add_note(f"sent: {(*args, kwargs)!r:.300}")
+            raise
+
+
+def refusal(status: int, code: str, send: Callable[[], Any]) -> dict[str, Any]:
+    before = rows()
+    for _ in range(TRIES):
+        started = time.perf_counter()
+        response = send()
+        elapsed_s = time.perf_counter() - started
+        problem = assert_problem(response, status, code)
+        assert rows() == before
+        if elapsed_s <= SOON_S:
+            return problem
+    raise AssertionError(f"slow {TRIES} times, at last {elapsed_s:.3f} s")
 
 
 def rows() -> list[tuple[Any, ...]]:

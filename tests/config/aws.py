@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -50,6 +51,7 @@ class Moto:
         self._process.terminate()
         self._process.wait(timeout=20)
 
+    @cached_property
     def client(self) -> Any:
         return boto3.session.Session().client(
             "secretsmanager",
@@ -64,7 +66,7 @@ class Moto:
         """Make the secret, or give it another current version."""
         text = json.dumps(secret) if isinstance(secret, Mapping) else secret
         value = {"SecretBinary": text} if isinstance(text, bytes) else {"SecretString": text}
-        client = self.client()
+        client = self.client
         try:
             client.create_secret(Name=name, **value)
         except client.exceptions.ResourceExistsException:

@@ -143,10 +143,10 @@ def world(for_all) -> World:
 
 @pytest.mark.parametrize("name", sorted(API))
 def test_the_table_is_true(world, name):
-    wrong = []
+    wrong, before = [], rows()
     for method, caller in itertools.product(METHODS, CALLERS):
         expected = EXPECTED.get((name, method), EVERYBODY_IS_REFUSED)[caller]
-        before, undo = rows(), transaction.savepoint()
+        undo = transaction.savepoint()
 
         response = world.send(name, method, caller)
 

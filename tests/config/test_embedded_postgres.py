@@ -163,6 +163,7 @@ class TestAccidents:
 
         assert running.start() is True
 
+    @pytest.mark.slow
     def test_a_cluster_that_was_half_made_is_made_again(self, running: Cluster) -> None:
         running.stop()
         half_made = running.home / "unfinished-1"
@@ -205,6 +206,7 @@ class TestAccidents:
             running.start()
         running.remove()
 
+    @pytest.mark.slow
     def test_removing_leaves_nothing(self, running: Cluster) -> None:
         running.remove()
 
@@ -277,6 +279,7 @@ class TestTrouble:
         with pytest.raises(EmbeddedPostgresError, match=f"user id {AN_ORDINARY_USER} has no name"):
             Cluster("test", tmp_path).start()
 
+    @pytest.mark.slow
     def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(self, monkeypatch, running: Cluster) -> None:
         monkeypatch.setattr(embedded_postgres, "START_SECONDS", 0)
         monkeypatch.setattr(embedded_postgres, "ROLE", "nobody we know")
@@ -284,6 +287,7 @@ class TestTrouble:
         with pytest.raises(EmbeddedPostgresError, match=r"(?s)no answer on .*Peer authentication failed.*the end of"):
             running.start()
 
+    @pytest.mark.slow
     def test_a_database_that_cannot_be_made_is_named(self, monkeypatch, running: Cluster) -> None:
         monkeypatch.setattr(embedded_postgres, "DATABASES", {"test": "app_test WITH nonsense"})
 
@@ -308,6 +312,7 @@ class TestTrouble:
 
         assert running.postmaster == number
 
+    @pytest.mark.slow
     def test_a_server_that_ignores_polite_signals_is_killed(self, monkeypatch, running: Cluster) -> None:
         kill = os.kill
         monkeypatch.setattr(embedded_postgres, "STOP_SECONDS", 0)

@@ -10,6 +10,8 @@ from tests.config.test_boot import run
 from tests.config.test_environment import FULL
 from tests.live.conftest import database_url
 
+pytestmark = pytest.mark.slow
+
 NAME = "profiled"
 
 

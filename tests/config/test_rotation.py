@@ -62,7 +62,7 @@ def deployed(guarded, moto, monkeypatch, _no_secret_held) -> Deployed:
     monkeypatch.delenv("DATABASE_URL", raising=False)
     environment.load()
     # A rotation is seldom within a moment of the start.
-    time.sleep(secrets.PAUSE_S)
+    monkeypatch.setattr(secrets._held, "tried_at", -secrets.PAUSE_S)
     return deployed
 
 
@@ -236,11 +236,9 @@ def ask(address: tuple[str, int], host: str = HOST, path: str = "/api/v1/users/m
             return type(error).__name__
 
 
-@pytest.fixture
-def live(guarded, moto, tmp_path) -> Iterator[Server]:
-    """Gunicorn on production's settings, which knows its database from the secret alone."""
-    guarded.rotate("first")
-    moto.put("bank/live", secret_for(guarded.url("first")))
+@pytest.fixture(scope="module")
+def migrated(guarded, moto) -> dict[str, str]:
+    """Make the tables, and return the environment of production, which knows its database from the secret alone."""
     given = aws.environment(moto.url) | {
         "APP_SECRETS_ID": "bank/live", "DJANGO_SETTINGS_MODULE": "config.settings.production", "DATABASE_URL": "",
         # In Docker there is one, and with it a limit of requests.
@@ -248,15 +246,29 @@ def live(guarded, moto, tmp_path) -> Iterator[Server]:
         # A proxy says that it was HTTPS, and nobody waits for a load balancer.
         "NUM_PROXIES": "1", "DRAIN_SECONDS": "0",
     }  # fmt: skip
+    prepare(guarded, moto)
     migrate = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--noinput"], cwd=ROOT, env=os.environ | given,  # noqa: TID251
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert migrate.returncode == 0, migrate.stderr
-    with Server("", tmp_path / "log", workers=2, threads=3, **given) as server:
+    return given
+
+
+def prepare(guarded: Guarded, moto: aws.Moto) -> None:
+    guarded.rotate("first")
+    moto.put("bank/live", secret_for(guarded.url("first")))
+
+
+@pytest.fixture
+def live(guarded, moto, migrated, tmp_path) -> Iterator[Server]:
+    """Gunicorn on production's settings."""
+    prepare(guarded, moto)
+    with Server("", tmp_path / "log", workers=2, threads=3, **migrated) as server:
         yield server
 
 
+@pytest.mark.slow
 def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, guarded, moto):
     stop = threading.Event()
     customers = [Customer(live.address, stop) for _ in range(4)]
@@ -283,6 +295,7 @@ def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, 
     assert not [password for password in ("second", "third", "fourth") if password in live.log.read_text()]
 
 
+@pytest.mark.slow
 def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_good(live, guarded, moto):
     def reload_and_ask(host: str, expected: int) -> None:
         time.sleep(secrets.RELOAD_PAUSE_S)
@@ -303,6 +316,7 @@ def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_go
     assert "The server goes on with the secret it has." in live.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_server_opens_as_many_connections_as_the_rule_counts(live, guarded):
     values = {"WEB_CONCURRENCY": 2, "GUNICORN_THREADS": 3, "WEB_REPLICAS": 1, "DATABASE_RESERVED_CONNECTIONS": 0}
     for available, words in [(8, ""), (7, "do not fit")]:

@@ -36,14 +36,14 @@ class TestReading:
     def test_an_arn_knows_its_region(self, moto, at):
         at(moto.url)
         moto.put("bank/arn", {"SECRET_KEY": "k"})
-        arn = moto.client().describe_secret(SecretId="bank/arn")["ARN"]
+        arn = moto.client.describe_secret(SecretId="bank/arn")["ARN"]
 
         assert secrets.fetch(arn, "") == {"SECRET_KEY": "k"}
 
     def test_the_current_version_is_asked_for_and_got_while_another_is_pending(self, moto, at):
         at(moto.url)
         moto.put("bank/versions", {"SECRET_KEY": "current"})
-        moto.client().put_secret_value(
+        moto.client.put_secret_value(
             SecretId="bank/versions", SecretString='{"SECRET_KEY": "pending"}', VersionStages=["AWSPENDING"]
         )
         assert secrets.fetch("bank/versions", aws.REGION) == {"SECRET_KEY": "current"}
@@ -76,12 +76,12 @@ class TestReading:
         with pytest.raises(SecretError, match=words) as refusal:
             secrets.fetch("bank/other", aws.REGION)
         assert "canary" not in str(refusal.value)
-        moto.client().delete_secret(SecretId="bank/other", ForceDeleteWithoutRecovery=True)
+        moto.client.delete_secret(SecretId="bank/other", ForceDeleteWithoutRecovery=True)
 
     def test_a_secret_that_is_not_there_or_about_to_go_is_named(self, moto, at):
         at(moto.url)
         moto.put("bank/doomed", "{}")
-        moto.client().delete_secret(SecretId="bank/doomed")
+        moto.client.delete_secret(SecretId="bank/doomed")
 
         with pytest.raises(SecretError, match="marked for deletion"):
             secrets.fetch("bank/doomed", aws.REGION)
@@ -132,6 +132,7 @@ class TestAnOutage:
                 secrets.fetch("bank", aws.REGION)
         assert len(scripted.asked) == 3
 
+    @pytest.mark.slow
     def test_silence_is_given_two_seconds_three_times(self, at):
         with aws.Silent() as silent:
             at(silent.url)
@@ -143,6 +144,7 @@ class TestAnOutage:
         assert silent.connections == 3
         assert 3 * 2 <= elapsed < secrets.BOOT_DEADLINE_S + 1
 
+    @pytest.mark.slow
     def test_a_door_that_does_not_open_is_given_one_second_three_times(self, at):
         with aws.unreachable() as url:
             at(url)
@@ -181,6 +183,7 @@ class TestAnOutage:
             time.sleep(secrets.PAUSE_S)
             assert secrets.read_again("bank", aws.REGION) == {"SECRET_KEY": "renewed"}
 
+    @pytest.mark.slow
     def test_a_request_waits_no_longer_than_its_deadline(self, at):
         secrets.hold(json.loads('{"SECRET_KEY": "held"}'))
         with aws.Silent() as silent:

@@ -17,6 +17,8 @@ from tests.doors import DOORS, World
 from tests.factories import AccountFactory, UserFactory, deposit, token_of
 from tests.live.server import ROOT
 
+pytestmark = pytest.mark.no_cover
+
 TRANSACTION_CONTROL = re.compile(r"(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b")
 
 

@@ -206,7 +206,13 @@ def answer_of(response) -> tuple[int, str]:
     return response.status_code, code
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+# The same ways as another command's, and as many faults again.
+SELDOM = {"replayed reversal", "replayed decline", "lost race"}
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(name, marks=[pytest.mark.slow] if name in SELDOM else []) for name in COMMANDS]
+)
 def test_a_fault_at_any_statement_has_an_honest_answer_and_one_effect(command, monkeypatch, subtests):
     if command == "lost race":
         # As if the key had been taken since the statement's snapshot (Note [Replay after lock] in posting).

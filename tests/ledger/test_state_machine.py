@@ -333,7 +333,7 @@ def check(transactional_db, settings, seed):
 
 @pytest.mark.no_cover  # It would take twice the time, to count the same ways again and again.
 def test_the_bank_agrees_with_the_model(check):
-    check(runs=6, steps=30)
+    check(runs=4, steps=30)
 
 
 @pytest.mark.long

@@ -18,7 +18,7 @@ from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, toke
 from tests.live.conftest import database_url
 from tests.live.server import ROOT, Server
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 PATIENCE_S = 30
 

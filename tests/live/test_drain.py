@@ -14,6 +14,8 @@ from tests.live.client import Address, Answer, Client, NoAnswer, Request
 from tests.live.conftest import database_url
 from tests.live.server import Instance
 
+pytestmark = pytest.mark.slow
+
 READYZ, LIVEZ = Request("GET", "/readyz/"), Request("GET", "/livez/")
 DRAIN_S = 2
 # What a platform waits before it kills (docker/ecs/web.json).

@@ -14,7 +14,7 @@ import pytest
 from tests.doors import SOON_S, TRIES, World, rows
 from tests.live.server import Server
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 GUNICORNS_OWN = None
 BODY = b'{"amount": "1.00"}'
@@ -118,9 +118,9 @@ ODD = {
 }
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
+@pytest.fixture(scope="module")
+def world(for_all) -> World:
+    return for_all(World)
 
 
 def answer_to(server: Server, raw: bytes) -> tuple[http.client.HTTPResponse, bytes, float]:

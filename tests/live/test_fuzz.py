@@ -40,7 +40,7 @@ class Size(NamedTuple):
     at_least: int
 
 
-QUICK = Size("fuzzing,stateful", 8, 100)
+QUICK = Size("fuzzing", 4, 50)
 LONG = Size("examples,coverage,fuzzing,stateful", 750, 10_000)
 
 

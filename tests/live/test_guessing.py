@@ -20,7 +20,7 @@ from tests.live.conftest import database_url
 from tests.live.guessed import counting_hasher
 from tests.live.server import Server
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 HERE = "127.0.0.1"
 

@@ -22,6 +22,8 @@ from tests.live.client import Address, Client, NoAnswer, Request, once
 from tests.live.conftest import database_url
 from tests.live.server import Server
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "metrics.md"
 Series = tuple[str, frozenset[tuple[str, str]]]
 
@@ -224,7 +226,7 @@ def test_what_waits_for_a_thread_is_told_and_then_for_how_long(fresh):
     assert value(server, WAITING) == 0
 
 
-@pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.long)])
 def test_counts_are_exact_while_workers_are_killed_and_reloaded(
     django_db_setup, django_db_blocker, tmp_path, seed, seconds
 ):

@@ -12,6 +12,8 @@ from tests.live.conftest import database_url
 from tests.live.nginx import Nginx, find_nginx
 from tests.live.server import Instance
 
+pytestmark = pytest.mark.slow
+
 THREADS = 2
 SLOW_CLIENTS = 40
 HEADER = b"GET /livez/ HTTP/1.1\r\nHost: localhost\r\n"

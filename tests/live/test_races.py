@@ -25,7 +25,7 @@ from tests.live.sizes import sizes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-rounds = pytest.mark.parametrize("rounds", sizes(3, 20))
+rounds = pytest.mark.parametrize("rounds", sizes(2, 20))
 
 
 @pytest.fixture(scope="module", autouse=True)

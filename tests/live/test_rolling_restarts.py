@@ -19,6 +19,8 @@ from tests.live.conftest import database_url
 from tests.live.nginx import Nginx, find_nginx
 from tests.live.server import Instance
 
+pytestmark = pytest.mark.slow
+
 CUSTOMERS = 4
 # How often a platform asks for /readyz/ here. Kubernetes and load balancers do it every few seconds, and drain for longer.
 PROBE_EVERY_S = 0.2

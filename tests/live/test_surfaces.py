@@ -12,8 +12,6 @@ from tests.factories import AccountFactory, UserFactory, token_of
 from tests.live.conftest import database_url
 from tests.live.server import Server
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
 HOST = "bank.example.org"
 PRODUCTION = {
     "DJANGO_SETTINGS_MODULE": "config.settings.production",
@@ -119,6 +117,7 @@ class TestHTTPS:
                 # No token was looked at, so none is told from another.
                 assert "WWW-Authenticate" not in answer.headers
 
+    @pytest.mark.django_db(transaction=True)
     def test_a_token_opens_the_api_over_https(self, closed):
         token = token_of(AccountFactory(owner=UserFactory()).owner)
 

@@ -15,11 +15,11 @@ from tests.live.server import Server
 from tests.live.test_surfaces import ACCOUNTS, HTTPS, PRODUCTION, Answer, ask
 from tests.redis_server import RedisServer
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 USER, ANONYMOUS = 40, 20
 CLIENTS = 12
-ENOUGH_S = 10
+ENOUGH_S = 6
 
 
 def wait_for_a_minute_with_time_left() -> None:

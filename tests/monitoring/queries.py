@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def as_sent(expr: str) -> str:
     return re.sub(r"\$(\w+)", lambda name: CHOSEN[name[1]], expr)
 
 
+@cache
 def of_panels() -> dict[tuple[str, str, str], tuple[dashboards.Panel, list[str]]]:
     """Return the queries of all panels, by dashboard, row and title."""
     return {
@@ -44,6 +46,7 @@ def of_variables() -> set[tuple[str, str]]:
     }
 
 
+@cache
 def rules() -> list[dict[str, Any]]:
     return [
         rule

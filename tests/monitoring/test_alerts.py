@@ -39,7 +39,11 @@ class TestRules:
     def test_prometheus_takes_the_configuration_and_every_rule(self):
         assert "SUCCESS" in promtool("check", "config", "--lint=all", "--lint-fatal", CONFIGURATION)
 
-    @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+    @pytest.mark.parametrize(
+        "path",
+        # Promtool needs seconds for the windows of hours and days.
+        [pytest.param(path, id=path.stem, marks=pytest.mark.slow if "promises" in path.stem else ()) for path in TESTS],
+    )
     def test_fire_when_they_should_and_only_then(self, path):
         assert "SUCCESS" in promtool("test", "rules", path)
 

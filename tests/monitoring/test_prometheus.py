@@ -27,9 +27,9 @@ from tests.monitoring.programs import program
 from tests.monitoring.queries import metrics, of_annotations, of_panels, of_variables, rules
 
 # The traffic is in the database until the first test's end, when everything is emptied.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
-TRAFFIC_SECONDS = 5
+TRAFFIC_SECONDS = 3
 PATIENCE_SECONDS = 20
 # What Prometheus itself writes, and only when there is something to write.
 ITS_OWN = {"ALERTS"}

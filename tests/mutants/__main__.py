@@ -28,7 +28,8 @@ class Outcome:
 
 def run(*arguments: str) -> tuple[int, str]:
     """Run pytest until the first failure; return its exit code and what it said."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=short", "-p", "no:cacheprovider", *arguments]
+    options = ["-m", "not long", "-x", "-q", "-rfE", "--tb=short", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, *arguments]
     try:
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT_S, check=False

@@ -12,6 +12,8 @@ import check_migrations
 from check_migrations import Finding
 from tests.live.conftest import database_url
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 # Each is applied after the one before. What it must be told comes first, nothing where it is safe.
