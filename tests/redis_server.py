@@ -8,7 +8,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Self
@@ -82,6 +86,24 @@ class RedisServer:
     def thaw(self) -> None:
         """Let it go on."""
         os.kill(self.process.pid, signal.SIGCONT)
+
+
+@contextmanager
+def again_and_again(trouble: Callable[[], object], *, every_s: float) -> Iterator[None]:
+    """Make trouble for the length of the block; what trouble itself raises is raised at the end."""
+    over = threading.Event()
+
+    def make() -> None:
+        while not over.wait(every_s):
+            trouble()
+
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(make)
+        try:
+            yield
+        finally:
+            over.set()
+            made.result()
 
 
 def program() -> Path:

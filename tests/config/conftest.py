@@ -6,9 +6,9 @@ import pytest
 from config import secrets
 from config.settings.base import database
 from tests.config.aws import Moto
-from tests.config.guarded import TELLER, Guarded, Vault, connected
 from tests.config.test_boot import run
 from tests.config.test_environment import FULL
+from tests.guarded import TELLER, Guarded, Vault, connected
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from django.db import OperationalError, connection
 
 from apps.core.postgresql import base
 from config.management.commands import migrate
-from tests.config.guarded import connected
+from tests.guarded import connected
 
 LEDGERS_TRIGGER = "SELECT count(*) FROM pg_trigger WHERE tgname = 'ledger_entry_is_append_only'"
 

@@ -15,9 +15,9 @@ from apps.core import health
 from apps.ledger.models import Entry
 from apps.users.models import User
 from config import privileges
-from tests.config.guarded import NAME, OWNER, TELLER, connected
 from tests.config.test_boot import run
 from tests.config.test_environment import FULL
+from tests.guarded import NAME, OWNER, TELLER, connected
 
 PASSWORD = "correct horse battery staple"
 

@@ -21,9 +21,9 @@ from config import environment, secrets
 from config.postgresql.base import DatabaseWrapper, password_was_sent
 from config.settings.base import database
 from tests.config import aws
-from tests.config.guarded import Guarded
 from tests.config.test_environment import FULL
 from tests.counting import counting
+from tests.guarded import Guarded
 from tests.live.server import Server
 
 ROOT = Path(__file__).parents[2]

@@ -22,8 +22,8 @@ from psycopg import errors as postgres
 
 from apps.ledger import posting
 from apps.ledger.models import Account, Transaction
-from tests.config.guarded import Guarded, connected
 from tests.factories import AccountFactory, UserFactory, client_of, deposit, new_idempotency_key, transfer
+from tests.guarded import Guarded, connected
 from tests.ledger.books import assert_books_balance
 from tests.ledger.test_api import assert_problem
 from tests.ledger.test_races import deadlocks, holding

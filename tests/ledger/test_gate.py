@@ -3,7 +3,6 @@
 import logging
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from tests.factories import AccountFactory, deposit, transfer, withdraw
 from tests.ledger import test_races
 from tests.ledger.books import assert_books_balance
 from tests.ledger.test_races import codes
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, again_and_again
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,24 +71,6 @@ def set_up(settings, outcomes) -> Callable[..., RedisGate]:
         return gate.prepare()
 
     return turn_on
-
-
-@contextmanager
-def meanwhile(trouble: Callable[[], object], *, every_s: float) -> Iterator[None]:
-    """Make trouble again and again during the block."""
-    over = threading.Event()
-
-    def make() -> None:
-        while not over.wait(every_s):
-            trouble()
-
-    with ThreadPoolExecutor(1) as pool:
-        made = pool.submit(make)
-        try:
-            yield
-        finally:
-            over.set()
-            made.result()
 
 
 @contextmanager
@@ -145,7 +126,7 @@ def behind_the_gate(request, set_up, outcomes) -> Iterator[None]:
             # In use again soon after each crash.
             set_up(server.url).breaker.pause_s = 0.02
             every_s, trouble = 0.1, server.crash
-    with meanwhile(trouble, every_s=every_s):
+    with again_and_again(trouble, every_s=every_s):
         yield
     print(f"gate {request.param}:", {str(outcome): count for outcome, count in outcomes.items()})
     assert outcomes[Outcome.AT_ONCE] + outcomes[Outcome.WAITED] > 0

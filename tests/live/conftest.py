@@ -6,6 +6,9 @@ from urllib.parse import quote
 import pytest
 from django.db import connection
 
+from apps.users.models import User
+from tests.factories import token_of
+from tests.ledger.books import assert_books_balance
 from tests.live.server import Server
 
 
@@ -27,3 +30,16 @@ def server(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Ser
     with Server(url, log, workers=3, threads=34) as server:
         yield server
     assert server.complaints() == []
+
+
+@pytest.fixture
+def books(server: Server) -> Iterator[None]:
+    """Whatever the test did, the books balance after it and the server has nothing to complain of."""
+    yield
+    assert_books_balance()
+    assert server.complaints() == []
+
+
+@pytest.fixture
+def token(user: User) -> str:
+    return token_of(user)

@@ -3,41 +3,19 @@
 With the gate off they are tests/live/test_races.py itself; quick, in-process versions are in tests/ledger/test_gate.py.
 """
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 
 import pytest
 
-from apps.users.models import User
-from tests.factories import token_of
-from tests.ledger.books import assert_books_balance
 from tests.live import test_races
 from tests.live.conftest import database_url
 from tests.live.server import Server
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, again_and_again
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.long]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("books"), pytest.mark.long]
 
 ROUNDS = 20
 MODES = ("on", "killed again and again", "flushed every 50 ms", "a lease of 1 ms")
-
-
-@contextmanager
-def again_and_again(trouble: Callable[[], object], *, every_s: float) -> Iterator[None]:
-    over = threading.Event()
-
-    def make() -> None:
-        while not over.wait(every_s):
-            trouble()
-
-    thread = threading.Thread(target=make)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 @pytest.fixture(scope="module", params=MODES)
@@ -55,18 +33,6 @@ def server(request, django_db_setup, django_db_blocker, tmp_path_factory) -> Ite
         trouble, every_s = troubles.get(request.param, (lambda: None, 1.0))
         with Server(url, log, workers=3, threads=34, **gate) as server, again_and_again(trouble, every_s=every_s):
             yield server
-
-
-@pytest.fixture(autouse=True)
-def books(server: Server) -> Iterator[None]:
-    yield
-    assert_books_balance()
-    assert server.complaints() == []
-
-
-@pytest.fixture
-def token(user: User) -> str:
-    return token_of(user)
 
 
 class TestBehindTheGate:

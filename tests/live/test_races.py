@@ -7,7 +7,6 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -15,15 +14,13 @@ from typing import Any
 import pytest
 
 from apps.ledger.models import Account, Entry, Transaction
-from apps.users.models import User
 from tests.factories import AccountFactory, UserFactory, deposit, new_idempotency_key, token_of
-from tests.ledger.books import assert_books_balance
 from tests.ledger.test_races import deadlocks
 from tests.live.client import Answer, Client, Request, all_at_once, codes, in_processes, once
 from tests.live.server import Server
 from tests.live.sizes import sizes
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("books")]
 
 rounds = pytest.mark.parametrize("rounds", sizes(2, 20))
 
@@ -36,19 +33,6 @@ def connected(server: Server) -> None:
         if {answer.status for answer in all_at_once(server.address, "bank_nobodys", [look] * 100)} == {401}:
             return
     raise AssertionError("the server never got the connections that it is to have")
-
-
-@pytest.fixture(autouse=True)
-def books(server: Server) -> Iterator[None]:
-    """Whatever the test did, the books balance after it and the server has nothing to complain of."""
-    yield
-    assert_books_balance()
-    assert server.complaints() == []
-
-
-@pytest.fixture
-def token(user: User) -> str:
-    return token_of(user)
 
 
 def withdrawal(account: Account, amount: str = "1.00", key: str | None = None) -> Request:
