@@ -76,7 +76,7 @@ test-slow: ## Run the tests of whole processes that start, wait and end, a brows
 	@$(PYTEST) -m 'slow and not long' $(if $(T),$(T),-n 2 --dist loadfile)
 
 test-long: ## Run the tests that take minutes, and show their figures; T=<path> narrows them, SEED as above.
-	@$(PYTEST) -m long -rA --show-capture=stdout $(if $(T),$(T),-n 2 --dist loadfile)
+	@$(PYTEST) -m long -rA --show-capture=stdout $(if $(T),$(T),-n 2 --dist loadgroup)
 
 mutants: ## Show that the tests notice every wrong version of the bank (ARGS="<name> ..." tries some).
 	@$(RUN) test python -m tests.mutants $(ARGS)

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+# In `make test-long` those who open a hundred connections, and measure how long an answer takes, come one after another.
+crowds = pytest.mark.xdist_group("crowds")
+
 
 def sizes(quick: int, long: int) -> list[Any]:
     """Return the parameters of a test that `make test` runs with `quick` and `make test-long` with `long`."""

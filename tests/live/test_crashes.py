@@ -28,7 +28,9 @@ from config.embedded_postgres import Cluster
 from tests.live.client import Address, Answer, Client, Request, all_at_once, codes, once
 from tests.live.proxy import LossyProxy
 from tests.live.server import ROOT, Server
-from tests.live.sizes import sizes
+from tests.live.sizes import crowds, sizes
+
+pytestmark = crowds
 
 CUSTOMERS = 8
 # DESIGN §7 and the figures.

@@ -10,9 +10,10 @@ import pytest
 from tests.live import test_races
 from tests.live.conftest import database_url
 from tests.live.server import Server
+from tests.live.sizes import crowds
 from tests.redis_server import RedisServer, again_and_again
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("books"), pytest.mark.long]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("books"), pytest.mark.long, crowds]
 
 ROUNDS = 20
 MODES = ("on", "killed again and again", "flushed every 50 ms", "a lease of 1 ms")

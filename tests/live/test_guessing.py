@@ -19,8 +19,9 @@ from tests.factories import PASSWORD, UserFactory
 from tests.live.conftest import database_url
 from tests.live.guessed import counting_hasher
 from tests.live.server import Server
+from tests.live.sizes import crowds
 
-pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True), crowds]
 
 HERE = "127.0.0.1"
 

@@ -18,9 +18,9 @@ from tests.factories import AccountFactory, UserFactory, deposit, new_idempotenc
 from tests.ledger.test_races import deadlocks
 from tests.live.client import Answer, Client, Request, all_at_once, codes, in_processes, once
 from tests.live.server import Server
-from tests.live.sizes import sizes
+from tests.live.sizes import crowds, sizes
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("books")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("books"), crowds]
 
 rounds = pytest.mark.parametrize("rounds", sizes(2, 20))
 
