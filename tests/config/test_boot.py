@@ -12,6 +12,8 @@ import pytest
 from tests.config import aws
 from tests.config.test_environment import FULL
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MANAGE = ("manage.py", "check")
 IMPORT = ("-c", "import django; django.setup()")
@@ -141,7 +143,6 @@ class TestTheSecret:
         assert "Traceback" not in result.stderr
         assert CANARY not in result.stderr
 
-    @pytest.mark.slow
     @pytest.mark.parametrize("command", [MANAGE, CONFIGURED], ids=["check", "gunicorn"])
     def test_that_never_comes_ends_the_process_within_ten_seconds(self, command):
         """Three tries, although Django's command line imports its settings twice."""

@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments, **environment):
     clean = {"PATH": os.environ["PATH"], **environment}  # noqa: TID251  a child process needs a PATH

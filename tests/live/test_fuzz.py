@@ -47,7 +47,7 @@ LONG = Size("examples,coverage,fuzzing,stateful", 750, 10_000)
 @pytest.mark.parametrize(
     ("size", "number"),
     [
-        pytest.param(QUICK, 0, id="quick"),
+        pytest.param(QUICK, 0, id="quick", marks=pytest.mark.slow),
         *(pytest.param(LONG, number, id=f"long-{number}", marks=pytest.mark.long) for number in range(3)),
     ],
 )

@@ -27,7 +27,7 @@ from tests.live.conftest import database_url
 from tests.live.server import Server
 from tests.live.sink import Sink
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 COMMON = {"timestamp", "level", "logger", "event", "request_id", "release", "environment"}
 OF_A_REQUEST = {"method", "route", "status", "duration_ms", "user_id"}
