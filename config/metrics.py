@@ -72,7 +72,7 @@ def served_by_arbiter(*, port: int, directory: str, version: str) -> Callable[[A
             )
         environment.tell_libraries(VARIABLE, str(_claimed(Path(directory)) if directory else _made()))
         values.ValueClass = values.MultiProcessValue(process_identifier=lambda: _slot)
-        registry.register(WorkersCollector(None))  # type: ignore[no-untyped-call]
+        registry.register(WorkersCollector(None))  # type: ignore[no-untyped-call]  # its class has no annotations
         registry.register(ArbiterCollector(arbiter, version))
 
     return when_ready
@@ -175,10 +175,10 @@ class WorkersCollector(MultiProcessCollector):
     def collect(self) -> Iterator[Metric]:
         # A worker that starts makes a file and only then gives it a length.
         try:
-            yield from super().collect()  # type: ignore[no-untyped-call]
+            yield from super().collect()  # type: ignore[no-untyped-call]  # it has no annotations
         except struct.error:
             time.sleep(0.01)
-            yield from super().collect()  # type: ignore[no-untyped-call]
+            yield from super().collect()  # type: ignore[no-untyped-call]  # it has no annotations
 
 
 class ArbiterCollector(Collector):

@@ -19,7 +19,7 @@ OWN_TABLES: Final = '"silk_'
 setattr(SQLCompiler, "_execute_sql", SQLCompiler.execute_sql)  # noqa: B010  a name of silk's
 
 
-class ProfilingMiddleware(SilkyMiddleware):  # type: ignore[misc]
+class ProfilingMiddleware(SilkyMiddleware):  # type: ignore[misc]  # it ships no types
     """silk's, which by itself sees the ORM's queries only: here it is shown every statement, the ledger's own too."""
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -28,7 +28,7 @@ class ProfilingMiddleware(SilkyMiddleware):  # type: ignore[misc]
         return response
 
 
-def record(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001
+def record(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001  Django's wrapper
     """Run a statement, and let silk know of it."""
     collector = DataCollector()
     if collector.request is None or OWN_TABLES in sql:

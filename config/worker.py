@@ -16,7 +16,7 @@ import os
 import time
 from typing import Any, Final
 
-from gunicorn.workers import gthread  # type: ignore[import-untyped]
+from gunicorn.workers import gthread  # type: ignore[import-untyped]  # it ships no types
 from prometheus_client import Gauge, Histogram
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

@@ -56,14 +56,15 @@ class Document:
             "operationId": operation.get("operationId"),
             "parameters": {
                 # Of a placeholder its place in the path counts, of a header no case.
-                f"path parameter {places.index(one['name']) + 1}" if one["in"] == "path" and one["name"] in places
+                f"path parameter {places.index(one['name']) + 1}"
+                if one["in"] == "path" and one["name"] in places
                 else f"{one['in']} parameter {one['name'].lower() if one['in'] == 'header' else one['name']}": one
                 for one in parameters
             },
             "body": self.follow(operation.get("requestBody", {})),
             "responses": {str(status): self.follow(one) for status, one in operation.get("responses", {}).items()},
             "security": operation.get("security", self.content.get("security", [])) or [{}],
-        }  # fmt: skip
+        }
 
     def follow(self, node: Schema) -> Schema:
         """Return what a reference stands for."""

@@ -95,6 +95,7 @@ def scratch_database() -> Iterator[None]:
 
 def migrate_and_write() -> dict[str, Written]:
     """Apply all migrations; return ours as SQL, each as it is for the tables that it finds."""
+    # They need django.setup().
     from django.apps import apps  # noqa: PLC0415
     from django.db import connection  # noqa: PLC0415
     from django.db.migrations import Migration, RunPython  # noqa: PLC0415
@@ -107,7 +108,7 @@ def migrate_and_write() -> dict[str, Written]:
     def write(what: str, migration: Migration | None = None, *_: Any) -> None:
         if what != "apply_start" or migration is None or migration.app_label not in ours:
             return
-        statements = executor.loader.collect_sql([(migration, False)])  # type: ignore[attr-defined]
+        statements = executor.loader.collect_sql([(migration, False)])  # type: ignore[attr-defined]  # the stubs lack it
         if migration.atomic:
             statements = ["BEGIN;", *statements, "COMMIT;"]
         python = [isinstance(operation, RunPython) for operation in migration.operations]

@@ -94,7 +94,7 @@ class Target:
         wrong = [f"{name} is missing" for name in sorted(wanted.keys() - values.keys())]
         wrong += [f"{name} is not known" for name in sorted(values.keys() - wanted.keys())]
         for name in sorted(wanted.keys() & values.keys()):
-            if not isinstance(values[name], wanted[name]) or isinstance(values[name], bool):  # type: ignore[arg-type]
+            if not isinstance(values[name], wanted[name]) or isinstance(values[name], bool):  # type: ignore[arg-type]  # no name of a type
                 wrong.append(f"{name} must be of type {getattr(wanted[name], '__name__', wanted[name])}")
             elif values[name] == "" and name != "marks":
                 wrong.append(f"{name} is empty")
@@ -469,7 +469,7 @@ def print_plan(deployment: Deployment) -> None:
         print(f"{number}. {sentence}")
     print("From the update on, a failure puts the service back to the revision and number of tasks it had.")
     address = f"{deployment.target.repository}@<the digest of {deployment.reference}>"
-    for template in deployment._templates():  # noqa: SLF001
+    for template in deployment._templates():  # noqa: SLF001  of this module
         print(f"\n{template}:\n{json.dumps(render(template, deployment.target, address), indent=2)}")
 
 

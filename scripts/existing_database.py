@@ -26,6 +26,7 @@ def flush_what_refers_to_it_too(self: Any, style: Any, tables: Any, **options: A
     return sql_flush(self, style, tables, **options | {"allow_cascade": True})
 
 
+# A method is replaced, which mypy forbids and this file is for.
 BaseDatabaseCreation.create_test_db = take_as_it_is  # type: ignore[method-assign]
 BaseDatabaseCreation.destroy_test_db = leave_as_it_is  # type: ignore[method-assign]
 DatabaseOperations.sql_flush = flush_what_refers_to_it_too  # type: ignore[method-assign]

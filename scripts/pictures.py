@@ -47,7 +47,7 @@ def application(folder: Path) -> Iterator[tuple[int, int]]:
     """Serve the example database during the block; yield the ports of the application and of its metrics."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         port, metrics = one.getsockname()[1], other.getsockname()[1]
-    env = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings.test", "METRICS_PORT": str(metrics)}  # noqa: TID251
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings.test", "METRICS_PORT": str(metrics)}  # noqa: TID251  for a child
     subprocess.run(
         [sys.executable, "manage.py", "migrate", "--noinput", "--verbosity=0"], cwd=ROOT, env=env, check=True
     )
@@ -70,7 +70,7 @@ def application(folder: Path) -> Iterator[tuple[int, int]]:
 def answers(port: int) -> bool:
     """Tell whether the application is ready."""
     with contextlib.suppress(OSError):
-        return monitoring.get(port, "/ping/")[0] == 200  # noqa: PLR2004
+        return monitoring.get(port, "/ping/")[0] == 200  # noqa: PLR2004  the status "OK"
     return False
 
 
@@ -119,7 +119,7 @@ def take(driver: webdriver.Chrome, name: str, url: str, ready: str) -> None:
 
 def graph(port: int, expr: str) -> str:
     """Return the address of Prometheus' own page for a query; Debian has the classic one."""
-    page = next((page for page in ("/classic/graph", "/graph") if monitoring.get(port, page)[0] < 400), None)  # noqa: PLR2004
+    page = next((page for page in ("/classic/graph", "/graph") if monitoring.get(port, page)[0] < 400), None)  # noqa: PLR2004  no error
     if page is None:
         raise CannotError("this Prometheus comes without its pages")
     query = {"g0.expr": expr, "g0.tab": "0", "g0.stacked": "0", "g0.range_input": f"{TRAFFIC_SECONDS - 15}s"}

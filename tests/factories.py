@@ -55,14 +55,14 @@ class AccountFactory(DjangoModelFactory[Account]):
     created_at = factory.LazyFunction(timezone.now)
 
     @factory.post_generation
-    def funded(account: Account, create: bool, amount: str | None, **kwargs: Any) -> None:  # noqa: N805
+    def funded(account: Account, create: bool, amount: str | None, **kwargs: Any) -> None:  # noqa: N805  factory-boy gives the object
         """Deposit this much."""
         if amount:
             deposit(account, amount)
             account.refresh_from_db()
 
     @factory.post_generation
-    def shut(account: Account, create: bool, closed: bool | None, **kwargs: Any) -> None:  # noqa: N805
+    def shut(account: Account, create: bool, closed: bool | None, **kwargs: Any) -> None:  # noqa: N805  factory-boy gives the object
         """Close it, as its owner would."""
         if closed:
             CloseAccount(owner_id=account.owner_id, account_id=account.pk).execute()

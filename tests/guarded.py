@@ -36,13 +36,22 @@ class Guarded:
         with (cluster.data / "pg_hba.conf").open("a") as rules:
             rules.write("host all all 127.0.0.1/32 scram-sha-256\n")
         options = [
-            "listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={cluster.sockets}",
-            f"cluster_name={cluster.title}", "fsync=off", *(f"{name}={value}" for name, value in self.settings.items()),
-        ]  # fmt: skip
+            "listen_addresses=127.0.0.1",
+            f"port={self.port}",
+            f"unix_socket_directories={cluster.sockets}",
+            f"cluster_name={cluster.title}",
+            "fsync=off",
+            *(f"{name}={value}" for name, value in self.settings.items()),
+        ]
         cluster._run(
-            programs / "pg_ctl", "start", "--silent", "--wait", f"--pgdata={cluster.data.name}",
-            f"--log={cluster.log.name}", f"--options={' '.join(f'-c {option}' for option in options)}",
-        )  # fmt: skip
+            programs / "pg_ctl",
+            "start",
+            "--silent",
+            "--wait",
+            f"--pgdata={cluster.data.name}",
+            f"--log={cluster.log.name}",
+            f"--options={' '.join(f'-c {option}' for option in options)}",
+        )
         self.owner = psycopg.connect(
             host=str(cluster.sockets), port=self.port, user=ROLE, dbname="postgres", autocommit=True
         )

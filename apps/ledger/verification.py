@@ -348,7 +348,7 @@ def _guards() -> list[tuple[str, str, str]]:
     """List what must be there, from the models: (kind, table, name or column)."""
     guards = [("append-only trigger", Entry._meta.db_table, "ledger_entry_is_append_only")]  # noqa: SLF001  public, in spite of its name
     for model in (Account, Transaction, Entry):
-        meta = model._meta  # noqa: SLF001
+        meta = model._meta  # noqa: SLF001  public, in spite of its name
         for constraint in meta.constraints:
             kind = "unique" if isinstance(constraint, models.UniqueConstraint) else "check"
             guards.append((kind, meta.db_table, constraint.name))

@@ -63,9 +63,13 @@ def run(*arguments, settings="production", **given):
 class TestDeployed:
     def test_passes_djangos_deployment_check(self, settings):
         result = run(
-            "manage.py", "check", "--deploy", "--fail-level", "WARNING",
+            "manage.py",
+            "check",
+            "--deploy",
+            "--fail-level",
+            "WARNING",
             **FULL | {"DJANGO_SETTINGS_MODULE": f"config.settings.{settings}"},
-        )  # fmt: skip
+        )
 
         assert result.returncode == 0, result.stderr
 
@@ -138,8 +142,11 @@ class TestTheSecret:
 
         assert result.returncode == 1
         assert re.findall(r"^  (\w+)", result.stderr, re.MULTILINE) == [
-            "ALLOWED_HOSTS", "APP_SECRETS_ID", "DATABASE_URL", "SECRET_KEY",
-        ]  # fmt: skip
+            "ALLOWED_HOSTS",
+            "APP_SECRETS_ID",
+            "DATABASE_URL",
+            "SECRET_KEY",
+        ]
         assert "Traceback" not in result.stderr
         assert CANARY not in result.stderr
 

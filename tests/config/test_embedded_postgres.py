@@ -228,15 +228,24 @@ class TestCommandLine:
 
         said = capsys.readouterr().out.splitlines()
         assert [line.partition(": ")[2].partition(" as")[0] for line in said] == [
-            "started", "already running", "running", "stopped", "not running", "not running", "data deleted",
-        ]  # fmt: skip
+            "started",
+            "already running",
+            "running",
+            "stopped",
+            "not running",
+            "not running",
+            "data deleted",
+        ]
 
     def test_url_needs_no_package_and_starts_nothing(self) -> None:
         started = time.monotonic()
         result = subprocess.run(
             [sys.executable, "-S", "-m", "config.embedded_postgres", "url", "local"],
-            cwd=embedded_postgres.CHECKOUT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            cwd=embedded_postgres.CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
 
         assert result.stdout.strip() == embedded_postgres.url("local")
         assert time.monotonic() - started < 5

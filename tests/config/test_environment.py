@@ -90,8 +90,13 @@ class TestOneError:
         )
 
         assert [line.split(" ")[0].rstrip(",") for line in told] == [
-            "ALLOWED_HOSTS", "DATABASE_MAX_CONNECTIONS", "DATABASE_URL", "DEBUG", "PORT", "SECRET_KEY",
-        ]  # fmt: skip
+            "ALLOWED_HOSTS",
+            "DATABASE_MAX_CONNECTIONS",
+            "DATABASE_URL",
+            "DEBUG",
+            "PORT",
+            "SECRET_KEY",
+        ]
 
     def test_names_the_secret_that_cannot_be_read_next_to_what_is_missing_without_it(self):
         def fetch(secret_id, region):
@@ -124,7 +129,10 @@ class TestOneError:
         ("PORT", ["0", "65536", "80.0", "-1", "8_000", "+80", "٨٠", "80\n", "1" * 5000]),
         ("WEB_CONCURRENCY", ["0", "two", "257"]),
         ("LOCK_TIMEOUT", ["0", "-1", "nan", "inf", "1e3", "2s", "9" * 400]),
-        ("ALLOWED_HOSTS", ["https://a.example", "a.example:443", "a.example/", "*.example", "a b", "a,,b", "a,", "münchen"]),
+        (
+            "ALLOWED_HOSTS",
+            ["https://a.example", "a.example:443", "a.example/", "*.example", "a b", "a,,b", "a,", "münchen"],
+        ),
         ("SECRET_KEY_FALLBACKS", [",", "a,,b"]),
         ("LEDGER_GATE", ["on", "REDIS"]),
         ("REDIS_URL", ["redis.example.org", f"redis://:{CANARY}@h:port"]),
@@ -132,13 +140,19 @@ class TestOneError:
         (
             "DATABASE_URL",
             [
-                f"mysql://{CANARY}@h/d", f"{CANARY}", "postgres://", "postgres://h/", f"postgres://u:{CANARY}@h:port/d",
-                f"postgres://u:p/{CANARY}@h/d", f"postgres://u:{CANARY}@[::1/d",
-                "postgres://u:p@h/d?options=-c%20statement_timeout%3D0", "sqlite:///d",
+                f"mysql://{CANARY}@h/d",
+                f"{CANARY}",
+                "postgres://",
+                "postgres://h/",
+                f"postgres://u:{CANARY}@h:port/d",
+                f"postgres://u:p/{CANARY}@h/d",
+                f"postgres://u:{CANARY}@[::1/d",
+                "postgres://u:p@h/d?options=-c%20statement_timeout%3D0",
+                "sqlite:///d",
             ],
         ),
     ],
-)  # fmt: skip
+)
 @pytest.mark.filterwarnings("error")
 def test_malformed_values_are_refused_and_not_shown(key, malformed):
     for value in malformed:

@@ -20,7 +20,7 @@ from tests.live.server import ROOT
 @pytest.fixture(scope="module")
 def gunicorn() -> dict[str, str]:
     """What gunicorn makes of docker/gunicorn.conf.py when nobody sets a key."""
-    settings = {"DJANGO_SETTINGS_MODULE": "config.settings.test", "PATH": os.environ["PATH"]}  # noqa: TID251
+    settings = {"DJANGO_SETTINGS_MODULE": "config.settings.test", "PATH": os.environ["PATH"]}  # noqa: TID251  a child process needs a PATH
     command = [sys.executable, "-m", "gunicorn", "--print-config", "--config", "docker/gunicorn.conf.py"]
     done = subprocess.run([*command, "config.wsgi"], cwd=ROOT, env=settings, text=True, capture_output=True, check=True)
     return dict(re.findall(r"^(\w+) += (.*)$", done.stdout, re.MULTILINE))

@@ -230,14 +230,19 @@ class TestGranting:
         [
             (f"ALTER ROLE {TELLER} SUPERUSER", f"ALTER ROLE {TELLER} NOSUPERUSER", "may act as"),
             (f"GRANT {OWNER} TO {TELLER}", f"REVOKE {OWNER} FROM {TELLER}", f"may act as pg_database_owner, {OWNER}"),
-            (f"ALTER DATABASE {NAME} OWNER TO {TELLER}", f"ALTER DATABASE {NAME} OWNER TO {OWNER}", f"act as.* {TELLER}"),
             (
-                f"GRANT pg_execute_server_program TO {TELLER}", f"REVOKE pg_execute_server_program FROM {TELLER}",
+                f"ALTER DATABASE {NAME} OWNER TO {TELLER}",
+                f"ALTER DATABASE {NAME} OWNER TO {OWNER}",
+                f"act as.* {TELLER}",
+            ),
+            (
+                f"GRANT pg_execute_server_program TO {TELLER}",
+                f"REVOKE pg_execute_server_program FROM {TELLER}",
                 "may act as pg_execute_server_program",
             ),
             (f"ALTER ROLE {TELLER} RENAME TO gone", f"ALTER ROLE gone RENAME TO {TELLER}", "is not there: CREATE ROLE"),
         ],
-    )  # fmt: skip
+    )
     def test_a_role_that_no_grant_would_bind_is_refused(self, vault, migrates_as_owner, also, undo, words):
         vault.guarded.owner.execute(also)
         try:

@@ -54,8 +54,9 @@ def deployed(guarded, moto, monkeypatch, _no_secret_held) -> Deployed:
     guarded.rotate("first")
     deployed.put("first")
     outside = aws.environment(moto.url) | {
-        "APP_SECRETS_ID": "bank/rotation", "DJANGO_SETTINGS_MODULE": "config.settings.production",
-    }  # fmt: skip
+        "APP_SECRETS_ID": "bank/rotation",
+        "DJANGO_SETTINGS_MODULE": "config.settings.production",
+    }
     for name, value in outside.items():
         monkeypatch.setenv(name, value)
     # Docker's, which would come before the secret's.
@@ -240,17 +241,24 @@ def ask(address: tuple[str, int], host: str = HOST, path: str = "/api/v1/users/m
 def migrated(guarded, moto) -> dict[str, str]:
     """Make the tables, and return the environment of production, which knows its database from the secret alone."""
     given = aws.environment(moto.url) | {
-        "APP_SECRETS_ID": "bank/live", "DJANGO_SETTINGS_MODULE": "config.settings.production", "DATABASE_URL": "",
+        "APP_SECRETS_ID": "bank/live",
+        "DJANGO_SETTINGS_MODULE": "config.settings.production",
+        "DATABASE_URL": "",
         # In Docker there is one, and with it a limit of requests.
         "REDIS_URL": "",
         # A proxy says that it was HTTPS, and nobody waits for a load balancer.
-        "NUM_PROXIES": "1", "DRAIN_SECONDS": "0",
-    }  # fmt: skip
+        "NUM_PROXIES": "1",
+        "DRAIN_SECONDS": "0",
+    }
     prepare(guarded, moto)
     migrate = subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--noinput"], cwd=ROOT, env=os.environ | given,  # noqa: TID251
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "manage.py", "migrate", "--noinput"],
+        cwd=ROOT,
+        env=os.environ | given,  # noqa: TID251  the child's is ours with some changed
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert migrate.returncode == 0, migrate.stderr
     return given
 

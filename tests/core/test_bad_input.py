@@ -62,7 +62,7 @@ MALFORMED = {
     "lists 21 deep": plus('"x": ' + "[" * 20 + "]" * 20),
     "objects 21 deep": plus('"x": ' + '{"x":' * 20 + "1" + "}" * 20), "lists 60,000 deep": instead("[" * 60_000),
     "objects 10,000 deep": plus('"x": ' + '{"x":' * 10_000),
-}  # fmt: skip
+}  # fmt: skip  # a table: many short values to a line
 DUPLICATED = {
     "a key twice": twice,
     "a nested key twice": plus('"x": {"y": 1, "y": 2}'),
@@ -187,7 +187,7 @@ HEADERS = {
     },
     "a body without a length": (411, "length_required", {"HTTP_TRANSFER_ENCODING": "chunked"}),
     "any transfer encoding": (411, "length_required", {"HTTP_TRANSFER_ENCODING": "identity"}),
-}  # fmt: skip
+}  # fmt: skip  # a table: many short values to a line
 
 
 @pytest.mark.parametrize("kind", HEADERS)
@@ -219,7 +219,7 @@ def test_a_body_that_is_too_large(world, size):
         "Bearer {key}", "Basic e30=", "{key}", "Token {key}x", "Token {key},Token {key}", 'Token "{key}"',
         "Token\u00a0{key}", "Token bank_",
     ],
-)  # fmt: skip
+)  # fmt: skip  # a table: many short values to a line
 def test_a_token_that_is_none(world, authorization):
     for door in (name for name, door in DOORS.items() if door.who):
         sent = authorization.replace("{key}", world.tokens["ada"])
@@ -262,7 +262,7 @@ NOT_TEXT = {
     "null": None, "a number": 1, "a fraction": 1.5, "true": True, "a list": ["x"], "an object": {"x": "x"},
     "a NUL": "x\x00y", "a control character": "x\x1by", "a line break": "x\ny", "a late control character": "x\x9fy",
     "half a character": "x\ud800y",
-}  # fmt: skip
+}  # fmt: skip  # a table: many short values to a line
 
 
 @pytest.mark.parametrize(("door", "field"), [(door, field) for door, fields in TEXTS.items() for field in fields])
@@ -288,7 +288,7 @@ LIGATURE = "\ufdfa"
         ("email", '"a\x00"@example.org'), ("email", "a@example.org\r\nBcc: b@example.org"),
         ("email", "x" * 250 + "@example.org"),
     ],
-)  # fmt: skip
+)  # fmt: skip  # a table: many short values to a line
 def test_a_user_that_cannot_be(world, field, value):
     body = world.body("sign-up", **{field: value})
 
@@ -335,7 +335,7 @@ def test_a_currency_that_is_none(world, currency):
         "{empty} ", "{empty}\n", "{empty}\x00", "\u0661" * 32, "018f0000-0000-7000-8000-00000000000\u0661",
         "g" * 8 + "-0000-7000-8000-000000000000",
     ],
-)  # fmt: skip
+)  # fmt: skip  # a table: many short values to a line
 def test_a_destination_that_is_no_id(world, destination):
     if destination == "{empty_bare}":
         destination = world.names["empty"].replace("-", "")
@@ -362,7 +362,7 @@ AMOUNTS = {
     "min_value": ["0", "0.0", "0.00", "0.0000", 0, -1, -(10**30)],
     "max_decimal_places": ["0.001", "0.00001", "1.00000", "0." + "0" * 1000, "1." + "9" * 10_000],
     "max_value": ["1000000000.01", "1000000001", "999999999999999.9999", 1_000_000_001, 10**15, 10**30, 10**99],
-}  # fmt: skip
+}  # fmt: skip  # a table: many short values to a line
 
 
 @pytest.mark.parametrize("door", MONEY)
@@ -399,7 +399,7 @@ STRANGE_IDS = {
     "another's digit in it": "018f0000-0000-7000-8000-00000000000%D9%A1",
     "one nobody has": "018f0000-0000-7000-8000-000000000000", "all zeros": "0" * 8 + "-0000-0000-0000-" + "0" * 12,
     "all ones": "ffffffff-ffff-ffff-ffff-ffffffffffff",
-}  # fmt: skip
+}  # fmt: skip  # a table: many short values to a line
 
 
 READS = (
@@ -432,7 +432,7 @@ NOWHERE = [
     "/api/v1/accounts/{account}/deposits", "/api/v1/accounts.json", "/api/v1/accounts/%2e%2e/accounts/",
     "/api/v1/accounts/;/", "/metrics", "/.env", "/.git/config", "/ping", "/schema", "/%00", "/%FF",
     "/%0d%0aSet-Cookie:x", "/static/%00", "/static/../manage.py", "/static/nothing.css", "/" + "x" * 3000,
-]  # fmt: skip
+]  # fmt: skip  # a table: many short values to a line
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
@@ -447,14 +447,14 @@ ACCOUNTS, STATEMENT = "/api/v1/accounts/", "/api/v1/accounts/{account}/transacti
 LIMITS = [
     "", "0", "-1", "201", "1000", "1e1", "1.0", "+1", "%201", "1%20", "1%0A", "01", "0x1", "1_0", "%D9%A1",
     "%EF%BC%91", "%C2%B2", "NaN", "true", "null", "[]", "1%00", "%00", "9" * 20, "9" * 3000, "1%27", "all",
-]  # fmt: skip
+]  # fmt: skip  # a table: many short values to a line
 MOMENTS = [
     "", "yesterday", "1", "2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T25:00:00Z",
     "0000-01-01T00:00:00Z", "0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00", "10000-01-01T00:00:00Z",
     "-0001-01-01T00:00:00Z", "99999999999999999999", "%D9%A2%D9%A0%D9%A2%D9%A6-01-01T00:00:00Z",
     "%EF%BC%92026-01-01T00:00:00Z", "2026-01-01T00:00:00%2B99:99", "2026-01-01T00:00:00Z%00",
     "%202026-01-01T00:00:00Z", "2026-01-01T00:00:00Z%0A", "now", "infinity",
-]  # fmt: skip
+]  # fmt: skip  # a table: many short values to a line
 QUERY_AMOUNTS = [
     "",
     "abc",
@@ -480,7 +480,7 @@ OF_ANY_LIST = [
     "knd=deposit", "LIMIT=1", "limit[]=1", "limit=1&limit=1", "limit=1&limit=2", "limit=1&%6Cimit=2", "%00=1", "%FF=1",
     "=1", "x", "__proto__=1", "format=json", "id__in=1", "cursor__gt=1", "token={account}", "x=" + "9" * 3000,
     "&".join(f"a{n}=1" for n in range(200)),
-]  # fmt: skip
+]  # fmt: skip  # a table: many short values to a line
 OF_STATEMENTS = [
     *(f"{name}={value}" for name in ("created_from", "created_to") for value in MOMENTS),
     *(f"{name}={value}" for name in ("min_amount", "max_amount") for value in QUERY_AMOUNTS),

@@ -327,9 +327,11 @@ class TestStrangers:
             return response.status_code, {**response.json(), "request_id": "", "instance": ""}
 
         for operation, body in (
-            ("deposits", {"amount": "1"}), ("withdrawals", {"amount": "1"}),
-            ("transfers", {"amount": "1", "destination": str(account.pk)}), ("close", {}),
-        ):  # fmt: skip
+            ("deposits", {"amount": "1"}),
+            ("withdrawals", {"amount": "1"}),
+            ("transfers", {"amount": "1", "destination": str(account.pk)}),
+            ("close", {}),
+        ):
             foreign, missing = (ask(stranger, place, operation, **body) for place in (account, nobody))
             assert told(foreign) == told(missing)
             assert_problem(foreign, 404, "not_found")

@@ -27,9 +27,17 @@ INSERT_TRANSACTION = """
 
 def transaction_row(account, **changes):
     row = {
-        "account": account.pk, "key": str(uuid.uuid4()), "kind": "deposit", "status": "posted", "decline_code": "",
-        "source": None, "destination": account.pk, "amount": "1.00", "currency": "USD", "reverses": None,
-    }  # fmt: skip
+        "account": account.pk,
+        "key": str(uuid.uuid4()),
+        "kind": "deposit",
+        "status": "posted",
+        "decline_code": "",
+        "source": None,
+        "destination": account.pk,
+        "amount": "1.00",
+        "currency": "USD",
+        "reverses": None,
+    }
     return row | changes
 
 

@@ -59,11 +59,24 @@ AMOUNTS = {
 }
 
 OUTCOMES = {
-    "200", "201", "201 replayed", "invalid_request", "not_found", "permission_denied", "same_account",
-    "destination_invalid", "account_not_empty", "idempotency_key_reused", "not_reversible", "already_reversed",
-    "currency_mismatch", "account_closed", "insufficient_funds", "insufficient_funds replayed",
+    "200",
+    "201",
+    "201 replayed",
+    "invalid_request",
+    "not_found",
+    "permission_denied",
+    "same_account",
+    "destination_invalid",
+    "account_not_empty",
+    "idempotency_key_reused",
+    "not_reversible",
+    "already_reversed",
+    "currency_mismatch",
+    "account_closed",
+    "insufficient_funds",
+    "insufficient_funds replayed",
     "balance_limit_exceeded",
-}  # fmt: skip
+}
 
 actors = st.sampled_from(["its owner"] * 15 + ["ada", "bob", "staff"])
 keys = st.integers(0, 30).map("key-{}".format)
@@ -271,11 +284,17 @@ class BankMachine(RuleBasedStateMachine):
         }
         assert {
             names[pk]: (
-                row["kind"], names[row["source_id"]], names[row["destination_id"]], row["amount"], row["currency"],
-                row["reference"], names[row["reverses_id"]], row["decline_code"],
+                row["kind"],
+                names[row["source_id"]],
+                names[row["destination_id"]],
+                row["amount"],
+                row["currency"],
+                row["reference"],
+                names[row["reverses_id"]],
+                row["decline_code"],
             )
             for pk, row in self.rows[Transaction].items()
-        } == {slot: (*astuple(command), code) for slot, (command, code) in self.bank.recorded.items()}  # fmt: skip
+        } == {slot: (*astuple(command), code) for slot, (command, code) in self.bank.recorded.items()}
         assert {(row["account_id"], row["idempotency_key"]) for row in self.rows[Transaction].values()} == {
             (UUID(self.ids[account]), key) for account, key in self.bank.recorded
         }

@@ -329,7 +329,11 @@ class TestCommand:
 
         done = subprocess.run(
             [sys.executable, "manage.py", "verify_ledger", "--format=json"],
-            cwd=ROOT, env=environment, text=True, capture_output=True, check=False,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
 
         assert (done.returncode, json.loads(done.stdout)["ok"]) == (code, not lie)

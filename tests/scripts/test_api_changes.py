@@ -103,12 +103,21 @@ def breaks(*edits):
         (f"{POST}/parameters/1/required", True, f"{PAY}: query parameter limit: is required now"),
         (f"{POST}/parameters/1/schema/maximum", 100, f"{PAY}: query parameter limit: maximum was 200, is 100"),
         (f"{POST}/parameters/1/schema/minimum", 10, f"{PAY}: query parameter limit: minimum was 1, is 10"),
-        (f"{POST}/parameters/0/schema/minLength", 8,
-         f"{PAY}: header parameter idempotency-key: minLength was not there, is 8"),
-        (f"{POST}/parameters/0/schema/type", "integer",
-         f"{PAY}: header parameter idempotency-key: was string, is integer"),
-        ("/paths/~1accounts~1{id}~1/parameters/0/schema/format", "uuid",
-         f"{PAY}: path parameter 1: format was not there, is uuid"),
+        (
+            f"{POST}/parameters/0/schema/minLength",
+            8,
+            f"{PAY}: header parameter idempotency-key: minLength was not there, is 8",
+        ),
+        (
+            f"{POST}/parameters/0/schema/type",
+            "integer",
+            f"{PAY}: header parameter idempotency-key: was string, is integer",
+        ),
+        (
+            "/paths/~1accounts~1{id}~1/parameters/0/schema/format",
+            "uuid",
+            f"{PAY}: path parameter 1: format was not there, is uuid",
+        ),
         # Requests.
         (f"{POST}/requestBody/required", True, f"{PAY}: request: a body is required now"),
         (f"{POST}/requestBody/content", {"text/csv": {}}, f"{PAY}: request: application/json is not taken any more"),
@@ -138,7 +147,7 @@ def breaks(*edits):
         ("/components/schemas/Kind/enum", ["deposit", "withdrawal", "fee"], f"{GOT}.kind: may be fee now"),
         ("/components/schemas/Kind", {"type": "string"}, f"{GOT}.kind: may be any value now"),
     ],
-)  # fmt: skip
+)
 def test_breaks(pointer, value, sentence):
     assert sentence in breaks((pointer, value))
 
@@ -199,9 +208,11 @@ class TestCommandLine:
     def run(self, tmp_path, capsys):
         def run(changelog, *edits, before="# Changelog\n"):
             for name, text in {
-                "before.yaml": json.dumps(BEFORE), "after.yaml": json.dumps(changed(*edits)),
-                "before.md": before, "after.md": changelog,
-            }.items():  # fmt: skip
+                "before.yaml": json.dumps(BEFORE),
+                "after.yaml": json.dumps(changed(*edits)),
+                "before.md": before,
+                "after.md": changelog,
+            }.items():
                 (tmp_path / name).write_text(text)
             files = [str(tmp_path / name) for name in ("before.yaml", "after.yaml", "--changelog")]
             files[2:] = ["--changelog", str(tmp_path / "before.md"), str(tmp_path / "after.md")]
@@ -251,8 +262,12 @@ class TestWhatItIsComparedWith:
     def git(self, *arguments):
         identity = ["-c", "user.name=Ada", "-c", "user.email=ada@bank.example", "-c", "tag.gpgSign=false"]
         return subprocess.run(
-            ["git", *identity, *arguments], cwd=self.folder, check=True, text=True, capture_output=True  # noqa: S607
-        ).stdout.strip()  # fmt: skip
+            ["git", *identity, *arguments],  # noqa: S607  wherever it is
+            cwd=self.folder,
+            check=True,
+            text=True,
+            capture_output=True,
+        ).stdout.strip()
 
     def commit(self, text):
         (self.folder / "docs/openapi.yaml").write_text(text)

@@ -58,9 +58,12 @@ class TestDotenv:
             ("KEY='single $HOME `id` \\n # \"' # a remark", 'single $HOME `id` \\n # "'),
             ('KEY="double \\"quoted\\" # \\$5\\n"', 'double "quoted" # $5\n'),
             ("KEY=`id`;$(id)".replace("$", ""), "`id`;(id)"),
-            ("KEY=postgres://app:p%40ss@localhost:5432/app?sslmode=require", "postgres://app:p%40ss@localhost:5432/app?sslmode=require"),
+            (
+                "KEY=postgres://app:p%40ss@localhost:5432/app?sslmode=require",
+                "postgres://app:p%40ss@localhost:5432/app?sslmode=require",
+            ),
         ],
-    )  # fmt: skip
+    )
     def test_a_value_is_what_compose_makes_of_it(self, native, tmp_path, line, value):
         (tmp_path / ".env").write_text(f"# a remark\n\n{line}\n")
 

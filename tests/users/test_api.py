@@ -191,10 +191,16 @@ class TestSignUp:
 
     @pytest.mark.parametrize(
         ("change", "field"),
-        [({"username": "a b"}, "username"), ({"username": ""}, "username"), ({"password": "short"}, "password"),
-         ({"password": "password1234"}, "password"), ({"email": "nowhere"}, "email"), ({"username": "a\x00"}, "username"),
-         ({"username": 1}, "username")],
-    )  # fmt: skip
+        [
+            ({"username": "a b"}, "username"),
+            ({"username": ""}, "username"),
+            ({"password": "short"}, "password"),
+            ({"password": "password1234"}, "password"),
+            ({"email": "nowhere"}, "email"),
+            ({"username": "a\x00"}, "username"),
+            ({"username": 1}, "username"),
+        ],
+    )
     def test_refuses_bad_fields(self, change, field):
         problem = assert_problem(APIClient().post("/api/v1/users/", self.BODY | change), 400, "invalid_request")
 

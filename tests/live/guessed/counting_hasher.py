@@ -15,7 +15,7 @@ class CountingHasher(MD5PasswordHasher):
 
     def encode(self, password: str, salt: str) -> str:
         # Short and appended by one call: lines of two processes do not mix.
-        with open(os.environ[FILE], "ab", buffering=0) as file:  # noqa: PTH123, TID251
+        with open(os.environ[FILE], "ab", buffering=0) as file:  # noqa: PTH123, TID251  how a parent tells its child
             file.write(f"{password}\n".encode())
         time.sleep(A_HASH_S)
         return super().encode(password, salt)
