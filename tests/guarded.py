@@ -52,9 +52,7 @@ class Guarded:
             f"--log={cluster.log.name}",
             f"--options={' '.join(f'-c {option}' for option in options)}",
         )
-        self.owner = psycopg.connect(
-            host=str(cluster.sockets), port=self.port, user=ROLE, dbname="postgres", autocommit=True
-        )
+        self.owner = self.connect_as_superuser("postgres")
         self.owner.execute("CREATE ROLE bank LOGIN PASSWORD 'first'")
         self.owner.execute("CREATE DATABASE bank OWNER bank")
         return self
@@ -69,6 +67,9 @@ class Guarded:
 
     def connect(self, user: str, password: str, name: str) -> psycopg.Connection:
         return psycopg.connect(self.url(password, user, name), autocommit=True)
+
+    def connect_as_superuser(self, name: str) -> psycopg.Connection:
+        return psycopg.connect(host=str(self.cluster.sockets), port=self.port, user=ROLE, dbname=name, autocommit=True)
 
     def rotate(self, password: str) -> None:
         self.owner.execute(f"ALTER ROLE bank PASSWORD '{password}'")

@@ -1,5 +1,9 @@
 """Migrating a database that is in use: one at a time, never in anybody's way for long, and with all the time it needs."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -10,9 +14,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
-from apps.core.postgresql import base
+from apps.core.postgresql import CLIENT_CHECK_INTERVAL_MS, base
 from config.management.commands import migrate
-from tests.guarded import connected
+from tests.config.test_boot import ROOT
+from tests.config.test_environment import FULL
+from tests.guarded import NAME, connected
 
 LEDGERS_TRIGGER = "SELECT count(*) FROM pg_trigger WHERE tgname = 'ledger_entry_is_append_only'"
 
@@ -167,12 +173,82 @@ class TestATurn:
 def test_a_statement_takes_as_long_as_it_takes_and_then_the_usual_limits_hold(as_owner, monkeypatch):
     monkeypatch.setattr(base.ImpatientConnection, "answer_timeout_s", 0.2)
     limits = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    checks = ("client_connection_check_interval", "tcp_keepalives_idle")
     usual = [show(name) for name in limits]
+    unchecked = [show(name) for name in checks]
 
     with migrate._without_haste(connection), connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(0.5)")
         assert [show(name) for name in limits] == ["200ms", "0", "0"]
+        assert [show(name) for name in checks] == [f"{CLIENT_CHECK_INTERVAL_MS // 1000}s", "10"]
 
     assert [show(name) for name in limits] == usual == ["2s", "5s", "10s"]
+    assert [show(name) for name in checks] == unchecked
     with pytest.raises(OperationalError, match="did not answer"), connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(0.5)")
+
+
+# A statement that has its lock and goes on for ten minutes, in whatever migration drops a trigger.
+LONG_STATEMENT = """
+    CREATE FUNCTION take_long() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(600); END';
+    CREATE EVENT TRIGGER take_long ON ddl_command_end WHEN TAG IN ('DROP TRIGGER') EXECUTE FUNCTION take_long();
+"""
+ITS_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
+AT_WORK = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%DROP TRIGGER%'"
+# Against 600: what is waited for is over long before, or not at all.
+SOON_ENOUGH_S = 60
+
+
+def eventually(ask):
+    deadline = time.monotonic() + SOON_ENOUGH_S
+    while not (answer := ask()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return answer
+
+
+@pytest.fixture
+def takes_long(guarded, vault):
+    with guarded.connect_as_superuser(NAME) as superuser:
+        superuser.execute(LONG_STATEMENT)
+        try:
+            yield superuser
+        finally:
+            superuser.execute("DROP EVENT TRIGGER take_long; DROP FUNCTION take_long()")
+
+
+@pytest.mark.slow
+class TestAClientThatIsGone:
+    def test_takes_its_statement_its_locks_and_its_turn_with_it(self, takes_long, vault, triggers):
+        given = FULL | {"DATABASE_URL": vault.teller_url, "MIGRATION_DATABASE_URL": vault.owner_url}
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "migrate", "ledger", "0001", "--noinput"],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"]} | given,  # noqa: TID251  the child's, with nothing else of ours
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            (backend,) = eventually(lambda: takes_long.execute(AT_WORK).fetchone())
+            with vault.teller() as customer:
+                customer.execute("SET lock_timeout = '200ms'")
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    customer.execute("SELECT count(*) FROM ledger_entry")
+                assert not turn_is_free(customer)
+
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+
+                eventually(lambda: takes_long.execute(ITS_SESSIONS, [backend]).fetchone() == (0,))
+                customer.execute("SELECT count(*) FROM ledger_entry")
+                assert turn_is_free(customer)
+            assert triggers() == 1
+        finally:
+            process.kill()
+            process.wait()
+
+
+def turn_is_free(connection: psycopg.Connection) -> bool:
+    (free,) = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", migrate.ONE_AT_A_TIME).fetchone()
+    connection.execute("SELECT pg_advisory_unlock_all()")
+    return free

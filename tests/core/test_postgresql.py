@@ -1,6 +1,10 @@
 """The client's own clock for a server that says nothing."""
 
+import signal
 import socket
+import subprocess
+import sys
+import time
 
 import psycopg
 import pytest
@@ -8,7 +12,9 @@ from django.db import OperationalError, connection
 
 from apps.core import postgresql
 from apps.core.postgresql import base
+from tests.config.test_boot import ROOT
 from tests.counting import counting
+from tests.live.conftest import database_url
 
 asks = pytest.mark.django_db(transaction=True)
 
@@ -49,6 +55,56 @@ def test_work_that_takes_as_long_as_it_takes_may_say_so(impatient):
     assert ask("SHOW statement_timeout") == [("5s",)]
     with pytest.raises(OperationalError):
         ask("SELECT pg_sleep(2)")
+
+
+@asks
+def test_such_work_has_its_client_looked_after_until_it_ends(impatient):
+    with postgresql.patient_transaction():
+        assert ask("SHOW client_connection_check_interval") == [("1s",)]
+
+    assert ask("SHOW client_connection_check_interval") == [("0",)]
+
+
+@asks
+def test_a_server_that_cannot_look_after_its_clients_goes_without(impatient, monkeypatch):
+    """Windows refuses every interval but 0 as this server refuses -1: with SQLSTATE 22023."""
+    monkeypatch.setattr(postgresql, "CLIENT_CHECK_INTERVAL_MS", -1)
+
+    with postgresql.patient_transaction():
+        assert ask("SHOW client_connection_check_interval") == [("0",)]
+        assert ask("SHOW statement_timeout") == [("0",)]
+
+
+FOR_EVER = """
+from django.db import connection
+from apps.core.postgresql import patient_transaction
+with patient_transaction(), connection.cursor() as cursor:
+    cursor.execute("SELECT pg_sleep(600)")
+"""
+SLEEPERS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+
+
+@pytest.mark.slow
+@asks
+def test_such_work_ends_with_a_client_that_is_killed():
+    environment = {"DJANGO_SETTINGS_MODULE": "config.settings.test", "TEST_DATABASE_URL": database_url()}
+
+    def wait_for(sleepers: int) -> None:
+        # Against 600: it is over long before, or not at all.
+        deadline = time.monotonic() + 60
+        while ask(SLEEPERS) != [(sleepers,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    process = subprocess.Popen([sys.executable, "manage.py", "shell", "-c", FOR_EVER], cwd=ROOT, env=environment)
+    try:
+        wait_for(1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        wait_for(0)
+    finally:
+        process.kill()
+        process.wait()
 
 
 @asks

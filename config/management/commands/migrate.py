@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from psycopg import errors as postgres
 
+from apps.core.postgresql import OF_CLIENT_CHECKS, check_client
 from config import privileges
 
 # Between the tries: whoever holds a lock has half a minute to be done.
@@ -30,6 +31,8 @@ class Command(migrate.Command):
     - One `migrate` at a time: another waits for its turn, and then finds nothing to do.
     - A statement may take as long as it takes, but waits for a lock half as long as the application does. What could not
       be had then is tried again, and the migration, which is a transaction, from its start.
+    - A client that is gone (SIGKILL, a stopped task, a lost machine) takes its statement with it, and so its locks and its
+      turn (`apps.core.postgresql.check_client`).
     - At the end the application's role is granted what `config.privileges` says.
     """
 
@@ -126,13 +129,14 @@ def _without_haste(connection: BaseDatabaseWrapper) -> Iterator[None]:
             finally:
                 cursor.execute(lock_timeout)
 
-    limits = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    limits = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", *OF_CLIENT_CHECKS)
     connection.ensure_connection()
     asked = connection.connection
     usual, asked.answer_timeout_s = asked.answer_timeout_s, None
     try:
         with connection.cursor() as cursor:
             cursor.execute(f"{lock_timeout}; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+        check_client(connection, "SESSION")
         with connection.execute_wrapper(wait_where_nobody_waits_behind):
             yield
     finally:
