@@ -238,8 +238,10 @@ class TestAClientThatIsGone:
 
                 process.send_signal(signal.SIGKILL)
                 process.wait()
+                killed_at = time.monotonic()
 
                 eventually(lambda: takes_long.execute(ITS_SESSIONS, [backend]).fetchone() == (0,))
+                print(f"the session was gone {time.monotonic() - killed_at:.1f} s after its client")
                 customer.execute("SELECT count(*) FROM ledger_entry")
                 assert turn_is_free(customer)
             assert triggers() == 1
