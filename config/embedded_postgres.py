@@ -44,6 +44,21 @@ ROOT_STATE: Final = Path("/var/lib/embedded-postgres")
 DATABASES: Final[Mapping[str, str]] = {"local": "app", "test": "app_test"}
 # The race tests open a connection for each of their threads, in two processes.
 MAX_CONNECTIONS: Final[Mapping[str, int]] = {"local": 100, "test": 400}
+# What a statement says is a customer's business, and stays out of the server's log: its text and its parameters, keys and
+# rows (DETAIL), where it was (CONTEXT), and, as errors quote what they refuse, errors. They go to the client, and the
+# application logs their SQLSTATE. Compose and Terraform have the same: docs/database.md, "The server's log".
+LOG_SETTINGS: Final[Mapping[str, str]] = {
+    "log_destination": "stderr",
+    "log_min_messages": "log",
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_transaction_sample_rate": "0",
+}
 ROLE: Final = "app"
 SOCKET_NAME: Final = ".s.PGSQL.5432"
 # A socket's address holds 107 bytes on Linux and 103 on macOS.
@@ -328,6 +343,7 @@ class Cluster:
             "max_connections": str(MAX_CONNECTIONS[self.name]),
             "timezone": "UTC",
             "log_timezone": "UTC",
+            **LOG_SETTINGS,
         }
         # pg_ctl hands the options to a shell.
         options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())

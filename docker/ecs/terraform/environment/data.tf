@@ -15,6 +15,47 @@ resource "aws_db_subnet_group" "this" {
   subnet_ids = var.private_subnet_ids
 }
 
+locals {
+  # What customers send stays out of the server's log, and so out of CloudWatch: docs/database.md.
+  log_settings = {
+    log_destination                   = "stderr"
+    log_min_messages                  = "log"
+    log_error_verbosity               = "terse"
+    log_min_error_statement           = "panic"
+    log_parameter_max_length          = "0"
+    log_parameter_max_length_on_error = "0"
+    log_statement                     = "none"
+    log_min_duration_statement        = "-1"
+    log_min_duration_sample           = "-1"
+    log_transaction_sample_rate       = "0"
+  }
+}
+
+resource "aws_db_parameter_group" "this" {
+  name_prefix = "${local.full_name}-"
+  family      = "postgres18"
+  description = "PostgreSQL's log has no statement and no parameter."
+
+  dynamic "parameter" {
+    for_each = local.log_settings
+    content {
+      name  = parameter.key
+      value = parameter.value
+    }
+  }
+
+  # No auto_explain, which would log statements with their parameters. Read when the server starts.
+  parameter {
+    name         = "shared_preload_libraries"
+    value        = "pg_stat_statements"
+    apply_method = "pending-reboot"
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
 resource "aws_db_instance" "this" {
   identifier                  = local.full_name
   engine                      = "postgres"
@@ -31,6 +72,7 @@ resource "aws_db_instance" "this" {
 
   db_subnet_group_name   = aws_db_subnet_group.this.name
   vpc_security_group_ids = [aws_security_group.database.id]
+  parameter_group_name   = aws_db_parameter_group.this.name
   multi_az               = var.environment == "production"
 
   backup_retention_period         = 14
