@@ -8,7 +8,7 @@ PYTEST := $(RUN) test pytest $(if $(SEED),--seed=$(SEED))
 POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: help up down build monitoring traffic logs shell djshell dbshell migrate makemigrations createsuperuser \
-	populate verify-ledger test test-slow test-long mutants populate-test-db lint format types schema configuration dashboards \
+	populate verify-ledger housekeeping test test-slow test-long mutants populate-test-db lint format types schema configuration dashboards \
 	lint-delivery check-migrations check-compatibility check-schema check-dashboards check-api check audit clean pictures \
 	image-test sbom publish-image deploy deploy-dry-run
 
@@ -66,6 +66,9 @@ populate: ## Fill the local database with example data (SEED=<number> repeats it
 
 verify-ledger: ## Recompute the local books and say whether they are true (ARGS="--format json --account <id>").
 	@$(RUN) local python manage.py verify_ledger $(ARGS)
+
+housekeeping: ## Delete dead tokens, finished failure counts and expired sessions (ARGS=--verify recomputes the books, too).
+	@$(RUN) local python manage.py housekeeping $(ARGS)
 
 ##@ Check it
 

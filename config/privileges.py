@@ -21,6 +21,8 @@ LESS: Final[Mapping[str, str]] = {
     "ledger_transaction": "SELECT, INSERT",
     # Whose an account is, and in which currency, is for good.
     "ledger_account": "SELECT, INSERT, UPDATE (balance, version, status, closed_at)",
+    # Never deleted.
+    "core_housekeepingrun": "SELECT, INSERT, UPDATE",
     "users_token": "SELECT, INSERT, DELETE",
     # Who did something in the admin is deactivated and not deleted (apps.users.admin).
     "django_admin_log": "SELECT, INSERT",

@@ -28,4 +28,8 @@ if settings.SENTRY_DSN:
         release=settings.REVISION,
         traces_sample_rate=settings.SENTRY_TRACES_SAMPLE_RATE,
     )
+# It has models, which need the applications.
+from apps.core import housekeeping  # noqa: E402
+
+housekeeping.start_publishing()
 application = PlainWSGIHandler()

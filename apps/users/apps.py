@@ -7,7 +7,7 @@ class UsersConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from apps.users import metrics  # noqa: F401, PLC0415  whose series are there before the first request
+        from apps.users import housekeeping, metrics  # noqa: F401, PLC0415  what they register is there from the start
 
 
 class LimitedAdminConfig(admin.AdminConfig):

@@ -12,6 +12,7 @@ from psycopg import errors
 from rest_framework.test import APIClient
 
 from apps.core import health
+from apps.core.models import HousekeepingRun
 from apps.ledger.models import Entry
 from apps.users.models import User
 from config import privileges
@@ -40,6 +41,7 @@ FORBIDDEN = [
     "DELETE FROM django_admin_log",
     "TRUNCATE django_admin_log",
     "UPDATE users_token SET expires_at = 'infinity'",
+    "DELETE FROM core_housekeepingrun",
     "INSERT INTO django_migrations (app, name, applied) VALUES ('ledger', '9999', now())",
     "DELETE FROM auth_permission",
     # The laws stay in force.
@@ -165,7 +167,9 @@ class TestItsWork:
 
         assert Entry.objects.count() == 6
         call_command("verify_ledger")
-        call_command("clear_tokens")
+        for _ in range(2):
+            call_command("housekeeping", "--verify")
+        assert HousekeepingRun.objects.filter(failed_at=None).count() == 2
 
     def test_the_admin(self, as_teller):
         root = User.objects.create_superuser(f"root-{uuid.uuid4().hex}", "", PASSWORD)

@@ -6,7 +6,6 @@ from unittest.mock import patch
 
 import pytest
 from django.contrib.auth import authenticate
-from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -98,18 +97,6 @@ class TestToken:
 
         assert bearer(tokens[0]).get("/api/v1/users/me/").status_code == 401
         assert all(bearer(token).get("/api/v1/users/me/").status_code == 200 for token in tokens[1:])
-
-    def test_clear_tokens_removes_the_dead(self, user, capsys):
-        client_of(user)
-        live = client_of(user)
-        Token.objects.filter(pk=Token.objects.order_by("id").first().pk).update(expires_at=timezone.now())
-        log_in(user.username, "wrong")
-        LoginFailures.objects.update(window_ends_at=timezone.now())
-
-        call_command("clear_tokens")
-
-        assert "1 dead tokens and 3 finished" in capsys.readouterr().out
-        assert live.get("/api/v1/users/me/").status_code == 200
 
 
 class TestLoginLimits:

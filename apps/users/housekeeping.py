@@ -1,0 +1,34 @@
+"""What dies in this app: tokens, finished counts of failed logins, and the admin's sessions."""
+
+from importlib import import_module
+
+from django.conf import settings
+from django.db.models import F, Q
+from django.utils import timezone
+
+from apps.core import housekeeping
+from apps.users.models import LoginFailures, Token
+
+
+@housekeeping.task("tokens")
+def delete_dead_tokens() -> int:
+    """Delete tokens that are expired or died with a password."""
+    dead = Q(expires_at__lte=timezone.now()) | Q(created_at__lt=F("user__password_changed_at"))
+    return housekeeping.delete_in_batches(Token.objects.filter(dead))
+
+
+@housekeeping.task("login failures")
+def delete_finished_login_failures() -> int:
+    """Delete counts of failed logins whose window is over."""
+    return housekeeping.delete_in_batches(LoginFailures.objects.filter(window_ends_at__lte=timezone.now()))
+
+
+@housekeeping.task("sessions")
+def delete_expired_sessions() -> int:
+    """Do what Django's `clearsessions` does, which would be one statement for a whole table."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    if not hasattr(store, "get_model_class"):
+        # Not in the database: the engine knows itself, and does not count.
+        store.clear_expired()
+        return 0
+    return housekeeping.delete_in_batches(store.get_model_class().objects.filter(expire_date__lte=timezone.now()))
