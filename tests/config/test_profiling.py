@@ -26,15 +26,11 @@ def laptop(django_db_setup, django_db_blocker):
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout.splitlines()[-1])
 
-    # Each waits for a checkpoint, which may take longer on a busy disk than a statement may.
-    unlimited = "SET statement_timeout = 0"
     with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
-        cursor.execute(unlimited)
         cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         cursor.execute(f'CREATE DATABASE "{name}"')
     yield do_business
     with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
-        cursor.execute(unlimited)
         cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

@@ -4,16 +4,23 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from apps.core import postgresql
 from apps.core.postgresql import base
+from apps.users.models import User
 from tests.config.test_boot import ROOT
 from tests.counting import counting
+from tests.factories import UserFactory
 from tests.live.conftest import database_url
 
 asks = pytest.mark.django_db(transaction=True)
@@ -119,6 +126,67 @@ def test_a_silent_connection_is_refused_at_the_health_check_and_not_replaced_by_
         ask("SELECT 1")
 
     assert connection.connection is None
+
+
+@contextmanager
+def hasty() -> Iterator[BaseDatabaseWrapper]:
+    """Give Django's connection limits that nothing keeps that is more than a look."""
+    options, limits = connection.settings_dict["OPTIONS"], ("lock_timeout", "statement_timeout")
+    connection.close()
+    connection.settings_dict["OPTIONS"] = options | {"options": " ".join(f"-c {name}=50" for name in limits)}
+    try:
+        yield connection
+    finally:
+        connection.close()
+        connection.settings_dict["OPTIONS"] = options
+
+
+@asks
+class TestWorkOnAWholeDatabase:
+    """No limit of a request's holds for it: on a busy machine a suite whose tests all passed would end in an error."""
+
+    def test_creating_and_dropping_takes_as_long_as_it_takes(self, impatient):
+        with hasty(), pytest.raises(OperationalError, match="statement timeout"):
+            ask("SELECT pg_sleep(0.6)")
+
+        with hasty() as wrapper, wrapper._nodb_cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.6)")
+            cursor.execute("SHOW lock_timeout")
+            assert cursor.fetchone() == ("1min",)
+
+    def test_dropping_does_not_wait_for_whoever_is_still_connected(self):
+        with hasty() as wrapper:
+            name = f"hasty_{wrapper.settings_dict['NAME']}"
+            wrapper.settings_dict["TEST"]["NAME"], usual = name, wrapper.settings_dict["TEST"]["NAME"]
+            try:
+                assert wrapper.creation._create_test_db(verbosity=0, autoclobber=True) == name
+            finally:
+                wrapper.settings_dict["TEST"]["NAME"] = usual
+            with closing(wrapper.copy()) as lingering:
+                lingering.settings_dict["NAME"] = name
+                lingering.ensure_connection()
+                wrapper.creation._destroy_test_db(name, verbosity=0)
+
+        with connection._nodb_cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_database WHERE datname = %s", [name])
+            assert cursor.fetchone() == (0,)
+
+    def test_flushing_waits_for_others_and_then_the_usual_limits_hold(self, impatient):
+        UserFactory()
+        other = connection.copy()
+        other.inc_thread_sharing()
+        with closing(other), hasty():
+            other.set_autocommit(False)
+            with other.cursor() as cursor:
+                cursor.execute("LOCK TABLE users_user IN SHARE MODE")
+            end = threading.Timer(0.6, other.commit)
+            end.start()
+            try:
+                call_command("flush", interactive=False, verbosity=0)
+            finally:
+                end.join()
+            assert ask("SHOW statement_timeout") == ask("SHOW lock_timeout") == [("50ms",)]
+        assert not User.objects.exists()
 
 
 class TestWhatIsCounted:

@@ -17,6 +17,9 @@ OF_CLIENT_CHECKS: Final = (
     "tcp_keepalives_count",
 )
 
+# Nobody holds a lock for so long: a transaction that idles is ended after 10 s, a statement after 5.
+PATIENT_LOCK_TIMEOUT_S = 60
+
 
 @contextmanager
 def patient_transaction() -> Iterator[None]:
@@ -57,3 +60,27 @@ def check_client(connection: BaseDatabaseWrapper, scope: Literal["LOCAL", "SESSI
     except DatabaseError as error:
         if not isinstance(error.__cause__, postgres.InvalidParameterValue | postgres.UndefinedObject):
             raise
+
+
+@contextmanager
+def without_limits(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Lift a session's limits of time, for work on a whole database: creating, dropping, flushing.
+
+    It waits for the disk and for everybody else's transactions, which takes as long as the machine lets it. Only a lock
+    that never comes ends it.
+    """
+    connection.ensure_connection()
+    asked = connection.connection
+    usual, asked.answer_timeout_s = asked.answer_timeout_s, None
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SET lock_timeout = '{PATIENT_LOCK_TIMEOUT_S}s'; SET statement_timeout = 0;"
+                " SET idle_in_transaction_session_timeout = 0"
+            )
+        yield
+    finally:
+        asked.answer_timeout_s = usual
+        if not asked.closed:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout; RESET statement_timeout; RESET idle_in_transaction_session_timeout")

@@ -8,13 +8,18 @@ It also counts: queries and errors as django-prometheus does, and here what it t
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
+from django.db.backends.postgresql.creation import DatabaseCreation
+from django.db.backends.utils import CursorWrapper
 from django_prometheus.db.backends.postgresql import base
 from psycopg.abc import PQGen
 
 from apps.core.metrics import DB_CONNECT, DB_CONNECT_FAILURES
+from apps.core.postgresql import without_limits
 
 # Longer than statement_timeout, so that a server that is merely slow speaks first.
 ANSWER_TIMEOUT_S = 6.0
@@ -41,6 +46,14 @@ class ImpatientConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"the server did not answer within {kwargs['timeout']:g} s") from error
 
 
+class ForcefulCreation(DatabaseCreation):
+    """Test databases, dropped whoever is still connected: a backend takes a moment to notice that its client left."""
+
+    def _destroy_test_db(self, test_database_name: str, verbosity: int) -> None:
+        with self.connection._nodb_cursor() as cursor:  # noqa: SLF001  Django's own way to reach a server
+            cursor.execute(f"DROP DATABASE {self.connection.ops.quote_name(test_database_name)} WITH (FORCE)")
+
+
 class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships no types
     """Raise OperationalError, and drop the connection, when a statement is not answered in `ANSWER_TIMEOUT_S`.
 
@@ -50,6 +63,13 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships n
     """
 
     connection: ImpatientConnection | None
+    creation_class = ForcefulCreation
+
+    @contextmanager
+    def _nodb_cursor(self) -> Iterator[CursorWrapper]:
+        """Django's way to create and drop databases."""
+        with super()._nodb_cursor() as cursor, without_limits(cursor.db):
+            yield cursor
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> ImpatientConnection:
         start = time.monotonic()
