@@ -13,10 +13,8 @@ from django.test import Client
 
 from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, new_idempotency_key, token_of
 from tests.ledger.test_api import assert_problem
+from tests.patience import HANG_S
 
-SOON_S = 0.2
-# A busy machine may be slow now and then; what is slow by nature is slow every time.
-TRIES = 5
 LOGIN_FAILURES = "users_loginfailures"
 
 
@@ -84,7 +82,7 @@ class World:
         return self.send(body=self.body(door) if body is None else body, **request)
 
     def refused(self, status: int, code: str, send: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Send what must be refused and return the problem: the right one, soon, and nothing has been written."""
+        """Send what must be refused and return the problem: the right one, and nothing has been written."""
         try:
             return refusal(status, code, partial(send, *args, **kwargs))
         except AssertionError as error:
@@ -94,16 +92,11 @@ class World:
 
 
 def refusal(status: int, code: str, send: Callable[[], Any]) -> dict[str, Any]:
-    before = rows()
-    for _ in range(TRIES):
-        started = time.perf_counter()
-        response = send()
-        elapsed_s = time.perf_counter() - started
-        problem = assert_problem(response, status, code)
-        assert rows() == before
-        if elapsed_s <= SOON_S:
-            return problem
-    raise AssertionError(f"slow {TRIES} times, at last {elapsed_s:.3f} s")
+    before, started = rows(), time.monotonic()
+    problem = assert_problem(send(), status, code)
+    assert time.monotonic() - started < HANG_S
+    assert rows() == before
+    return problem
 
 
 def rows() -> list[tuple[Any, ...]]:

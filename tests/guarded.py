@@ -13,6 +13,7 @@ from django.db import connections
 
 from config.embedded_postgres import ROLE, Cluster
 from config.settings.base import database
+from tests.patience import HANG_S
 
 # The owner of the tables, the role that serves, and their database.
 OWNER, TELLER, NAME = "vault", "teller", "vault"
@@ -76,7 +77,7 @@ class Guarded:
 
     def end_idle_connections(self) -> int:
         """Make everybody log in again, as a failover or a maintenance would, without breaking a statement."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + HANG_S
         ended = 0
         # On a busy machine there are moments in which nobody is between two statements.
         while not ended and time.monotonic() < deadline:

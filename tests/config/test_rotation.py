@@ -25,6 +25,7 @@ from tests.config.test_environment import FULL
 from tests.counting import counting
 from tests.guarded import Guarded
 from tests.live.server import Server
+from tests.patience import HANG_S, eventually
 
 ROOT = Path(__file__).parents[2]
 HOST = "bank.example.org"
@@ -63,7 +64,9 @@ def deployed(guarded, moto, monkeypatch, _no_secret_held) -> Deployed:
     monkeypatch.delenv("DATABASE_URL", raising=False)
     environment.load()
     # A rotation is seldom within a moment of the start.
-    monkeypatch.setattr(secrets._held, "tried_at", -secrets.PAUSE_S)
+    monkeypatch.setattr(secrets._held, "tried_at", float("-inf"))
+    # However slow the machine is, this is the same moment still.
+    monkeypatch.setattr(secrets.read_again, "__kwdefaults__", {"pause_s": HANG_S})
     return deployed
 
 
@@ -129,7 +132,7 @@ class TestTheBackend:
 
         def log_in(connection: DatabaseWrapper) -> str:
             connection.inc_thread_sharing()
-            start.wait(timeout=10)
+            start.wait(timeout=HANG_S)
             return who(connection)
 
         with ThreadPoolExecutor(len(refused)) as pool:
@@ -227,7 +230,7 @@ class Customer(threading.Thread):
 
 
 def ask(address: tuple[str, int], host: str = HOST, path: str = "/api/v1/users/me/") -> int | str:
-    connection = http.client.HTTPConnection(*address, timeout=20)
+    connection = http.client.HTTPConnection(*address, timeout=HANG_S)
     headers = {"Host": host, "X-Forwarded-Proto": "https", "Authorization": "Token " + "0" * 40}
     with contextlib.closing(connection):
         try:
@@ -289,6 +292,7 @@ def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, 
             moto.put("bank/live", secret_for(guarded.url(password)))
             assert guarded.end_idle_connections() > 0
         time.sleep(1.5)
+        eventually(lambda: sum(customer.answers[401] for customer in customers) > 200)
     finally:
         stop.set()
         for customer in customers:
@@ -297,7 +301,6 @@ def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, 
     answers = sum((customer.answers for customer in customers), Counter())
     slowest_s = max(customer.slowest_s for customer in customers)
     print(f"answers: {dict(answers)}; slowest {slowest_s:.2f} s")
-    assert answers[401] > 200
     assert max(customer.in_vain for customer in customers) <= 1
     assert live.log.read_text().count("The database's password was read again") >= 3
     assert not [password for password in ("second", "third", "fourth") if password in live.log.read_text()]
@@ -309,10 +312,10 @@ def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_go
         time.sleep(secrets.RELOAD_PAUSE_S)
         before = set(live.workers())
         live.reload()
-        deadline = time.monotonic() + 30
-        while before & set(live.workers()) or ask(live.address, host) != expected:
-            assert time.monotonic() < deadline, live.log.read_text()[-4000:]
-            time.sleep(0.1)
+        eventually(
+            lambda: not before & set(live.workers()) and ask(live.address, host) == expected,
+            lambda: live.log.read_text()[-4000:],
+        )
 
     assert ask(live.address, "new.example.org") == 400
     moto.put("bank/live", secret_for(guarded.url("first")) | {"ALLOWED_HOSTS": "new.example.org"})
@@ -336,7 +339,7 @@ def test_a_server_opens_as_many_connections_as_the_rule_counts(live, guarded):
     for customer in customers:
         customer.start()
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + HANG_S
         while time.monotonic() < deadline and most < 8:
             ask(live.address, path="/readyz/")
             row = guarded.owner.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'bank'").fetchone()

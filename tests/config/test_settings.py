@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 def run(*arguments, **environment):
     clean = {"PATH": os.environ["PATH"], **environment}  # noqa: TID251  a child process needs a PATH
     return subprocess.run(
-        [sys.executable, *arguments], env=clean, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, *arguments], env=clean, capture_output=True, text=True, check=False, timeout=120
     )
 
 

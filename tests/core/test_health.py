@@ -3,7 +3,6 @@
 import logging
 import socket
 import threading
-import time
 
 import pytest
 from django.db import connection
@@ -12,6 +11,7 @@ from django.test import Client
 
 from apps.core import health
 from tests.counting import counting
+from tests.patience import HANG_S
 
 PROBES = ("/ping/", "/livez/", "/readyz/")
 
@@ -86,15 +86,15 @@ class TestProbes:
         }
         assert Client().get("/livez/").status_code == 200
 
-    def test_a_database_that_is_silent_is_told_within_three_seconds_to_all_who_ask(self, fresh_probe, monkeypatch):
-        asked, let_go = [], threading.Event()
+    def test_a_database_that_is_silent_is_told_to_all_who_ask_while_it_is_silent(self, fresh_probe, monkeypatch):
+        asked, answered, let_go = [], [], threading.Event()
 
         def hang():
             asked.append(True)
-            return let_go.wait(30)
+            answered.append(let_go.wait(10 * HANG_S))
+            return True
 
         monkeypatch.setattr(health, "is_reachable", hang)
-        started = time.monotonic()
 
         threads = [threading.Thread(target=lambda: Client().get("/ping/")) for _ in range(20)]
         for thread in threads:
@@ -104,8 +104,7 @@ class TestProbes:
             thread.join()
 
         assert status == 503
-        assert time.monotonic() - started < 3
-        assert len(asked) == 1
+        assert (len(asked), answered) == (1, [])
         let_go.set()
 
 
@@ -193,10 +192,9 @@ def test_connecting_to_a_silent_server_gives_up(silent_server):
     assert settings["OPTIONS"]["connect_timeout"] == 2
     other = connection.copy()
     other.settings_dict = settings | {"HOST": "127.0.0.1", "PORT": str(silent_server)}
-    failures, started = counting("bank_db_connect_failures"), time.monotonic()
+    failures = counting("bank_db_connect_failures")
 
     with pytest.raises(Exception, match="timeout"):
         other.connect()
 
-    assert time.monotonic() - started < 3
     assert failures() == {"timeout": 1}

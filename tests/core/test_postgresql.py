@@ -4,8 +4,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -22,17 +20,20 @@ from tests.config.test_boot import ROOT
 from tests.counting import counting
 from tests.factories import UserFactory
 from tests.live.conftest import database_url
+from tests.patience import eventually
 
 asks = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    """A fresh connection with little patience."""
-    monkeypatch.setattr(base.ImpatientConnection, "answer_timeout_s", 0.3)
-    connection.close()
-    yield
-    connection.close()
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Let the connection that there is wait no longer for an answer, during the block; and close it then."""
+    connection.ensure_connection()
+    connection.connection.answer_timeout_s = seconds
+    try:
+        yield
+    finally:
+        connection.close()
 
 
 def ask(statement: str) -> list[tuple]:
@@ -42,11 +43,12 @@ def ask(statement: str) -> list[tuple]:
 
 
 @asks
-def test_an_answer_that_does_not_come_breaks_the_connection_and_the_next_question_gets_a_new_one(impatient):
+def test_an_answer_that_does_not_come_breaks_the_connection_and_the_next_question_gets_a_new_one():
     (first,) = ask("SELECT pg_backend_pid()")
+    connection.connection.answer_timeout_s = 0.3
 
     with pytest.raises(OperationalError, match=r"did not answer within 0\.3 s"):
-        ask("SELECT pg_sleep(2)")
+        ask("SELECT pg_sleep(4)")
 
     connection.close_if_unusable_or_obsolete()
     (second,) = ask("SELECT pg_backend_pid()")
@@ -54,18 +56,21 @@ def test_an_answer_that_does_not_come_breaks_the_connection_and_the_next_questio
 
 
 @asks
-def test_work_that_takes_as_long_as_it_takes_may_say_so(impatient):
-    with postgresql.patient_transaction():
+def test_work_that_takes_as_long_as_it_takes_may_say_so():
+    with patience(0.3), postgresql.patient_transaction():
         ask("SELECT pg_sleep(0.6)")
         assert ask("SHOW statement_timeout") == [("0",)]
 
+    with patience(0.3):
+        with postgresql.patient_transaction():
+            pass
+        with pytest.raises(OperationalError, match="did not answer"):
+            ask("SELECT pg_sleep(4)")
     assert ask("SHOW statement_timeout") == [("5s",)]
-    with pytest.raises(OperationalError):
-        ask("SELECT pg_sleep(2)")
 
 
 @asks
-def test_such_work_has_its_client_looked_after_until_it_ends(impatient):
+def test_such_work_has_its_client_looked_after_until_it_ends():
     with postgresql.patient_transaction():
         assert ask("SHOW client_connection_check_interval") == [("1s",)]
 
@@ -73,7 +78,7 @@ def test_such_work_has_its_client_looked_after_until_it_ends(impatient):
 
 
 @asks
-def test_a_server_that_cannot_look_after_its_clients_goes_without(impatient, monkeypatch):
+def test_a_server_that_cannot_look_after_its_clients_goes_without(monkeypatch):
     """Windows refuses every interval but 0 as this server refuses -1: with SQLSTATE 22023."""
     monkeypatch.setattr(postgresql, "CLIENT_CHECK_INTERVAL_MS", -1)
 
@@ -96,31 +101,24 @@ SLEEPERS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' A
 def test_such_work_ends_with_a_client_that_is_killed():
     environment = {"DJANGO_SETTINGS_MODULE": "config.settings.test", "TEST_DATABASE_URL": database_url()}
 
-    def wait_for(sleepers: int) -> None:
-        # Against 600: it is over long before, or not at all.
-        deadline = time.monotonic() + 60
-        while ask(SLEEPERS) != [(sleepers,)]:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
     process = subprocess.Popen([sys.executable, "manage.py", "shell", "-c", FOR_EVER], cwd=ROOT, env=environment)
     try:
-        wait_for(1)
+        eventually(lambda: ask(SLEEPERS) == [(1,)])
         process.send_signal(signal.SIGKILL)
         process.wait()
-        wait_for(0)
+        eventually(lambda: ask(SLEEPERS) == [(0,)])
     finally:
         process.kill()
         process.wait()
 
 
 @asks
-def test_a_silent_connection_is_refused_at_the_health_check_and_not_replaced_by_a_wait(impatient, monkeypatch):
+def test_a_silent_connection_is_refused_at_the_health_check_and_not_replaced_by_a_wait(monkeypatch):
     ask("SELECT 1")
     connection.health_check_done, connection.health_check_enabled = False, True
     monkeypatch.setattr(base, "HEALTH_CHECK_TIMEOUT_S", 0.2)
     execute = psycopg.Cursor.execute
-    monkeypatch.setattr(psycopg.Cursor, "execute", lambda self, *_: execute(self, "SELECT pg_sleep(2)"))
+    monkeypatch.setattr(psycopg.Cursor, "execute", lambda self, *_: execute(self, "SELECT pg_sleep(4)"))
 
     with pytest.raises(OperationalError, match="health check"):
         ask("SELECT 1")
@@ -128,64 +126,77 @@ def test_a_silent_connection_is_refused_at_the_health_check_and_not_replaced_by_
     assert connection.connection is None
 
 
-@contextmanager
-def hasty() -> Iterator[BaseDatabaseWrapper]:
-    """Give Django's connection limits that nothing keeps that is more than a look."""
-    options, limits = connection.settings_dict["OPTIONS"], ("lock_timeout", "statement_timeout")
-    connection.close()
-    connection.settings_dict["OPTIONS"] = options | {"options": " ".join(f"-c {name}=50" for name in limits)}
-    try:
-        yield connection
-    finally:
-        connection.close()
-        connection.settings_dict["OPTIONS"] = options
+def limits(of: BaseDatabaseWrapper) -> dict[str, object]:
+    """Return what bounds a statement of the session, on either side."""
+    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    asked = of.connection
+    bounds = {name: asked.execute(f"SHOW {name}").fetchone()[0] for name in names}
+    return bounds | {"answer": asked.answer_timeout_s}
+
+
+def seconds(lock: str, statement: str, idle: str, answer: float | None) -> dict[str, object]:
+    return {
+        "lock_timeout": lock,
+        "statement_timeout": statement,
+        "idle_in_transaction_session_timeout": idle,
+        "answer": answer,
+    }
+
+
+UNLIMITED, USUAL = seconds("1min", "0", "0", None), seconds("2s", "5s", "10s", base.ANSWER_TIMEOUT_S)
 
 
 @asks
 class TestWorkOnAWholeDatabase:
     """No limit of a request's holds for it: on a busy machine a suite whose tests all passed would end in an error."""
 
-    def test_creating_and_dropping_takes_as_long_as_it_takes(self, impatient):
-        with hasty(), pytest.raises(OperationalError, match="statement timeout"):
-            ask("SELECT pg_sleep(0.6)")
+    def test_creating_and_dropping_takes_as_long_as_it_takes(self):
+        with connection._nodb_cursor() as cursor:
+            assert limits(cursor.db) == UNLIMITED
 
-        with hasty() as wrapper, wrapper._nodb_cursor() as cursor:
-            cursor.execute("SELECT pg_sleep(0.6)")
-            cursor.execute("SHOW lock_timeout")
-            assert cursor.fetchone() == ("1min",)
+    def test_where_there_is_no_database_postgres_it_goes_by_another(self, monkeypatch):
+        refuse = base.DatabaseWrapper.get_new_connection
+
+        def without_postgres(self, conn_params):
+            if conn_params["dbname"] == "postgres":
+                raise psycopg.OperationalError("there is none")
+            return refuse(self, conn_params)
+
+        monkeypatch.setattr(base.DatabaseWrapper, "get_new_connection", without_postgres)
+
+        with pytest.warns(RuntimeWarning, match="'postgres' database"), connection._nodb_cursor() as cursor:
+            assert limits(cursor.db) == UNLIMITED
 
     def test_dropping_does_not_wait_for_whoever_is_still_connected(self):
-        with hasty() as wrapper:
-            name = f"hasty_{wrapper.settings_dict['NAME']}"
-            wrapper.settings_dict["TEST"]["NAME"], usual = name, wrapper.settings_dict["TEST"]["NAME"]
-            try:
-                assert wrapper.creation._create_test_db(verbosity=0, autoclobber=True) == name
-            finally:
-                wrapper.settings_dict["TEST"]["NAME"] = usual
-            with closing(wrapper.copy()) as lingering:
-                lingering.settings_dict["NAME"] = name
-                lingering.ensure_connection()
-                wrapper.creation._destroy_test_db(name, verbosity=0)
+        usual, name = connection.settings_dict["TEST"]["NAME"], f"lingering_{connection.settings_dict['NAME']}"
+        connection.settings_dict["TEST"]["NAME"] = name
+        try:
+            assert connection.creation._create_test_db(verbosity=0, autoclobber=True) == name
+        finally:
+            connection.settings_dict["TEST"]["NAME"] = usual
+        with closing(connection.copy()) as lingering:
+            lingering.settings_dict["NAME"] = name
+            lingering.ensure_connection()
+            connection.creation._destroy_test_db(name, verbosity=0)
 
         with connection._nodb_cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_database WHERE datname = %s", [name])
             assert cursor.fetchone() == (0,)
 
-    def test_flushing_waits_for_others_and_then_the_usual_limits_hold(self, impatient):
+    def test_flushing_takes_as_long_as_it_takes_and_then_the_usual_limits_hold(self):
         UserFactory()
-        other = connection.copy()
-        other.inc_thread_sharing()
-        with closing(other), hasty():
-            other.set_autocommit(False)
-            with other.cursor() as cursor:
-                cursor.execute("LOCK TABLE users_user IN SHARE MODE")
-            end = threading.Timer(0.6, other.commit)
-            end.start()
-            try:
-                call_command("flush", interactive=False, verbosity=0)
-            finally:
-                end.join()
-            assert ask("SHOW statement_timeout") == ask("SHOW lock_timeout") == [("50ms",)]
+        seen = []
+
+        def look(execute, sql, *args):
+            if "TRUNCATE" in sql:
+                seen.append(limits(connection))
+            return execute(sql, *args)
+
+        with connection.execute_wrapper(look):
+            call_command("flush", interactive=False, verbosity=0)
+
+        assert seen == [UNLIMITED]
+        assert limits(connection) == USUAL
         assert not User.objects.exists()
 
 

@@ -6,13 +6,13 @@ gunicorn refuses what is no HTTP by itself, in HTML (its 400, 414, 431 and 501);
 import http.client
 import json
 import socket
-import time
 from dataclasses import dataclass
 
 import pytest
 
-from tests.doors import SOON_S, TRIES, World, rows
+from tests.doors import World, rows
 from tests.live.server import Server
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.django_db
 
@@ -123,10 +123,9 @@ def world(for_all) -> World:
     return for_all(World)
 
 
-def answer_to(server: Server, raw: bytes) -> tuple[http.client.HTTPResponse, bytes, float]:
-    """Send the bytes and no more, and return the answer, its body and the seconds it took to begin."""
-    with socket.create_connection(server.address, timeout=5) as connection:
-        started = time.monotonic()
+def answer_to(server: Server, raw: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+    """Send the bytes and no more, and return the answer and its body."""
+    with socket.create_connection(server.address, timeout=HANG_S) as connection:
         try:
             connection.sendall(raw)
             connection.shutdown(socket.SHUT_WR)
@@ -134,11 +133,11 @@ def answer_to(server: Server, raw: bytes) -> tuple[http.client.HTTPResponse, byt
             pass  # The answer was there before all was sent; a client that is so long-winded may read it or not.
         response = http.client.HTTPResponse(connection)
         response.begin()
-        return response, response.read(), time.monotonic() - started
+        return response, response.read()
 
 
 def test_the_bytes_are_a_deposit_when_nothing_is_odd(server, world):
-    response, body, _ = answer_to(server, Bytes(201).raw(**path_and_token(world)))
+    response, body = answer_to(server, Bytes(201).raw(**path_and_token(world)))
 
     assert (response.status, json.loads(body)["kind"]) == (201, "deposit")
 
@@ -149,19 +148,15 @@ def test_odd_bytes_move_no_money(server, world, kind):
     raw = odd.raw(**path_and_token(world))
     before = rows()
 
-    for _ in range(TRIES):
-        response, body, elapsed_s = answer_to(server, raw)
+    response, body = answer_to(server, raw)
 
-        assert response.status == odd.status
-        if odd.code is GUNICORNS_OWN:
-            assert response.headers["Content-Type"] == "text/html"
-        else:
-            assert response.headers["Content-Type"] == "application/problem+json"
-            assert json.loads(body)["code"] == odd.code
-        assert rows() == before
-        if elapsed_s <= SOON_S:
-            return
-    raise AssertionError(f"slow {TRIES} times, at last {elapsed_s:.3f} s")
+    assert response.status == odd.status
+    if odd.code is GUNICORNS_OWN:
+        assert response.headers["Content-Type"] == "text/html"
+    else:
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert json.loads(body)["code"] == odd.code
+    assert rows() == before
 
 
 def test_headers_for_proxies_and_gateways_are_not_taken_from_clients(server, world):
@@ -170,7 +165,7 @@ def test_headers_for_proxies_and_gateways_are_not_taken_from_clients(server, wor
         [b"SCRIPT_NAME: /x", b"PATH_INFO: /livez/", b"Script-Name: /x", b"X-Forwarded-Host: x"]
     ):
         odd = Bytes(201, without=(KEY,), plus=(header, b"Idempotency-Key: %d" % number))
-        response, body, _ = answer_to(server, odd.raw(**path_and_token(world)))
+        response, body = answer_to(server, odd.raw(**path_and_token(world)))
 
         assert (response.status, json.loads(body)["kind"]) == (201, "deposit"), header
         assert response.headers["Location"].startswith("/api/v1/transactions/")

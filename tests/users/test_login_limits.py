@@ -17,6 +17,7 @@ from apps.users import login_limits
 from apps.users.models import LoginFailures
 from tests.factories import UserFactory
 from tests.ledger.test_api import assert_problem
+from tests.patience import HANG_S
 from tests.users.test_api import log_in
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +29,7 @@ class TestAttemptsInFlight:
         user, all_are_in_flight = UserFactory(), threading.Barrier(10 + 1)
 
         def wait_and_check(**credentials):
-            all_are_in_flight.wait(timeout=20)
+            all_are_in_flight.wait(timeout=HANG_S)
             return authenticate(**credentials)
 
         def come_in(_):
@@ -42,7 +43,7 @@ class TestAttemptsInFlight:
             while LoginFailures.objects.aggregate(most=Max("count"))["most"] != 10:
                 time.sleep(0.01)
             eleventh = log_in(user.username)
-            all_are_in_flight.wait(timeout=20)
+            all_are_in_flight.wait(timeout=HANG_S)
             assert list(first) == [200] * 10
 
         # It is not checked, for it might be a guess; and it is right a moment later.
