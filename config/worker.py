@@ -39,6 +39,17 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # it ships no t
         self._waits = Histogram("bank_thread_wait_seconds", "Time that a request waited for a thread.", buckets=BUCKETS)
         super().init_process()
 
+    def load_wsgi(self) -> None:
+        """Load the application; what cannot be loaded ends the server, unless it reloads."""
+        if not self.cfg.reload:
+            super().load_wsgi()
+            return
+        from config import reloader  # noqa: PLC0415  on laptops only
+
+        # Before the application is loaded: what changes meanwhile is a change.
+        self.reloader = reloader.SourceWatcher(self.reloader._callback)  # noqa: SLF001  gunicorn's own way to end a worker
+        self.wsgi = reloader.load(self.app, self.log)
+
     def run(self) -> None:
         """Serve until the arbiter says stop, and finish what is in progress."""
         super().run()
