@@ -15,8 +15,13 @@ setting() {
         echo "${!name:-$default}"
         return
     fi
-    [[ ! -r .env ]] || line=$(grep -E "^[[:space:]]*(export[[:space:]]+)?${name}[[:space:]]*=" .env | tail -1 || true)
-    line=$(sed -E "s/^[^=]*=[[:space:]]*//; s/[[:space:]]+#.*//; s/^(['\"])(.*)\1[[:space:]]*$/\2/" <<<"$line")
+    if [[ -r .env ]]; then
+        # Windows' programs begin a file with a mark and end lines with CR.
+        line=$(LC_ALL=C sed $'1s/^\xef\xbb\xbf//' .env | tr -d '\r' |
+            grep -E "^[[:space:]]*(export[[:space:]]+)?${name}[[:space:]]*=" | tail -1 || true)
+    fi
+    line=$(sed -E "s/^[^=]*=[[:space:]]*//; s/[[:space:]]+#.*//; s/[[:space:]]*$//
+        s/^'(.*)'$/\1/; s/^\"(.*)\"$/\1/" <<<"$line")
     echo "${line:-$default}"
 }
 

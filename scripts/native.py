@@ -7,6 +7,7 @@
 # A command line tool: it prints, reads the environment, and runs commands, without a shell.
 # ruff: noqa: T201, TID251, S603
 
+import codecs
 import contextlib
 import fcntl
 import hashlib
@@ -53,9 +54,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
     Compose would expand a `$` outside single quotes: that is refused, so that a value means the same in both runtimes.
     """
     values: dict[str, str] = {}
-    if not path.exists():
-        return values
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
@@ -65,6 +64,34 @@ def read_dotenv(path: Path) -> dict[str, str]:
             raise CannotError(f"{where}: this is not KEY=value")
         values[assignment[1]] = read_value(assignment[2], where)
     return values
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a file that a user writes, none where there is no such file; scripts/run says the same of it."""
+    if not os.path.lexists(path):
+        return []
+    name = path.name
+    if path.is_dir():
+        raise CannotError(f"{name} is a folder: remove it, or make it a file of lines KEY=value (.env.example)")
+    if path.is_symlink() and not os.access(path, os.F_OK):
+        raise CannotError(f"{name} is a link that leads to no file: mend it or remove it")
+    # Anything else might never end, or never begin.
+    if not path.is_file():
+        raise CannotError(f"{name} is not a file: remove it, or make it a file of lines KEY=value (.env.example)")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CannotError(f"{name} cannot be read ({error.strerror}): chmod u+r {name}") from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise CannotError(f"{name} is in UTF-16: save it as UTF-8")
+    if b"\0" in content:
+        raise CannotError(f"{name} has a NUL in it, so it is not UTF-8 text: save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise CannotError(f"{name} is not in UTF-8, see line {line}: save it as UTF-8") from error
+    return text.split("\n")
 
 
 def read_value(text: str, where: str) -> str:

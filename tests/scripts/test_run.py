@@ -2,12 +2,15 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from tests.scripts.test_native import NOT_TEXT
 
 ROOT = Path(__file__).resolve().parents[2]
 # Says what it was asked for; an engine answers where the file `engine` is.
@@ -103,6 +106,45 @@ class TestChoice:
 
         assert result.returncode != 0
         assert result.stderr == "error: RUNTIME is 'podman': it must be docker, native, or not set\n"
+
+
+class TestDotenv:
+    @pytest.fixture
+    def checkout(self, tmp_path) -> Path:
+        """A checkout of which only these scripts are there."""
+        folder = tmp_path / "checkout"
+        (folder / "scripts").mkdir(parents=True)
+        for name in ("run", "docker.sh", "say-up"):
+            shutil.copy(ROOT / "scripts" / name, folder / "scripts")
+        return folder
+
+    @pytest.mark.parametrize("runtime", ["docker", "native", ""])
+    @pytest.mark.parametrize("kind", NOT_TEXT)
+    def test_that_is_no_text_is_one_line_that_names_it(self, with_docker, checkout, runtime, kind):
+        make, complaint = NOT_TEXT[kind]
+        make(checkout / ".env")
+
+        result = with_docker.runs(f"{checkout}/scripts/run", "up", RUNTIME=runtime)
+
+        (line,) = result.stderr.splitlines()
+        assert re.search(complaint, line.removeprefix("error: "))
+        assert (result.returncode, result.stdout) == (1, "")
+
+    @pytest.mark.parametrize("text", ["", "PORT=8001\n", "NAME=é\n", "\ufeffPORT=8001\r\n"])
+    def test_that_is_text_is_taken(self, with_docker, checkout, text):
+        (checkout / ".env").write_bytes(text.encode())
+
+        assert with_docker.runs(f"{checkout}/scripts/run", "tool", "true").returncode == 0
+
+    @pytest.mark.parametrize(
+        "line", ["PORT=8001", "\ufeffPORT=8001\r", "PORT='8001'\r", 'export PORT="8001" # a remark', "PORT = 8001  "]
+    )
+    def test_says_the_port_as_compose_reads_it(self, with_docker, checkout, line):
+        (checkout / ".env").write_bytes(f"{line}\nDB_PORT=18998\nMETRICS_PORT=18997\n".encode())
+
+        result = with_docker.runs(f"{checkout}/scripts/run", "up")
+
+        assert "http://localhost:8001/ping/" in result.stdout, result.stderr
 
 
 class TestPython:
