@@ -4,8 +4,14 @@ SHELL := /bin/bash
 RUN := ./scripts/run
 # Where the example data and the migrations check belong: never into the database somebody works with.
 TEST_MANAGE := $(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test python manage.py
-PYTEST := $(RUN) test pytest $(if $(SEED),--seed=$(SEED))
-POPULATE := populate $(if $(SEED),--seed $(SEED)) $(ARGS)
+# A value as one word for the shell, whatever is in it. ARGS are words as a person would type them.
+quote = '$(subst ','\'',$(value $(1)))'
+SEEDED = $(if $(value SEED),--seed $(call quote,SEED))
+# With T, what it selects; without it, what follows.
+PYTEST = $(RUN) test $(if $(value T),python scripts/select_tests.py $(call quote,T),pytest) $(SEEDED)
+POPULATE = populate $(SEEDED) $(ARGS)
+# make would look for variables of its own in `T=...[$5]`, to pass it on to nobody.
+unexport T SEED COMMIT
 
 .PHONY: help up down build monitoring traffic logs shell djshell dbshell migrate makemigrations createsuperuser \
 	populate verify-ledger housekeeping test test-slow test-long mutants populate-test-db lint format types schema configuration dashboards \
@@ -72,14 +78,14 @@ housekeeping: ## Delete dead tokens, finished failure counts and expired session
 
 ##@ Check it
 
-test: ## Run the tests with the coverage gate; T=<path> runs only those, without the gate; SEED=<number> repeats a run.
-	@$(PYTEST) $(if $(T),-m 'not long' $(T),-n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered)
+test: ## Run the tests with the coverage gate; T=<paths or ids> runs only those, without the gate; SEED=<number> repeats a run.
+	@$(PYTEST) $(if $(value T),-m 'not long',-n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered)
 
 test-slow: ## Run the tests of whole processes that start, wait and end, a browser among them; T and SEED as above.
-	@$(PYTEST) -m 'slow and not long' $(if $(T),$(T),-n 2 --dist loadfile)
+	@$(PYTEST) -m 'slow and not long' $(if $(value T),,-n 2 --dist loadfile)
 
 test-long: ## Run the tests that take minutes, and show their figures; T=<path> narrows them, SEED as above.
-	@$(PYTEST) -m long -rA --show-capture=stdout $(if $(T),$(T),-n 2 --dist loadgroup)
+	@$(PYTEST) -m long -rA --show-capture=stdout $(if $(value T),,-n 2 --dist loadgroup)
 
 mutants: ## Show that the tests notice every wrong version of the bank (ARGS="<name> ..." tries some).
 	@$(RUN) test python -m tests.mutants $(ARGS)
@@ -120,7 +126,7 @@ check-migrations: ## Fail if the models need a migration that is not there, or o
 	@$(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test python scripts/check_migrations.py
 
 check-compatibility: ## Fail if the last release's code fails on today's schema, or today's code on its schema.
-	@./scripts/check-compatibility $(COMMIT)
+	@./scripts/check-compatibility $(if $(value COMMIT),$(call quote,COMMIT))
 
 check-schema: ## Fail if docs/openapi.yaml is not what the code says.
 	@$(RUN) tool ./scripts/check-schema
