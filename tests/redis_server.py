@@ -19,7 +19,7 @@ from typing import Self
 
 import redis
 
-START_SECONDS = 20
+from tests.patience import HANG_S
 
 
 class RedisServer:
@@ -50,7 +50,7 @@ class RedisServer:
             ],
             stdin=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + HANG_S
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{program()} does not start:\n{log.read_text() if log.exists() else ''}")

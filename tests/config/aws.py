@@ -17,6 +17,8 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 
+from tests.patience import HANG_S
+
 REGION = "eu-west-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDTESTING", "AWS_SECRET_ACCESS_KEY": "canary-aws-secret-access-key"}
 
@@ -38,7 +40,7 @@ class Moto:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"], stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_S
         while not (found := re.search(r"http://127\.0\.0\.1:\d+", self._log.read_text())):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.__exit__()
@@ -49,7 +51,7 @@ class Moto:
 
     def __exit__(self, *exc_info: object) -> None:
         self._process.terminate()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=HANG_S)
 
     @cached_property
     def client(self) -> Any:

@@ -6,7 +6,6 @@ from the server, to show that the injected ones are like them.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -26,7 +25,8 @@ from tests.factories import AccountFactory, UserFactory, client_of, deposit, new
 from tests.guarded import Guarded, connected
 from tests.ledger.books import assert_books_balance
 from tests.ledger.test_api import assert_problem
-from tests.ledger.test_races import deadlocks, holding
+from tests.ledger.test_races import deadlocks, holding, waiters
+from tests.patience import eventually
 
 # Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
@@ -303,13 +303,18 @@ def caught() -> Iterator[list[DatabaseError]]:
 
 
 @contextmanager
-def meanwhile(action: Callable[[], Any], *, after_s: float = 0.3) -> Iterator[None]:
-    """Do something on another thread while the block waits for a lock."""
+def meanwhile(action: Callable[[], Any]) -> Iterator[None]:
+    """Do something on another thread once the block waits for a lock, which it may do as long as that takes."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = 0; SET statement_timeout = 0")
+    connection.connection.answer_timeout_s = None
 
     def act() -> None:
-        time.sleep(after_s)
-        action()
-        connection.close()
+        try:
+            eventually(lambda: waiters() > 0)
+            action()
+        finally:
+            connection.close()
 
     thread = threading.Thread(target=act)
     thread.start()
@@ -317,6 +322,8 @@ def meanwhile(action: Callable[[], Any], *, after_s: float = 0.3) -> Iterator[No
         yield
     finally:
         thread.join()
+        # The next one has the usual limits.
+        connection.close()
 
 
 class TestTheRealThing:
@@ -433,21 +440,16 @@ class TestTheRealThing:
 
         # Each looks for a circle once, when it has waited so long. It is to be the request's, and by then there must be one.
         with connection.cursor() as cursor:
-            cursor.execute("SET deadlock_timeout = '1.5s'")
+            cursor.execute("SET deadlock_timeout = '2s'")
 
         def lock_first_too() -> None:
+            # By now the request holds the first and waits for the second, or there would be no circle.
             with holder.other.cursor() as cursor:
                 cursor.execute("SET LOCAL deadlock_timeout = '1min'")
-                # Or there would be no circle: the request holds the first once it waits for the second.
-                while True:
-                    cursor.execute("SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-                    if cursor.fetchone():
-                        break
-                    time.sleep(0.01)
                 cursor.execute("SELECT 1 FROM ledger_account WHERE id = %s FOR UPDATE", [first.pk])
             holder.other.rollback()
 
-        with caught() as errors, holder, meanwhile(lock_first_too, after_s=0):
+        with caught() as errors, holder, meanwhile(lock_first_too):
             assert answer_of(request.send()) == (201, "")
         connection.close()
 

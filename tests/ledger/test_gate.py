@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
 from apps.ledger import gate, posting
-from apps.ledger.gate import LONGEST_NAP_S, REDIS_TIMEOUT_S, Outcome, RedisGate
+from apps.ledger.gate import Outcome, RedisGate
 from apps.ledger.metrics import GATE_WAIT
 from apps.ledger.models import Account
 from tests.counting import counting
@@ -25,6 +25,7 @@ from tests.factories import AccountFactory, deposit, transfer, withdraw
 from tests.ledger import test_races
 from tests.ledger.books import assert_books_balance
 from tests.ledger.test_races import codes
+from tests.patience import HANG_S, eventually
 from tests.redis_server import RedisServer, again_and_again
 
 ROOT = Path(__file__).parents[2]
@@ -60,10 +61,12 @@ def outcomes(monkeypatch) -> Counter[Outcome]:
 
 
 @pytest.fixture
-def set_up(settings, outcomes) -> Callable[..., RedisGate]:
+def set_up(settings, outcomes, monkeypatch) -> Callable[..., RedisGate]:
     """Turn the gate on, with a state of its own, and count from here."""
 
-    def turn_on(url: str, *, lease_s: float = 6.0, wait_s: float = 2.0) -> RedisGate:
+    def turn_on(url: str, *, lease_s: float = 6.0, wait_s: float = 2.0, redis_timeout_s: float = 5.0) -> RedisGate:
+        # On a busy machine a Redis that is well would else be bypassed now and then.
+        monkeypatch.setattr(gate, "REDIS_TIMEOUT_S", redis_timeout_s)
         settings.LEDGER_GATE, settings.REDIS_URL = "redis", url
         settings.LEDGER_GATE_LEASE, settings.LEDGER_GATE_WAIT = lease_s, wait_s
         gate._gate.cache_clear()
@@ -87,10 +90,7 @@ def waiting(count: int, command: Callable[[], object], *, at: str) -> Iterator[l
 
     with ThreadPoolExecutor(count) as pool:
         answers = [pool.submit(run) for _ in range(count)]
-        deadline = time.monotonic() + 30
-        while server.info("clients")["blocked_clients"] < count:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(lambda: server.info("clients")["blocked_clients"] >= count)
         yield answers
 
 
@@ -151,22 +151,16 @@ class TestWaiters:
     def test_hold_no_connection_and_keep_nobody_else_out(self, set_up, shared_redis, outcomes):
         busy, other = AccountFactory(funded="100.00"), AccountFactory(funded="10.00")
         door = ExitStack()
-        door.enter_context(set_up(shared_redis, lease_s=30, wait_s=30).admitted([busy.pk]))
+        door.enter_context(set_up(shared_redis, lease_s=2 * HANG_S, wait_s=2 * HANG_S).admitted([busy.pk]))
         before = connections()
 
         with waiting(60, lambda: withdraw(busy, "1.00"), at=shared_redis) as answers:
-            soon = time.monotonic() + 2
             # A backend takes a moment to go.
-            while (more := connections() - before) > 1 and time.monotonic() < soon:
-                time.sleep(0.01)
-            begun = time.monotonic()
+            eventually(lambda: connections() - before <= 1)
             withdraw(other, "1.00")
-            took_s = time.monotonic() - begun
+            assert not any(answer.done() for answer in answers)
             door.close()
 
-        print(f"60 waiters: {more} connections more; another account's withdrawal took {took_s * 1000:.1f} ms")
-        assert more <= 1
-        assert took_s < 1
         assert codes([answer.result() for answer in answers]) == {"posted": 60}
         assert outcomes == {Outcome.WAITED: 60, Outcome.AT_ONCE: 1}
         busy.refresh_from_db()
@@ -176,16 +170,13 @@ class TestWaiters:
     def test_are_let_in_by_the_crash_of_redis(self, set_up, redis_server, outcomes):
         account = AccountFactory(funded="10.00")
         door = ExitStack()
-        door.enter_context(set_up(redis_server.url, lease_s=30, wait_s=30).admitted([account.pk]))
+        door.enter_context(set_up(redis_server.url, lease_s=2 * HANG_S, wait_s=2 * HANG_S).admitted([account.pk]))
 
         with waiting(20, lambda: withdraw(account, "1.00"), at=redis_server.url) as answers:
-            begun = time.monotonic()
             redis_server.kill()
             refusals = [answer.exception() for answer in answers]
-        took_s = time.monotonic() - begun
         door.close()
 
-        assert took_s < 5
         assert Counter(getattr(refusal, "code", "posted") for refusal in refusals) == {
             "posted": 10,
             "insufficient_funds": 10,
@@ -201,25 +192,28 @@ class TestWaiters:
             withdraw(account, "1.00")
             took_s = time.monotonic() - begun
 
-        assert 0.3 <= took_s < 1.5
+        assert took_s >= 0.3
         assert outcomes == {Outcome.OVERDUE: 1}
 
-    def test_wait_once_for_all_their_accounts(self, set_up, shared_redis, outcomes):
-        one, other = AccountFactory(funded="10.00"), AccountFactory()
-        gate = set_up(shared_redis, wait_s=0.3)
+    def test_wait_once_for_all_their_accounts(self, set_up, shared_redis, outcomes, monkeypatch):
+        one, other = sorted([AccountFactory(funded="10.00"), AccountFactory()], key=lambda account: account.pk)
+        deposit(one, "10.00")
+        outcomes.clear()
+        gate, napped_for = set_up(shared_redis, wait_s=0.3), []
+        nap = gate._nap
+        monkeypatch.setattr(gate, "_nap", lambda account, left_s: napped_for.append(account) or nap(account, left_s))
 
         with gate.admitted([one.pk]), gate.admitted([other.pk]):
-            begun = time.monotonic()
             transfer(one, other, "1.00")
-            took_s = time.monotonic() - begun
 
-        assert 0.3 <= took_s < 0.6 + 0.5
+        # It does not begin to wait for the second when it has waited long enough for the first.
+        assert set(napped_for) == {one.pk}
         assert outcomes == {Outcome.OVERDUE: 1}
 
     def test_hold_no_account_that_is_asked_for_later(self, set_up, shared_redis):
         one, other = sorted([AccountFactory(funded="10.00"), AccountFactory()], key=lambda account: account.pk)
         deposit(other, "10.00")
-        gate = set_up(shared_redis, lease_s=30, wait_s=30)
+        gate = set_up(shared_redis, lease_s=2 * HANG_S, wait_s=2 * HANG_S)
         door = ExitStack()
         door.enter_context(gate.admitted([one.pk]))
 
@@ -231,27 +225,23 @@ class TestWaiters:
 
     def test_follow_a_holder_that_never_comes_back(self, set_up, shared_redis, outcomes):
         account = AccountFactory(funded="10.00")
-        gate = set_up(shared_redis, lease_s=0.3, wait_s=10)
+        gate = set_up(shared_redis, lease_s=0.3, wait_s=HANG_S)
 
         lost = gate.admitted([account.pk])
         lost.__enter__()
-        begun = time.monotonic()
         withdraw(account, "1.00")
 
-        assert time.monotonic() - begun < 3
         assert outcomes == {Outcome.WAITED: 1}
 
-    def test_are_woken_at_once(self, set_up, shared_redis):
+    def test_are_woken_by_the_bell_and_not_by_the_end_of_a_nap(self, set_up, shared_redis, monkeypatch):
         account = AccountFactory(funded="10.00")
+        monkeypatch.setattr(gate, "LONGEST_NAP_S", 2 * HANG_S)
         door = ExitStack()
-        door.enter_context(set_up(shared_redis, lease_s=30, wait_s=30).admitted([account.pk]))
+        door.enter_context(set_up(shared_redis, lease_s=4 * HANG_S, wait_s=4 * HANG_S).admitted([account.pk]))
 
         with waiting(1, lambda: withdraw(account, "1.00"), at=shared_redis) as (answer,):
-            begun = time.monotonic()
             door.close()
-            answer.result()
-
-        assert time.monotonic() - begun < LONGEST_NAP_S / 2
+            answer.result(timeout=HANG_S)
 
     def test_keep_the_connection_of_an_open_transaction(self, set_up, shared_redis):
         account = AccountFactory(funded="10.00")
@@ -280,7 +270,7 @@ class TestLease:
 
         def fail():
             with set_up(redis_server.url).admitted([account_id]):
-                assert 5 < server.pttl(key) / 1000 <= 6
+                assert 0 < server.pttl(key) / 1000 <= 6
                 raise RuntimeError
 
         with pytest.raises(RuntimeError):
@@ -318,22 +308,19 @@ class TestWithoutRedis:
         assert "straight to the database: ConnectionError: " in caplog.messages[0]
         assert caplog.messages[1] == "The gate's Redis answers again."
 
-    def test_one_that_hangs_costs_one_command_a_moment(self, set_up, redis_server, outcomes):
+    def test_one_that_hangs_costs_one_command_a_moment(self, set_up, redis_server, outcomes, monkeypatch):
         account = AccountFactory(funded="30.00")
-        set_up(redis_server.url).breaker.pause_s = 60
+        gate = set_up(redis_server.url, redis_timeout_s=0.25)
+        gate.breaker.pause_s = 10 * HANG_S
         withdraw(account, "1.00")
+        asked, take = [], gate._take
+        monkeypatch.setattr(gate, "_take", lambda **sent: asked.append(sent) or take(**sent))
 
         redis_server.freeze()
-        took_s = []
         for _ in range(20):
-            begun = time.monotonic()
             withdraw(account, "1.00")
-            took_s.append(time.monotonic() - begun)
 
-        first, *rest = took_s
-        print(f"Redis hangs: the first command took {first * 1000:.0f} ms, the others {max(rest) * 1000:.1f} at most")
-        assert REDIS_TIMEOUT_S <= first < 4 * REDIS_TIMEOUT_S
-        assert sum(rest) < REDIS_TIMEOUT_S * len(rest)
+        assert len(asked) == 1
         assert outcomes == {Outcome.AT_ONCE: 1, Outcome.BYPASSED: 20}
 
     def test_a_connection_that_was_cut_is_opened_again(self, set_up, redis_server):

@@ -1,15 +1,13 @@
 """Many at once, on real connections: what one thread at a time can never show."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import Self
 
-import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import connection
 
 from apps.core.errors import DomainError
 from apps.ledger.models import Account, Entry, Transaction
@@ -18,19 +16,9 @@ from apps.ledger.use_cases.close_account import CloseAccount
 from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
 from tests.factories import AccountFactory, UserFactory, deposit, new_idempotency_key, transfer, withdraw
 from tests.ledger.books import assert_books_balance
+from tests.patience import HANG_S, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def patiently(action: Callable[[], Any], tries: int = 10) -> Any:
-    """Try again where a hundred logins at once took longer than each waits: nothing has been asked for then."""
-    for _ in range(tries - 1):
-        try:
-            return action()
-        except OperationalError as error:
-            if not isinstance(error.__cause__, psycopg.errors.ConnectionTimeout):
-                raise
-    return action()
 
 
 def at_once(commands: list[Callable[[], Receipt]]) -> list[Receipt | DomainError]:
@@ -39,9 +27,9 @@ def at_once(commands: list[Callable[[], Receipt]]) -> list[Receipt | DomainError
 
     def run(command: Callable[[], Receipt]) -> Receipt | DomainError:
         try:
-            patiently(connection.ensure_connection)
-            start.wait(timeout=30)
-            return patiently(command)
+            connection.ensure_connection()
+            start.wait(timeout=HANG_S)
+            return command()
         except DomainError as refusal:
             return refusal
         finally:
@@ -61,6 +49,7 @@ def deadlocks() -> int:
         return cursor.fetchone()[0]
 
 
+@pytest.mark.usefixtures("_all_the_time")
 class TestOneAccount:
     def test_a_hundred_withdraw_one_from_fifty(self):
         account = AccountFactory(funded="50.00")
@@ -112,6 +101,7 @@ class TestOneAccount:
         assert_books_balance()
 
 
+@pytest.mark.usefixtures("_all_the_time")
 class TestTwoAccounts:
     ROUNDS = 20
 
@@ -166,18 +156,20 @@ class TestWaiting:
 
     def test_money_that_arrives_while_a_withdrawal_waits_can_be_withdrawn(self):
         account = AccountFactory(funded="1.00")
+        is_held = threading.Event()
 
         def arrive():
-            time.sleep(0.2)
+            assert is_held.wait(HANG_S)
             return deposit(account, "100.00")
 
         def leave():
-            time.sleep(0.5)
+            eventually(lambda: waiters() == 1)
             return withdraw(account, "50.00")
 
         def release():
             with holding(account):
-                time.sleep(0.9)
+                is_held.set()
+                eventually(lambda: waiters() == 2)
 
         # Both wait for the lock, in this order, and both began when there was 1.00.
         answers = at_once([release, arrive, leave])
@@ -199,16 +191,29 @@ class TestWaiting:
         account = AccountFactory(funded="10.00")
 
         def later():
-            time.sleep(1)
+            # It waits for longer than the first, which waits already.
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '3500ms'; SET statement_timeout = 0")
+            connection.connection.answer_timeout_s = None
+            eventually(lambda: waiters() == 1)
             return withdraw(account, "1.00", key="once")
 
         with holding(account):
             first, second = at_once([lambda: withdraw(account, "1.00", key="once"), later])
 
-        # The first gives up after 2 s, while the second still waits; when that gives up, nobody is left.
+        # The first gives up while the second still waits; when that gives up, nobody is left.
         assert [first.code, second.code] == ["idempotency_key_in_progress", "contention"]
         assert [first.retry_after_s, second.retry_after_s] == [1, 1]
         assert withdraw(account, "1.00", key="once").replayed is False
+
+
+def waiters() -> int:
+    """Count the sessions of this database that wait for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pg_blocking_pids(pid) <> '{}'"
+        )
+        return cursor.fetchone()[0]
 
 
 class holding:

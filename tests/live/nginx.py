@@ -15,10 +15,10 @@ import pytest
 
 from tests.live.client import Address
 from tests.live.server import ROOT
+from tests.patience import HANG_S
 
 CONFIGURATION = ROOT / "docker" / "nginx" / "nginx.conf"
 LISTEN = "listen 8080;"
-START_S = 10
 
 
 def find_nginx() -> str:
@@ -67,7 +67,7 @@ class Nginx:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + HANG_S
         while True:
             with suppress(OSError), socket.create_connection(self.address):
                 return self
@@ -78,16 +78,16 @@ class Nginx:
 
     def __exit__(self, *exc_info: object) -> None:
         self._process.terminate()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=HANG_S)
 
     def balance(self, instances: Iterable[Address]) -> None:
         """Send requests that begin from now on to these instances only."""
         self._write(instances)
         before = self._workers()
         self._process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + START_S
-        # The old ones finish what they have, and take nothing new.
-        while not self._workers() - before:
+        deadline = time.monotonic() + HANG_S
+        # The old ones finish what they have, take nothing new, and end.
+        while not self._workers() or self._workers() & before:
             assert time.monotonic() < deadline, f"nginx does not reload:\n{self.log.read_text()[-4000:]}"
             time.sleep(0.01)
 

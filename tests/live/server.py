@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.live.client import Address, Client, NoAnswer, Request
+from tests.patience import HANG_S
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_S = 30
 
 
 class Server:
@@ -81,7 +81,7 @@ class Server:
     def __exit__(self, *exc_info: object) -> None:
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=HANG_S)
         except subprocess.TimeoutExpired:
             for pid in [*self.workers(), self._process.pid]:
                 with contextlib.suppress(ProcessLookupError):
@@ -90,11 +90,11 @@ class Server:
         self._listener.close()
         self._metrics.close()
 
-    def wait_until_it_answers(self, path: str = "/ping/", within_s: float = START_S) -> float:
+    def wait_until_it_answers(self, path: str = "/ping/", within_s: float = HANG_S) -> float:
         """Return the seconds until `path` was answered with 200."""
         start = time.monotonic()
         while True:
-            with contextlib.suppress(NoAnswer), Client(self.address, token=None, timeout_s=3) as client:
+            with contextlib.suppress(NoAnswer), Client(self.address, token=None) as client:
                 if client.send(Request("GET", path)).status == 200:
                     return time.monotonic() - start
             if self._process.poll() is not None or time.monotonic() - start > within_s:
@@ -146,7 +146,7 @@ class Instance(Server):
     def terminate(self) -> None:
         self.signal(signal.SIGTERM)
 
-    def exit_code(self, within_s: float) -> int:
+    def exit_code(self, within_s: float = HANG_S) -> int:
         """Wait for the end."""
         return self._process.wait(timeout=within_s)
 

@@ -17,10 +17,9 @@ from apps.users.models import Token
 from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, token_of
 from tests.live.conftest import database_url
 from tests.live.server import ROOT, Server
+from tests.patience import HANG_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
-
-PATIENCE_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +78,13 @@ class Visit:
 
     def wait_for(self, selector: str):
         arrived = condition.presence_of_element_located((By.CSS_SELECTOR, selector))
-        return WebDriverWait(self.browser, PATIENCE_S).until(arrived)
+        return WebDriverWait(self.browser, HANG_S).until(arrived)
 
     def click(self, selector: str) -> None:
         element = self.wait_for(selector)
         self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
         clickable = condition.element_to_be_clickable((By.CSS_SELECTOR, selector))
-        WebDriverWait(self.browser, PATIENCE_S).until(clickable).click()
+        WebDriverWait(self.browser, HANG_S).until(clickable).click()
 
     def type(self, selector: str, text: str) -> None:
         self.wait_for(selector).send_keys(text)

@@ -13,6 +13,7 @@ from tests.ledger.books import assert_books_balance
 from tests.live.client import Address, Answer, Client, NoAnswer, Request
 from tests.live.conftest import database_url
 from tests.live.server import Instance
+from tests.patience import HANG_S, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -46,27 +47,35 @@ def ask(address: Address, request: Request) -> Answer:
         return client.send(request)
 
 
+def is_silent(address: Address) -> bool:
+    """Tell whether a new connection gets no answer."""
+    try:
+        with Client(address, token=None, timeout_s=0.5) as late:
+            late.send(LIVEZ)
+    except NoAnswer:
+        return True
+    return False
+
+
 def wait_until_it_drains(address: Address) -> Answer:
     """Return what /readyz/ says when it says no."""
-    deadline = time.monotonic() + 5
-    while (answer := ask(address, READYZ)).status == 200:
+    answer = ask(address, READYZ)
+    deadline = time.monotonic() + HANG_S
+    while answer.status == 200:
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        answer = ask(address, READYZ)
     return answer
 
 
 class TestDrain:
     def test_serves_on_and_asks_for_no_more_traffic(self, start):
-        server = start(drain_s=DRAIN_S, workers=2)
+        server = start(drain_s=10 * DRAIN_S, workers=2)
         kept = Client(server.address, token=None)
         assert kept.send(LIVEZ).headers["connection"] == "keep-alive"
 
         server.signal(signal.SIGTERM)
-        sent = time.monotonic()
         not_ready = wait_until_it_drains(server.address)
-        answers = []
-        while time.monotonic() - sent < DRAIN_S - 0.5:
-            answers += [ask(server.address, LIVEZ), ask(server.address, Request("GET", "/ping/"))]
+        answers = [ask(server.address, request) for request in (LIVEZ, Request("GET", "/ping/")) for _ in range(20)]
         readiness = {ask(server.address, READYZ).status for _ in range(10)}
         with kept:
             last = kept.send(LIVEZ)
@@ -80,13 +89,23 @@ class TestDrain:
         assert {answer.status for answer in answers} == {200}
         # The next request on a connection that was kept alive goes to another instance.
         assert (last.status, last.headers["connection"]) == (200, "close")
-        assert server.exit_code(within_s=10) == 0
-        assert DRAIN_S <= time.monotonic() - sent < DRAIN_S + 5
+        # A second signal is from somebody who does not want to wait.
+        server.signal(signal.SIGTERM)
+        assert server.exit_code() == 0
+
+    def test_ends_when_its_time_is_over(self, start):
+        server = start(drain_s=DRAIN_S)
+
+        server.signal(signal.SIGTERM)
+        sent = time.monotonic()
+
+        assert server.exit_code() == 0
+        assert time.monotonic() - sent >= DRAIN_S
         with pytest.raises(NoAnswer):
             ask(server.address, LIVEZ)
 
     def test_a_worker_that_dies_meanwhile_is_replaced(self, start):
-        server = start(drain_s=60)
+        server = start(drain_s=600)
         server.signal(signal.SIGTERM)
         wait_until_it_drains(server.address)
 
@@ -97,16 +116,16 @@ class TestDrain:
         assert ask(server.address, READYZ).status == 503
         # A second signal is from somebody who does not want to wait.
         server.signal(signal.SIGTERM)
-        assert server.exit_code(within_s=10) == 0
+        assert server.exit_code() == 0
 
     def test_ctrl_c_does_not_wait(self, start):
-        server = start(drain_s=60)
+        server = start(drain_s=600)
         # A worker of gunicorn 27 that gets a SIGINT while it hands a request to a thread locks up until it is killed.
         time.sleep(1)
 
         server.signal(signal.SIGINT)
 
-        assert server.exit_code(within_s=10) == 0
+        assert server.exit_code() == 0
 
     def test_a_signal_before_it_serves_ends_it(self, transactional_db, tmp_path):
         """A container's first process is deaf to a SIGTERM that it has no handler for: it would be killed 45 s later."""
@@ -125,11 +144,11 @@ class TestDrain:
                 AWS_ENDPOINT_URL_SECRETS_MANAGER=f"http://{host}:{port}",
             )
             server.launch()
-            silent_aws.settimeout(20)
+            silent_aws.settimeout(HANG_S)
             asking, _ = silent_aws.accept()
             with asking:
                 server.signal(signal.SIGTERM)
-                assert server.exit_code(within_s=5) == 0
+                assert server.exit_code() == 0
             server.__exit__()
 
 
@@ -152,13 +171,13 @@ class TestRequestsInFlight:
         time.sleep(body_s)
         # Nobody new is served. gunicorn's workers keep the socket until they end, so it is not a refusal but silence:
         # whoever still comes then was not told by the drain.
-        with pytest.raises(NoAnswer), Client(server.address, token=None, timeout_s=0.5) as late:
-            late.send(LIVEZ)
+        assert eventually(lambda: is_silent(server.address))
         assert not server.has_ended
         statuses = [finish(connection, body) for connection in begun]
 
         assert statuses == [201] * len(begun)
-        assert server.exit_code(within_s=GRACE_S - (time.monotonic() - sent)) == 0
+        assert server.exit_code() == 0
+        print(f"ended {time.monotonic() - sent:.1f} s after the signal, of {GRACE_S}")
         account.refresh_from_db()
         assert account.balance == len(begun)
         assert_books_balance()
@@ -174,7 +193,7 @@ def begin_deposit(address: Address, account: object, token: str, body: bytes) ->
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
     ]
-    connection = socket.create_connection(address, timeout=30)
+    connection = socket.create_connection(address, timeout=HANG_S)
     connection.sendall("\r\n".join([*head, "", ""]).encode() + body[:-1])
     return connection
 

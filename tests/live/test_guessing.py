@@ -20,6 +20,7 @@ from tests.live.conftest import database_url
 from tests.live.guessed import counting_hasher
 from tests.live.server import Server
 from tests.live.sizes import crowds
+from tests.patience import HANG_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True), crowds]
 
@@ -51,9 +52,9 @@ class Door:
         start, guesses = Barrier(clients), list(guesses)
 
         def send(mine: list[Guess]) -> Counter[int]:
-            connection = http.client.HTTPConnection(*self._server.address, timeout=60)
+            connection = http.client.HTTPConnection(*self._server.address, timeout=HANG_S)
             connection.connect()
-            start.wait(timeout=30)
+            start.wait(timeout=HANG_S)
             statuses = Counter(self._send(connection, guess)[0] for guess in mine)
             connection.close()
             return statuses
@@ -63,7 +64,7 @@ class Door:
 
     def log_in(self, username: str, address: str = HERE) -> tuple[int, int]:
         """Send the right password; return the status and the seconds to wait."""
-        connection = http.client.HTTPConnection(*self._server.address, timeout=60)
+        connection = http.client.HTTPConnection(*self._server.address, timeout=HANG_S)
         try:
             return self._send(connection, Guess(username, address, address, PASSWORD))
         finally:

@@ -26,6 +26,7 @@ from tests.live.client import Address
 from tests.live.conftest import database_url
 from tests.live.server import Server
 from tests.live.sink import Sink
+from tests.patience import HANG_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -118,7 +119,7 @@ class Driver:
             "Sentry-Trace": f"{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-1",
             "Authorization": f"Bearer {canaries.authorization}",
         } | {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection(*self.address, timeout=20)
+        connection = http.client.HTTPConnection(*self.address, timeout=HANG_S)
         try:
             text = body if isinstance(body, str) else json.dumps(body)
             connection.request(method, path, None if body is None else text.encode(), sent)
@@ -133,7 +134,7 @@ class Driver:
 
     def raw(self, raw: bytes) -> None:
         """Send bytes that gunicorn itself refuses."""
-        with socket.create_connection(self.address, timeout=5) as connection:
+        with socket.create_connection(self.address, timeout=HANG_S) as connection:
             connection.sendall(raw)
             assert b" 400 " in connection.makefile("rb").readline()
 
@@ -259,7 +260,7 @@ def all_at_once(driver: Driver) -> None:
 
 
 def probe(address: Address, path: str) -> int:
-    connection = http.client.HTTPConnection(*address, timeout=10)
+    connection = http.client.HTTPConnection(*address, timeout=HANG_S)
     connection.request("GET", path, headers={"User-Agent": "probe"})
     status = connection.getresponse().status
     connection.close()
@@ -311,7 +312,7 @@ def told(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Told]
                 all_at_once(driver)
                 break_off(driver, canaries)
                 lose_the_database(driver, account, token)
-                scraped = http.client.HTTPConnection(*server.metrics_address, timeout=10)
+                scraped = http.client.HTTPConnection(*server.metrics_address, timeout=HANG_S)
                 scraped.request("GET", "/metrics")
                 told.metrics = scraped.getresponse().read().decode()
                 scraped.close()

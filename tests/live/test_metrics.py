@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.live.client import Address, Client, NoAnswer, Request, once
 from tests.live.conftest import database_url
 from tests.live.server import Server
+from tests.patience import HANG_S, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,7 @@ Series = tuple[str, frozenset[tuple[str, str]]]
 
 
 def scrape(address: Address) -> str:
-    connection = HTTPConnection(*address, timeout=10)
+    connection = HTTPConnection(*address, timeout=HANG_S)
     try:
         connection.request("GET", "/metrics")
         response = connection.getresponse()
@@ -64,17 +65,8 @@ IN_PROGRESS, WAITING = "bank_requests_in_progress", "bank_requests_waiting"
 
 def value(server: Server, name: str, **labels: str) -> float:
     """Scrape one number; 0 where it is absent, as a gauge is while no worker lives."""
-    start = time.monotonic()
     values = read(scrape(server.metrics_address))
-    assert time.monotonic() - start < 2
     return values.get((name, frozenset(labels.items())), 0.0)
-
-
-def eventually(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -83,7 +75,7 @@ def occupied(server: Server, *, threads: int) -> Iterator[int]:
     with contextlib.ExitStack() as stuck:
         connections = 0
         while value(server, IN_PROGRESS) < threads:
-            connection = stuck.enter_context(socket.create_connection(server.address, timeout=10))
+            connection = stuck.enter_context(socket.create_connection(server.address, timeout=HANG_S))
             # The body never comes: whoever reads it waits.
             connection.sendall(
                 b"POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -213,17 +205,19 @@ def test_what_waits_for_a_thread_is_told_and_then_for_how_long(fresh):
         short = waits["bank_thread_wait_seconds_bucket", frozenset({("le", "0.25")})]
         return waits["bank_thread_wait_seconds_count", frozenset()] - short
 
-    before = waited_long()
     with ThreadPoolExecutor(1) as pool:
         with occupied(server, threads=4) as connections:
             probe = pool.submit(once, server.address, None, Request("GET", "/livez/"))
             eventually(lambda: value(server, WAITING) == connections - 4 + 1)
+            # From here on nothing begins before the block ends.
+            before = waited_long()
             time.sleep(0.3)
             assert (probe.done(), waited_long()) == (False, before)
         assert probe.result().status == 200
 
+    # Those that waited too have their turn.
+    eventually(lambda: value(server, WAITING) == 0)
     assert waited_long() > before
-    assert value(server, WAITING) == 0
 
 
 @pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.long)])
@@ -241,7 +235,7 @@ def test_counts_are_exact_while_workers_are_killed_and_reloaded(
     with Server(url, tmp_path / "log", workers=3, threads=4, PROMETHEUS_MULTIPROC_DIR=str(files)) as server:
 
         def ask(number: int) -> None:
-            with Client(server.address, token=None, timeout_s=30) as client:
+            with Client(server.address, token=None, timeout_s=HANG_S) as client:
                 while not done.is_set():
                     try:
                         assert client.send(Request("GET", "/nothing-here/")).status == 404
@@ -255,7 +249,8 @@ def test_counts_are_exact_while_workers_are_killed_and_reloaded(
             thread.start()
         start = time.monotonic()
         next_kill, next_reload, kills, enough = 0.7, 2.5, 0, 0
-        while (elapsed := time.monotonic() - start) < seconds:
+        while (elapsed := time.monotonic() - start) < seconds or not (kills and sum(answered)):
+            assert elapsed < seconds + HANG_S
             # On a slow machine workers would else be killed before they served anything.
             if elapsed > next_kill and sum(answered) >= enough and (alive := server.workers()):
                 with contextlib.suppress(ProcessLookupError):
@@ -276,8 +271,6 @@ def test_counts_are_exact_while_workers_are_killed_and_reloaded(
         count = read(scrape(server.metrics_address))[counted]
 
     print(f"{count:.0f} counted, {sum(answered)} answered, {sum(unanswered)} cut off, {kills} kills, {scrapes} scrapes")
-    assert sum(answered) > 0
-    assert kills > 0
     assert sum(answered) <= count <= sum(answered) + sum(unanswered)
     # Counters, histograms and gauges, in twice as many places as there are workers: a reload has both sets for a moment.
     assert most_files <= 3 * 2 * 3

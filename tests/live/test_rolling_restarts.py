@@ -18,12 +18,15 @@ from tests.live.client import Address, Client, NoAnswer, Request
 from tests.live.conftest import database_url
 from tests.live.nginx import Nginx, find_nginx
 from tests.live.server import Instance
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.slow
 
 CUSTOMERS = 4
 # How often a platform asks for /readyz/ here. Kubernetes and load balancers do it every few seconds, and drain for longer.
 PROBE_EVERY_S = 0.2
+# How long an instance drains where it is deployed.
+DRAIN_S = 5
 
 
 class Platform:
@@ -35,7 +38,7 @@ class Platform:
     nginx that anybody can have does not probe by itself, so the platform writes its list of instances and reloads it.
     """
 
-    def __init__(self, folder, *, drain_s: int) -> None:
+    def __init__(self, folder, *, drain_s: float) -> None:
         self._folder, self._drain_s = folder, drain_s
         self._numbers = itertools.count()
         self._instances: list[Instance] = []
@@ -56,7 +59,7 @@ class Platform:
 
     def _launch(self) -> Instance:
         log = self._folder / f"gunicorn-{next(self._numbers)}.log"
-        instance = Instance(database_url(), log, workers=2, threads=4, DRAIN_SECONDS=str(self._drain_s))
+        instance = Instance(database_url(), log, workers=2, threads=4, DRAIN_SECONDS=f"{self._drain_s:.0f}")
         instance.launch()
         return instance
 
@@ -68,14 +71,16 @@ class Platform:
         self._balance(self._instances)
 
         old.terminate()
-        stopped = time.monotonic()
         while is_ready(old.address):
             time.sleep(PROBE_EVERY_S)
-            assert time.monotonic() - stopped < self._drain_s, "the probe was never told"
+        # Had the drain been over, the probe would have found nobody, and customers too.
         self._instances.remove(old)
         self._balance(self._instances)
+        if self._drain_s > DRAIN_S:
+            # Nobody comes any more: so no test has to wait, and none depends on how long all this took.
+            old.terminate()
 
-        self.exit_codes.append(old.exit_code(within_s=45))
+        self.exit_codes.append(old.exit_code())
         old.__exit__()
         assert old.complaints() == []
 
@@ -85,7 +90,7 @@ class Platform:
 
 def is_ready(address: Address) -> bool:
     try:
-        with Client(address, token=None, timeout_s=5) as probe:
+        with Client(address, token=None) as probe:
             return probe.send(Request("GET", "/readyz/")).status == 200
     except NoAnswer:
         return False
@@ -151,7 +156,7 @@ def platform(request, transactional_db, tmp_path) -> Iterator[Platform]:
 
 @pytest.mark.parametrize(
     ("platform", "restarts", "requests"),
-    [(1, 1, 200), pytest.param(5, 20, 20_000, marks=pytest.mark.long)],
+    [(2 * HANG_S, 1, 200), pytest.param(DRAIN_S, 20, 20_000, marks=pytest.mark.long)],
     indirect=["platform"],
     ids=["quick", "long"],
 )

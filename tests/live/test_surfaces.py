@@ -11,6 +11,7 @@ from tests.core.test_headers import API_POLICY, EVERYWHERE
 from tests.factories import AccountFactory, UserFactory, token_of
 from tests.live.conftest import database_url
 from tests.live.server import Server
+from tests.patience import HANG_S
 
 HOST = "bank.example.org"
 PRODUCTION = {
@@ -39,7 +40,7 @@ class Answer:
 
 def ask(server: Server, path: str, method: str = "GET", **headers: str) -> Answer:
     """Ask without following anywhere; `Host` is ours unless it is named."""
-    connection = http.client.HTTPConnection(*server.address, timeout=20)
+    connection = http.client.HTTPConnection(*server.address, timeout=HANG_S)
     try:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, headers={"Host": HOST, **named})

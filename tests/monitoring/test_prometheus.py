@@ -25,12 +25,12 @@ from tests.live.conftest import database_url
 from tests.live.server import Server
 from tests.monitoring.programs import program
 from tests.monitoring.queries import metrics, of_annotations, of_panels, of_variables, rules
+from tests.patience import HANG_S
 
 # The traffic is in the database until the first test's end, when everything is emptied.
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 TRAFFIC_SECONDS = 3
-PATIENCE_SECONDS = 20
 # What Prometheus itself writes, and only when there is something to write.
 ITS_OWN = {"ALERTS"}
 
@@ -51,7 +51,7 @@ class Watched:
 
 def eventually(condition: Callable[[], bool]) -> bool:
     """Tell whether something holds within the time that Prometheus may take to see it."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + HANG_S
     while not (held := condition()) and time.monotonic() < deadline:
         time.sleep(0.3)
     return held
@@ -78,7 +78,7 @@ def lost_in_the_admin(server: Server) -> int:
     browser = Browser()
     browser.force_login(UserFactory(is_staff=True, is_superuser=True))
     name = settings.SESSION_COOKIE_NAME
-    with contextlib.closing(http.client.HTTPConnection(*server.address, timeout=20)) as link:
+    with contextlib.closing(http.client.HTTPConnection(*server.address, timeout=HANG_S)) as link:
         link.request("GET", "/admin/nowhere/", headers={"Cookie": f"{name}={browser.cookies[name].value}"})
         return link.getresponse().status
 

@@ -1,0 +1,21 @@
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+
+from apps.core.postgresql import base
+from tests.patience import HANG_S
+
+
+@pytest.fixture
+def _all_the_time(monkeypatch) -> Iterator[None]:
+    """A hundred at once take as long as the machine lets them, to connect and to wait for each other."""
+    connection.close()
+    options = connection.settings_dict["OPTIONS"]
+    limits = "-c lock_timeout=0 -c statement_timeout=0"
+    monkeypatch.setitem(
+        connection.settings_dict, "OPTIONS", options | {"connect_timeout": int(HANG_S), "options": limits}
+    )
+    monkeypatch.setattr(base.ImpatientConnection, "answer_timeout_s", None)
+    yield
+    connection.close()
