@@ -215,7 +215,8 @@ class Environment:
         kind=whole(0, 10),
         default=0,
         about="How many proxies of ours append to X-Forwarded-For and, ending TLS, set X-Forwarded-Proto; 0 believes the "
-        "socket's address and scheme and nothing else, so that a deployment serves probes only.",
+        "socket's address and scheme and nothing else, so that a deployment serves probes only. An entry may have a port, "
+        "brackets, quotes or a zone; all that are no address count as one.",
     )
     THROTTLE_USER_PER_MINUTE = Key(
         kind=whole(0, 1_000_000),

@@ -71,7 +71,10 @@ class RequestThrottle(BaseThrottle):
 
 
 def address_of(request: HttpRequest | Request) -> str:
-    """Return the client's address, believing exactly `NUM_PROXIES` entries of X-Forwarded-For (DRF's rule)."""
+    """Return the client's address as it came, believing exactly `NUM_PROXIES` entries of X-Forwarded-For (DRF's rule).
+
+    Whatever counts it counts its `subscriber`.
+    """
     return BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # it reads META, which both have
 
 

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Barrier
@@ -122,6 +122,12 @@ def spoofed_addresses(door: Door, name: str, count: int) -> list[Guess]:
     return [Guess(name, *through(door, spread(number))) for number in range(count)]
 
 
+def ports_of_one_address(door: Door, name: str, count: int) -> list[Guess]:
+    """A proxy that writes the port, too, which is another for each connection."""
+    guesses = spoofed_addresses(door, name, count)
+    return [replace(guess, forwarded_for=f"{guess.forwarded_for}:{1024 + n}") for n, guess in enumerate(guesses)]
+
+
 def many_users(door: Door, name: str, count: int) -> list[Guess]:
     """Each of a thousand names, ours among them, in turn."""
     names = [name, *(f"name-{number}" for number in range(999))]
@@ -144,6 +150,7 @@ class Shape(NamedTuple):
 SHAPES = {
     "one address": Shape(one_address, 2, (10, 10)),
     "spoofed addresses": Shape(spoofed_addresses, 4, (10, 10)),
+    "ports of one address": Shape(ports_of_one_address, 4, (10, 10)),
     "many users": Shape(many_users, 8, (100, 100)),
     "many addresses": Shape(many_addresses, 8, (10, 100)),
     "all at once": Shape(one_address, 32, (10, 10)),
