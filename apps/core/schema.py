@@ -6,7 +6,6 @@ from typing import Any, Literal
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
-from rest_framework.permissions import AllowAny
 
 from apps.core.fields import StrictSerializer, TextField
 from apps.core.problem import STATUS_OF_KIND
@@ -37,6 +36,10 @@ class Problem(serializers.Serializer[Any]):
 class ProblemAutoSchema(AutoSchema):
     """Adds the problem responses that an operation can give, from what the view declares and what the plumbing does."""
 
+    def get_auth(self) -> list[dict[str, Any]]:
+        """Return no security at all for what asks nobody; Django REST Framework's rule would be an optional one."""
+        return super().get_auth() if self.view.get_authenticators() else []
+
     def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         for status, codes in sorted(self._problem_codes().items()):
@@ -63,7 +66,7 @@ class ProblemAutoSchema(AutoSchema):
         codes[411].append("length_required")
         codes[413].append("body_too_large")
         codes[415].append("unsupported_media_type")
-        if not any(isinstance(permission, AllowAny) for permission in self.view.get_permissions()):
+        if self.view.get_authenticators():
             codes[401].append("not_authenticated")
         if "{" in self.path:
             codes[404].append("not_found")

@@ -4,8 +4,10 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from rest_framework import serializers
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed
 from rest_framework.generics import ListAPIView
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -22,6 +24,13 @@ class Endpoint(APIView):
     """The domain errors that its operations may answer with, for the OpenAPI schema."""
     bad_requests: ClassVar[tuple[str, ...]] = ()
     """The codes of 400 that its operations know besides everybody's, for the OpenAPI schema."""
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """Return none where anybody may: who has a stale token must be able to get a new one, and is counted as anybody."""
+        # drf-spectacular asks before there is a request, and so before there is a method, and again when there is one.
+        if self.request is not None and any(isinstance(permission, AllowAny) for permission in self.get_permissions()):
+            return []
+        return super().get_authenticators()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse a method that nobody may use here before asking who it is."""

@@ -28,7 +28,7 @@ class TokenView(Endpoint):
     def get_permissions(self) -> list[BasePermission]:
         return [AllowAny() if self.request.method == "POST" else IsAuthenticated()]
 
-    @extend_schema(request=LogInInput, responses={200: TokenOutput}, operation_id="token_create", auth=[])
+    @extend_schema(request=LogInInput, responses={200: TokenOutput}, operation_id="token_create")
     def post(self, request: Request) -> Response:
         """Exchange a user name and a password for a token, which lives for ten hours unless configured otherwise."""
         issued = LogIn(**self.body(LogInInput), address=address_of(request), now=timezone.now()).execute()
@@ -48,7 +48,7 @@ class UsersView(Endpoint):
     permission_classes = (AllowAny,)
     refusals = (PermissionDenied,)
 
-    @extend_schema(request=RegisterUserInput, responses={201: UserOutput}, operation_id="user_register", auth=[])
+    @extend_schema(request=RegisterUserInput, responses={201: UserOutput}, operation_id="user_register")
     def post(self, request: Request) -> Response:
         """Sign up; where sign-up is closed, 403."""
         user = RegisterUser(**self.body(RegisterUserInput)).execute()

@@ -30,9 +30,9 @@ METHODS = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
 TABLE = """
                       owner other anonymous revoked expired deactivated staff session
 
-token        POST     200   200   200       401     401     401         200   200
+token        POST     200   200   200       200     200     200         200   200
 token        DELETE   204   204   401       401     401     401         204   401
-users        POST     201   201   201       401     401     401         201   201
+users        POST     201   201   201       201     201     201         201   201
 me           GET      200   200   401       401     401     401         200   401
 password     POST     204   204   401       401     401     401         204   401
 accounts     GET      200   200   401       401     401     401         200   401

@@ -1,0 +1,141 @@
+"""Operations that need no token ignore the one that is sent: whatever stands in the header, the answer is the same."""
+
+import pytest
+import yaml
+from django.test import Client
+from django.utils import timezone
+from rest_framework.permissions import AllowAny
+
+from apps.users.models import Token, User
+from tests.config.test_access import API
+from tests.core.test_schema import COMMITTED
+from tests.core.test_throttling import clock, limit, redis_server
+from tests.doors import DOORS, World
+from tests.factories import UserFactory, token_of
+from tests.ledger.test_api import assert_problem
+
+__all__ = ["clock", "limit", "redis_server"]
+
+pytestmark = pytest.mark.django_db
+
+OPERATIONS = {
+    (method.upper(), path): operation
+    for path, methods in yaml.safe_load(COMMITTED.read_text())["paths"].items()
+    for method, operation in methods.items()
+}
+OPEN = sorted(key for key, operation in OPERATIONS.items() if {} in operation.get("security", [{}]))
+PAGES = ["/schema/", "/schema/swagger-ui/"]
+DEAD = ("expired", "revoked", "deactivated")
+MALFORMED = [
+    "",
+    " ",
+    "Token",
+    "Token ",
+    "Token a b",
+    "Token \xff",
+    "Token bank_forged",
+    "token x",
+    "Bearer x",
+    "Bearer",
+    "Basic !",
+    "Basic YWRhOng=",
+    "\x7f",
+    "Token " + "x" * 4000,
+]
+
+
+@pytest.fixture(scope="module")
+def world(for_all) -> World:
+    return for_all(World)
+
+
+@pytest.fixture
+def headers() -> dict[str, str]:
+    """Every kind of Authorization header, good, stale and malformed; those that are good or stale by their kind."""
+    users = {kind: UserFactory() for kind in ("good", *DEAD)}
+    tokens = {kind: f"Token {token_of(user)}" for kind, user in users.items()}
+    Token.objects.filter(user=users["expired"]).update(expires_at=timezone.now())
+    Token.objects.filter(user=users["revoked"]).delete()
+    User.objects.filter(pk=users["deactivated"].pk).update(is_active=False)
+    return tokens | {text: text for text in MALFORMED}
+
+
+def body(world: World, method: str, path: str) -> bytes:
+    door = next((name for name, door in DOORS.items() if method == "POST" and door.path == path), None)
+    return world.body(door) if door else b""
+
+
+def outcome(response) -> tuple[int, str, dict[str, str]]:
+    changing = {"X-Request-ID", "Content-Length"}
+    return response.status_code, response.headers["Content-Type"], response.headers.keys() - changing
+
+
+def test_are_those_that_were_meant_to_be():
+    assert OPEN == [("POST", "/api/token/"), ("POST", "/api/v1/users/")]
+
+
+@pytest.mark.parametrize(("method", "path"), OPEN, ids=[" ".join(each) for each in OPEN])
+def test_ignore_any_authorization(world, headers, method, path):
+    accepted = {int(status) for status in OPERATIONS[method, path]["responses"]}
+    for number, (kind, header) in enumerate(headers.items()):
+        # A second sign-up under one name would be refused.
+        sent = body(world, method, path).replace(b'"eve"', f'"eve-{number}"'.encode())
+
+        answer = world.send(method, path, sent, who=None, HTTP_AUTHORIZATION=header)
+
+        assert answer.status_code in accepted, kind
+        assert answer.status_code < 300, kind
+        assert "WWW-Authenticate" not in answer.headers
+
+
+@pytest.mark.parametrize(("method", "path"), OPEN, ids=[" ".join(each) for each in OPEN])
+def test_refuse_what_they_refuse_without_it(world, headers, method, path):
+    for sent in (b"", b"{", b"{}", b'{"username": "nobody", "password": "wrong", "x": 1}'):
+        without = world.send(method, path, sent, who=None)
+        for kind, header in headers.items():
+            answer = world.send(method, path, sent, who=None, HTTP_AUTHORIZATION=header)
+
+            assert outcome(answer) == outcome(without), kind
+            assert answer.json()["code"] == without.json()["code"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_do_so_too(headers, path):
+    assert {Client().get(path, headers={"Authorization": header}).status_code for header in headers.values()} == {200}
+
+
+def test_all_others_still_ask_for_one(world, headers):
+    stale = [header for kind, header in headers.items() if kind != "good"]
+    closed = sorted(OPERATIONS.keys() - set(OPEN))
+    assert ("DELETE", "/api/token/") in closed
+    for method, path in closed:
+        account = path.replace("{account_id}", "{account}").replace("{transaction_id}", "{transaction}")
+        for header in stale:
+            answer = world.send(method, account, b"", who=None, HTTP_AUTHORIZATION=header)
+            assert_problem(answer, 401, "not_authenticated")
+
+
+def test_no_view_authenticates_where_anybody_may():
+    """Whatever the schema says of it: what is open by its permission asks nobody, in an app of tomorrow, too."""
+    for name, pattern in API.items():
+        for method in pattern.callback.cls.http_method_names:
+            view = pattern.callback.cls(**pattern.callback.initkwargs)
+            view.setup(type("Request", (), {"method": method.upper()})())
+            is_open = any(isinstance(permission, AllowAny) for permission in view.get_permissions())
+            assert bool(view.get_authenticators()) is not is_open, (method, name)
+
+
+def test_count_the_address_and_not_the_user(limit, clock, user, headers):
+    limit(user=1, anonymous=3)
+    login = {"username": "nobody", "password": "wrong"}
+    address = "203.0.113.9"
+
+    told = [
+        Client().post("/api/token/", login, REMOTE_ADDR=address, headers={"Authorization": header}).status_code
+        for header in (headers["good"], headers["good"], headers["expired"], headers["good"], "Token a b")
+    ]
+
+    assert told == [400, 400, 400, 429, 429]
+    # And nothing of it is the user's.
+    good = {"Authorization": headers["good"]}
+    assert [Client().get("/api/v1/users/me/", headers=good).status_code for _ in range(2)] == [200, 429]
