@@ -32,16 +32,10 @@ class UserFactory(DjangoModelFactory[User]):
 
     username = factory.LazyFunction(lambda: f"customer-{next(_numbers)}-{uuid.uuid4().hex[:8]}")
     email = factory.LazyAttribute(lambda user: f"{user.username}@example.org")
-    # An hour ago, so that tokens issued "now" are younger whatever the clock's grain.
-    password_changed_at = factory.LazyFunction(lambda: timezone.now() - timedelta(hours=1))
 
     @classmethod
     def _create(cls, model_class: type[User], *args: Any, **kwargs: Any) -> User:
-        changed_at = kwargs.pop("password_changed_at")
-        user = model_class.objects.create_user(*args, password=kwargs.pop("password", PASSWORD), **kwargs)
-        User.objects.filter(pk=user.pk).update(password_changed_at=changed_at)
-        user.refresh_from_db()
-        return user
+        return model_class.objects.create_user(*args, password=kwargs.pop("password", PASSWORD), **kwargs)
 
 
 class AccountFactory(DjangoModelFactory[Account]):

@@ -28,7 +28,8 @@ class Endpoint(APIView):
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Return none where anybody may: who has a stale token must be able to get a new one, and is counted as anybody."""
         # drf-spectacular asks before there is a request, and so before there is a method, and again when there is one.
-        if self.request is not None and any(isinstance(permission, AllowAny) for permission in self.get_permissions()):
+        asked = getattr(self.request, "method", None)
+        if asked and any(isinstance(permission, AllowAny) for permission in self.get_permissions()):
             return []
         return super().get_authenticators()
 

@@ -43,7 +43,7 @@ OPERATIONS = {
     "token_revoke": Operation(1, "DELETE", "/api/token/"),
     "user_register": Operation(2, door="sign-up"),
     "user_me": Operation(0, "GET", "/api/v1/users/me/"),
-    "user_change_password": Operation(5, door="password"),
+    "user_change_password": Operation(4, door="password"),
     "account_list": Operation(1, "GET", "/api/v1/accounts/"),
     "account_open": Operation(1, door="open"),
     "account_retrieve": Operation(1, "GET", ACCOUNT),

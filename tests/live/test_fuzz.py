@@ -111,10 +111,7 @@ def describe_the_world(folder: Path, *, spare: int) -> None:
 def tokens_of_many_users(number: int) -> list[str]:
     now, password = timezone.now(), make_password(PASSWORD)
     keys = [new_key() for _ in range(number)]
-    users = [
-        User(username=f"spare-{n}", password=password, password_changed_at=now - timedelta(hours=1))
-        for n in range(number)
-    ]
+    users = [User(username=f"spare-{n}", password=password) for n in range(number)]
     User.objects.bulk_create(users)
     Token.objects.bulk_create(
         Token(user=user, digest=digest_of(key), created_at=now, expires_at=now + timedelta(hours=5))

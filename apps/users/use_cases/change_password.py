@@ -9,7 +9,7 @@ from apps.users.errors import InvalidCredentials
 from apps.users.events import told_attempt
 from apps.users.login_limits import limited
 from apps.users.models import User
-from apps.users.passwords import ensure_password_is_strong
+from apps.users.passwords import ensure_password_is_strong, locked_with_password
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class ChangePassword:
                 raise InvalidCredentials
         ensure_password_is_strong(self.new_password, user=self.user, field="new_password")
         with transaction.atomic(durable=True):
-            user = User.objects.select_for_update(no_key=True).get(pk=self.user.pk)
+            user = locked_with_password(self.user, self.current_password)
             user.set_password(self.new_password)
-            user.save(update_fields=["password", "password_changed_at"])
-            user.tokens.all().delete()
+            # Which ends the tokens (migration users.0004).
+            user.save(update_fields=["password"])

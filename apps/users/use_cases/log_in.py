@@ -12,6 +12,7 @@ from apps.users.events import told_attempt
 from apps.users.login_limits import limited
 from apps.users.metrics import counted_login
 from apps.users.models import User, digest_of, new_key
+from apps.users.passwords import locked_with_password
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class LogIn:
     Refuses: TooManyLoginFailures before anything is hashed; InvalidCredentials, in the same words and after the same
     work, for an unknown name, a wrong password and a deactivated user.
     Locks: the user's row, so that logins at once cannot exceed the number of tokens together, and none outlives a
-    deactivation.
+    deactivation or a change of the password.
     """
 
     username: str
@@ -49,9 +50,7 @@ class LogIn:
 
     @transaction.atomic(durable=True)
     def _issue(self, user: User) -> IssuedToken:
-        if not User.objects.select_for_update(no_key=True).filter(pk=user.pk, is_active=True).first():
-            # Deactivated or deleted since the password was checked.
-            raise InvalidCredentials
+        locked_with_password(user, self.password)
         key = new_key()
         expires_at = self.now + settings.TOKEN_LIFETIME
         user.tokens.create(digest=digest_of(key), created_at=self.now, expires_at=expires_at)
