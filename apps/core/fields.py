@@ -18,6 +18,14 @@ _RFC3339 = re.compile(
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
+def plain_text(text: str) -> str:
+    """Return a text in Unicode's composed form (NFC); raises ValueError for control characters and lone surrogates."""
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+        message = "not plain text"
+        raise ValueError(message)
+    return unicodedata.normalize("NFC", text)
+
+
 class StrictSerializer(serializers.Serializer[Any]):
     """A serializer that refuses fields it does not know instead of ignoring them.
 
@@ -41,9 +49,10 @@ class TextField(serializers.CharField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str) or isinstance(data, JSONFloat):
             self.fail("invalid")
-        if any(unicodedata.category(character) in {"Cc", "Cs"} for character in data):
+        try:
+            return super().to_internal_value(plain_text(data))
+        except ValueError:
             self.fail("invalid")
-        return unicodedata.normalize("NFC", super().to_internal_value(data))
 
 
 class StrictUUIDField(serializers.UUIDField):

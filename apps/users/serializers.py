@@ -7,8 +7,10 @@ from rest_framework import serializers
 
 from apps.core.fields import StrictSerializer, TextField
 from apps.users.models import User
+from apps.users.passwords import MAX_LENGTH
 
-PASSWORD: dict[str, Any] = {"style": {"input_type": "password"}, "trim_whitespace": False, "max_length": 128}
+# What `canonical` refuses, as far as a schema can say it.
+PASSWORD: dict[str, Any] = {"style": {"input_type": "password"}, "trim_whitespace": False, "max_length": MAX_LENGTH}
 
 
 class UsernameField(TextField):

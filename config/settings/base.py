@@ -212,15 +212,26 @@ CSRF_COOKIE_HTTPONLY = True
 # --- Users -----------------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "users.User"
+# The inner ones are asked about the form in which a password is stored: add yours there.
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {
+        "NAME": "apps.users.passwords.CanonicalPasswordValidator",
+        "OPTIONS": {
+            "validators": [
+                {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+                {
+                    "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+                    "OPTIONS": {"min_length": 12},
+                },
+                {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+                {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+            ]
+        },
+    }
 ]
 PASSWORD_HASHERS = [
     "apps.users.hashers.BoundedArgon2PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "apps.users.hashers.PBKDF2PasswordHasher",
 ]
 
 SIGN_UP_OPEN = env.SIGN_UP_OPEN

@@ -19,7 +19,7 @@ POPULATE_ALLOWED = True
 SIGN_UP_OPEN = True
 ADMIN_PATH = "admin/"
 DOCS_OPEN = True
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+PASSWORD_HASHERS = ["apps.users.hashers.CheapPasswordHasher"]
 
 SECURE_PROXY_SSL_HEADER = None
 SECURE_SSL_REDIRECT = False
