@@ -78,10 +78,9 @@ class EmbeddedPostgresError(Exception):
 
 
 def url(cluster: str) -> str:
-    """Return the `DATABASE_URL` of a cluster, whether it runs or not, in the form that `django-environ` reads.
+    """Return the `DATABASE_URL` of a cluster, whether it runs or not: `postgres://role@/<folder of the socket>/<database>`.
 
-    That form is `postgres://role@/<folder of the socket>/<database>`: Django then passes the folder as `HOST`, which
-    `psql` (`manage.py dbshell`) understands as well.
+    Django then passes the folder as `HOST`, which `psql` (`manage.py dbshell`) understands as well.
     """
     return Cluster(cluster).url
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
-from environ import Env
 
-from config import secrets
+from config import libpq, secrets
 from config.keys import (
     FLAG,
     HOSTS,
@@ -30,7 +29,6 @@ from config.keys import (
     TEXT,
     Key,
     one_of,
-    over_network,
     whole,
 )
 
@@ -69,9 +67,8 @@ def every_host(hosts: list[str]) -> str:
 
 def open_to_all(url: str) -> str:
     """Say that whoever reaches the database may use it."""
-    config = Env.db_url_config(url)
-    proofs = {"passfile", "sslcert", "service"} & config.get("OPTIONS", {}).keys()
-    return "" if config["PASSWORD"] or proofs or not over_network(url) else "names no password"
+    route = libpq.route(libpq.parameters(url))
+    return "" if route.has_proof or not route.over_network else "names no password, and none is found elsewhere"
 
 
 def debugging(on: bool) -> str:  # noqa: FBT001  the value of a key
@@ -131,8 +128,8 @@ class Environment:
         default="",
         required=DEPLOYED,
         unsafe=open_to_all,
-        about="The database, the parts of the URL percent-encoded; time limits are the keys below, not options. Locally, "
-        "without one, the one that `make` starts.",
+        about="The database, the parts of the URL percent-encoded, its parameters libpq's (docs/database.md); time limits "
+        "are the keys below, not options. Locally, without one, the one that `make` starts.",
     )
     MIGRATION_DATABASE_URL = Key(
         kind=POSTGRES_URL,
@@ -368,10 +365,11 @@ def migrations_are_encrypted(env: Environment) -> str:
 
 
 def _too_weak(url: str, least: str) -> str:
-    if not url or not over_network(url):
+    """Judge what the URL itself asks for; what it leaves open is asked for by us (config.settings.base)."""
+    found = libpq.parameters(url) if url else {}
+    if "sslmode" not in found or not libpq.route(found).over_network:
         return ""
-    named = Env.db_url_config(url).get("OPTIONS", {}).get("sslmode", least)
-    if named in SSLMODES and SSLMODES.index(named) >= SSLMODES.index(least):
+    if SSLMODES.index(found["sslmode"]) >= SSLMODES.index(least):
         return ""
     return "disagree: the URL asks for a weaker sslmode"
 

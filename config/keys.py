@@ -13,14 +13,20 @@ from urllib.parse import urlsplit
 
 from environ import Env
 
+from config import libpq
+
 T = TypeVar("T")
 
 HOST: Final = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE | re.ASCII)
 # Not one of ours, which would hide the admin or be hidden by it.
 ADDRESS: Final = re.compile(r"(?!(api|livez|ping|readyz|schema|static)/)([a-z0-9][a-z0-9_-]*/)+", re.ASCII)
 DECLARED_LIMITS: Final = re.compile(r"lock_timeout|statement_timeout")
-# libpq's, from the weakest on.
+# libpq's words, from the weakest on.
 SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
+class UnfitError(ValueError):
+    """A value that reads well and is of no use; the text goes on after the kind's words and holds nothing of the value."""
 
 
 class Holder(Protocol):
@@ -79,6 +85,8 @@ class Key(Generic[T]):
         try:
             _demand(met=given == given.strip())
             return self.kind.read(given)
+        except UnfitError as error:
+            raise ValueError(f"must be {self.kind.words}, {error}") from None
         # A library's message may quote what it could not read.
         except ValueError:
             raise ValueError(f"must be {self.kind.words}") from None
@@ -133,17 +141,14 @@ def _sentry_dsn(given: str) -> str:
 
 
 def _postgres_url(given: str) -> str:
-    # Before django-environ sees it, which warns about other URLs and quotes them.
-    _demand(met=given.startswith(("postgres://", "postgresql://")))
-    config = Env.db_url_config(given)
-    _demand(met=bool(config["NAME"]) and not DECLARED_LIMITS.search(config.get("OPTIONS", {}).get("options", "")))
+    _demand(met=given.startswith(libpq.SCHEMES))
+    try:
+        found = libpq.parameters(given)
+        libpq.check(found)
+    except ValueError:
+        raise UnfitError("its parts percent-encoded and its parameters such as libpq takes") from None
+    _demand(met=bool(found.get("dbname")) and not DECLARED_LIMITS.search(found.get("options", "")))
     return given
-
-
-def over_network(postgres_url: str) -> bool:
-    """Whether what is said to a database leaves this machine."""
-    host = Env.db_url_config(postgres_url)["HOST"]
-    return not (host.startswith("/") or host in {"", "localhost", "127.0.0.1", "::1"})
 
 
 def _redis_url(given: str) -> str:

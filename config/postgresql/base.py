@@ -8,10 +8,9 @@ import logging
 from typing import Any
 
 import psycopg
-from environ import Env
 
 from apps.core.postgresql import base
-from config import environment
+from config import environment, libpq
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +39,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             url = environment.rotated(known["URL_KEY"])
             if not url:
                 return None
-            config = Env.db_url_config(url)
-            fresh = {key: config[key] for key in refused}
+            found = libpq.parameters(url)
+            fresh = {key: found.get(key.lower(), "") for key in refused}
             if fresh == refused:
                 return None
             if known["PASSWORD"] != fresh["PASSWORD"]:

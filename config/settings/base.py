@@ -12,11 +12,11 @@ from typing import Any
 
 import django_stubs_ext
 from csp.constants import NONE, SELF
-from environ import Env
 
 from apps.core import logs
+from config import libpq
 from config.environment import load, tell_libraries
-from config.keys import over_network
+from config.keys import SSLMODES
 
 # Makes ModelAdmin[Account] and its like work at run time, as the type checker reads them.
 django_stubs_ext.monkeypatch()
@@ -27,6 +27,23 @@ BASE_DIR = Path(__file__).resolve().parent.parent.parent
 env = load()
 
 
+# What the code relies on, in every session: whoever set a database's or a role's defaults had something else in mind. That
+# it writes is not among them: a server that only reads says so by the same setting (apps.core.postgresql).
+SESSION = {
+    "DateStyle": "ISO,MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    # A statement waits for a row, and then sees the newest (apps.ledger.posting).
+    "default_transaction_isolation": r"read\ committed",
+    "default_transaction_deferrable": "off",
+}
+# libpq sends these variables after all options, as if they were ours.
+for _variable in ("PGDATESTYLE", "PGTZ", "PGGEQO"):
+    tell_libraries(_variable, None)
+
+
 def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
     """Return the `DATABASES` entry for a `postgres://` URL, which is the value of a key.
 
@@ -35,14 +52,14 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
     for a server that has fallen silent (`apps.core.postgresql`); TCP itself finds a peer that is gone within a minute. A
     password that was rotated is read again (`config.postgresql`).
     """
-    config: dict[str, Any] = Env.db_url_config(url)
-    given = config.get("OPTIONS", {})
+    given = libpq.parameters(url)
+    route = libpq.route(given)
     limits_s = {
         "lock_timeout": env.LOCK_TIMEOUT,
         "statement_timeout": env.STATEMENT_TIMEOUT,
         "idle_in_transaction_session_timeout": 10,
     }
-    limits = [f"-c {name}={round(seconds * 1000)}" for name, seconds in limits_s.items()]
+    relied_on = SESSION | {name: round(seconds * 1000) for name, seconds in limits_s.items()}
     options: dict[str, Any] = {
         "application_name": "bank",
         "connect_timeout": 2,
@@ -51,14 +68,25 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
     }
-    if url and over_network(url) and env.DATABASE_SSLMODE != "disable":
-        options["sslmode"] = env.DATABASE_SSLMODE
-    return config | {
+    if route.over_network:
+        options["sslmode"] = max(env.DATABASE_SSLMODE, route.sslmode, key=SSLMODES.index)
+    # The last one wins: whoever keeps the tables in another schema names it in the URL.
+    session = [
+        "-c search_path=public",
+        given.pop("options", ""),
+        *(f"-c {name}={relied_on[name]}" for name in relied_on),
+    ]
+    return {
         "ENGINE": "config.postgresql",
         "URL_KEY": key,
+        "NAME": given.pop("dbname", ""),
+        "USER": given.pop("user", ""),
+        "PASSWORD": given.pop("password", ""),
+        "HOST": given.pop("host", ""),
+        "PORT": given.pop("port", ""),
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": options | given | {"options": " ".join([*limits, given.get("options", "")]).strip()},
+        "OPTIONS": options | given | {"options": " ".join(filter(None, session))},
     }
 
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from environ import Env  # noqa: TID251  only its parser of URLs
 from psycopg.rows import TupleRow
 
-from config import embedded_postgres
+from config import embedded_postgres, libpq
 from config.embedded_postgres import Cluster, EmbeddedPostgresError
 
 AN_ORDINARY_USER = 4321
@@ -49,18 +48,16 @@ def running(cluster: Cluster) -> Cluster:
 
 class TestUrl:
     @pytest.mark.parametrize(("name", "database"), [("local", "app"), ("test", "app_test")])
-    def test_is_what_django_environ_reads(self, name: str, database: str) -> None:
-        config = Env.db_url_config(embedded_postgres.url(name))
+    def test_is_what_the_settings_read(self, name: str, database: str) -> None:
+        found = libpq.parameters(embedded_postgres.url(name))
 
-        assert config["ENGINE"] == "django.db.backends.postgresql"
-        assert config["HOST"] == str(Cluster(name).sockets)
-        assert (config["USER"], config["NAME"], config["PASSWORD"]) == ("app", database, "")
+        assert found == {"user": "app", "host": str(Cluster(name).sockets), "dbname": database}
 
     def test_survives_a_path_that_needs_quoting(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: AN_ORDINARY_USER)
         cluster = Cluster("local", Path("/home/Ann/50% a+b c?d#e@f"))
 
-        assert Env.db_url_config(cluster.url)["HOST"] == "/home/Ann/50% a+b c?d#e@f/.local/postgres/local/socket"
+        assert libpq.parameters(cluster.url)["host"] == "/home/Ann/50% a+b c?d#e@f/.local/postgres/local/socket"
 
     @pytest.mark.parametrize("mark", [",", '"'])
     def test_a_path_that_libpq_would_take_for_a_list_is_not_used(self, monkeypatch, mark: str) -> None:
