@@ -32,4 +32,4 @@ urlpatterns = [
 handler400 = problem.bad_request
 handler403 = problem.permission_denied
 handler404 = problem.not_found
-handler500 = problem.internal_error
+handler500 = problem.server_error

@@ -1,7 +1,7 @@
 """The probes of an orchestrator, answered before anything that could refuse, redirect or hang.
 
 `/livez/` says that the process answers and which version it is, `/ping/` that its database does too, `/readyz/` that
-it may be sent traffic: it has the migrations it needs, and is not about to stop.
+it may be sent traffic: its database takes writes and has the migrations it needs, and it is not about to stop.
 Load balancers probe by bare IP and over plain HTTP, so this is the first middleware: no host check, no redirect.
 They probe every few seconds, so the log has a line only where what a probe finds has changed.
 """
@@ -41,6 +41,9 @@ class DatabaseProbe:
     the request threads stay free.
     """
 
+    only_reads = False
+    """What the database said of itself when it was last reached."""
+
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
         self._lock = threading.Lock()
@@ -76,9 +79,16 @@ class DatabaseProbe:
 
 
 def is_reachable() -> bool:
-    """Ask the database for any answer at all."""
+    """Ask the database for an answer, and note whether it takes writes: not a standby, nor one that was told to only read.
+
+    A transaction finds that out when it begins, so a connection that is kept learns of a change by this question. One that
+    only reads is not kept: the next may lead to another server.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+        cursor.execute("SELECT current_setting('transaction_read_only')::bool")
+        (database.only_reads,) = cursor.fetchone()
+    if database.only_reads:
+        connection.close()
     return True
 
 
@@ -167,11 +177,11 @@ def ping() -> Finding:
 
 
 def readyz() -> Finding:
-    """Succeed if this server serves, and its database answers and knows every migration of this code."""
+    """Succeed if this server serves, and its database answers, takes writes and knows every migration of this code."""
     reachable = database.confirms(is_reachable)
     checks = {
         "server": "draining" if draining.is_on() else "ok",
-        "database": "ok" if reachable else "unavailable",
+        "database": ("read_only" if database.only_reads else "ok") if reachable else "unavailable",
         # Unreachable says nothing about migrations, and asking again would wait again.
         "migrations": ("ok" if database.confirms(is_migrated) else "pending") if reachable else "unknown",
     }

@@ -6,6 +6,7 @@ and anything unforeseen leave through the same door, so a client sees one shape.
 
 import itertools
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -33,6 +34,8 @@ STATUS_OF_KIND = {
     Kind.THROTTLED: HTTPStatus.TOO_MANY_REQUESTS,
 }
 
+# What PostgreSQL refuses for want of a server, a connection or time; the rest of DatabaseError is our bug.
+OUT_OF_ORDER = (OperationalError, InterfaceError)
 UNAVAILABLE_RETRY_AFTER_S = 5
 MAX_ERRORS = 50
 """How many fields a problem names: the answer to a body of thousands is not itself a flood."""
@@ -110,8 +113,7 @@ def from_exception(request: HttpRequest, exc: Exception) -> ProblemResponse:  # 
             return bad_request(request)
         case exceptions.APIException():
             return _from_api_exception(request, exc)
-        # What PostgreSQL refuses for want of a server, a connection or time; the rest of DatabaseError is our bug.
-        case OperationalError() | InterfaceError():
+        case _ if isinstance(exc, OUT_OF_ORDER):
             return unavailable(request, exc)
         case _:
             got_request_exception.send(sender=None, request=request)
@@ -220,6 +222,12 @@ def unavailable(request: HttpRequest, exc: DatabaseError | InterfaceError) -> Pr
         detail="The service is temporarily unavailable; the same request may be sent again.",
         headers={"Retry-After": str(UNAVAILABLE_RETRY_AFTER_S)},
     )
+
+
+def server_error(request: HttpRequest) -> ProblemResponse:
+    """Return 503 or 500 for what was raised past every view of ours (the admin, sessions); Django's `handler500`."""
+    error = sys.exception()
+    return unavailable(request, error) if isinstance(error, OUT_OF_ORDER) else internal_error(request)
 
 
 def internal_error(request: HttpRequest, exc: Exception | None = None) -> ProblemResponse:

@@ -4,6 +4,9 @@ A server that is gone is noticed at once. One that keeps its sockets open and sa
 a network that swallows packets) would hold the asking thread for ever: `statement_timeout` is the server's own clock, and
 libpq has no timeout for reading. Here the client has a clock too.
 
+A server may also answer and be of no use: after a failover, the old primary only reads. A statement that writes is then
+refused (see Note [Not this server, not now]), and one that reads finds what is no longer true: so no connection stays there.
+
 It also counts: queries and errors as django-prometheus does, and here what it takes to get a connection.
 """
 
@@ -25,15 +28,42 @@ from apps.core.postgresql import without_limits
 ANSWER_TIMEOUT_S = 6.0
 # How long a connection that was idle may take to say that it lives, at the start of a request.
 HEALTH_CHECK_TIMEOUT_S = 2.0
+# How long a connection to a server that only reads is kept: reading goes on, and a new primary is found as soon.
+ONLY_READING_FOR_S = 1.0
 
 T = TypeVar("T")
 
+# Note [Not this server, not now]
+# By these PostgreSQL means itself, and not the statement: 25006, it only reads (a standby, an old primary, a provider's
+# brake for a full disk), and 55000, what it cannot do in recovery; class 53, it has no disk, memory or connection left;
+# class 58, its system failed; 25P03 and 25P04, it has ended a session whose transaction took too long. All are worth another
+# try on another connection, which a failover may lead elsewhere; the one that is kept would stay where it is. So they are
+# OperationalErrors (psycopg has class 25 under InternalError), and end the connection; those of class 57 have ended it.
+# Not among them: 40001, 40P01, 55P03 and 57014, which are about other transactions and time; 0A000, which no server would
+# do; and XX001, broken data, which somebody must see.
+NOT_NOW = ("25006", "25P03", "25P04", "55000")
+NOT_NOW_CLASSES = ("53", "58")
+
+
+class ServerUnavailableError(psycopg.OperationalError):
+    """A server that says that it cannot do this now, although psycopg calls it otherwise; it keeps the SQLSTATE."""
+
 
 class ImpatientConnection(psycopg.Connection[Any]):
-    """A connection that breaks when the server does not answer within `answer_timeout_s` (None: waits for ever)."""
+    """A connection that breaks when the server does not answer within `answer_timeout_s` (None: waits for ever).
+
+    And when the server says that it cannot do this now. See Note [Not this server, not now].
+    """
 
     answer_timeout_s: float | None = ANSWER_TIMEOUT_S
     fell_silent = False
+    opened_at = 0.0
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether the server only reads, as it said with its last answer: PostgreSQL 14 and later do, a pooler does not."""
+        settings = (b"default_transaction_read_only", b"in_hot_standby")
+        return any(self.pgconn.parameter_status(name) == b"on" for name in settings)
 
     def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
         kwargs.setdefault("timeout", self.answer_timeout_s)
@@ -44,6 +74,16 @@ class ImpatientConnection(psycopg.Connection[Any]):
             # The answer may still come, and would be taken for the next question's.
             self.pgconn.finish()
             raise psycopg.OperationalError(f"the server did not answer within {kwargs['timeout']:g} s") from error
+        except psycopg.Error as error:
+            state = error.sqlstate or ""
+            if state not in NOT_NOW and not state.startswith(NOT_NOW_CLASSES):
+                raise
+            self.pgconn.finish()
+            if isinstance(error, psycopg.OperationalError):
+                raise
+            unavailable = ServerUnavailableError(*error.args)
+            unavailable.sqlstate = state
+            raise unavailable from error
 
 
 class ForcefulCreation(DatabaseCreation):
@@ -81,6 +121,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships n
         DB_CONNECT.observe(time.monotonic() - start)
         # Django calls psycopg.connect() and has no place for another class.
         connection.__class__ = ImpatientConnection
+        connection.opened_at = time.monotonic()
         return connection
 
     def is_usable(self) -> bool:
@@ -91,6 +132,8 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships n
             usable: bool = super().is_usable()
         finally:
             self.connection.answer_timeout_s = usual
+        if usable and self.connection.only_reads:
+            return time.monotonic() - self.connection.opened_at < ONLY_READING_FOR_S
         return usable
 
     def close_if_health_check_failed(self) -> None:

@@ -1,0 +1,200 @@
+"""A failover to a real standby while gunicorn serves: what customers are told, and when it is over, with no restart."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Self
+
+import psycopg
+import pytest
+
+from apps.core.postgresql.base import ONLY_READING_FOR_S
+from config.embedded_postgres import ROLE
+from tests.guarded import Guarded
+from tests.live.client import Answer, Client, Request
+from tests.live.server import ROOT, Server
+
+pytestmark = pytest.mark.slow
+
+BACK_WITHIN_S = 2
+THREADS = 3
+READYZ = Request("GET", "/readyz/")
+ACCOUNTS = Request("GET", "/api/v1/accounts/")
+LOG_IN = Request("POST", "/api/token/", {"username": "ada", "password": "correct horse battery staple"})
+SIGN_UP = Request("POST", "/api/v1/users/", LOG_IN.body)
+
+
+class Pair:
+    """A primary, and a standby that follows it; both may be told to only read."""
+
+    def __init__(self, primary: Guarded) -> None:
+        self.primary = primary
+        self.cluster = primary.cluster
+        self.programs = self.cluster._reachable_binaries()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.standby_port = free.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        with (self.cluster.data / "pg_hba.conf").open("a") as rules:
+            rules.write("local replication all peer map=checkout\nhost replication bank 127.0.0.1/32 trust\n")
+        self.primary.owner.execute("ALTER ROLE bank REPLICATION")
+        reload(self.primary.owner)
+        source = f"host=127.0.0.1 port={self.primary.port} user=bank"
+        self.cluster._run(
+            self.programs / "pg_basebackup",
+            *("--pgdata=standby", "--write-recovery-conf", "--checkpoint=fast", f"--dbname={source}"),
+        )
+        options = f"-c port={self.standby_port} -c listen_addresses=127.0.0.1 -c cluster_name={self.cluster.title}"
+        sockets = f"-c unix_socket_directories={self.cluster.sockets}"
+        self.pg_ctl("start", "--silent", "--log=standby.log", f"--options={options} {sockets} -c fsync=off")
+        self.standby = psycopg.connect(
+            host=str(self.cluster.sockets), port=self.standby_port, user=ROLE, dbname="postgres", autocommit=True
+        )
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        with contextlib.suppress(AttributeError):
+            self.standby.close()
+        self.pg_ctl("stop", "--mode=immediate")
+
+    def pg_ctl(self, verb: str, *options: str) -> None:
+        self.cluster._run(self.programs / "pg_ctl", verb, "--wait", "--pgdata=standby", *options)
+
+    def promote(self) -> None:
+        self.pg_ctl("promote")
+
+    @property
+    def url(self) -> str:
+        """Both, of which the one is wanted that writes."""
+        hosts = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby_port}"
+        return f"postgres://bank:first@{hosts}/bank?target_session_attrs=read-write"
+
+
+def reload(server: psycopg.Connection) -> None:
+    server.execute("SELECT pg_reload_conf()")
+
+
+def only_read(server: psycopg.Connection, state: str) -> None:
+    """As somebody would who wants to be sure that nobody writes here any more; and wait until all have heard of it."""
+    server.execute(f"ALTER SYSTEM SET default_transaction_read_only = {state}")
+    reload(server)
+    while server.execute("SHOW default_transaction_read_only").fetchone() != (state,):
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def primary(tmp_path_factory) -> Iterator[Guarded]:
+    with Guarded(tmp_path_factory.mktemp("failover")) as primary:
+        yield primary
+
+
+@pytest.fixture(scope="module")
+def migrated(primary) -> None:
+    given = {"DJANGO_SETTINGS_MODULE": "config.settings.test", "TEST_DATABASE_URL": primary.url("first")}
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity=0"],
+        cwd=ROOT,
+        env=os.environ | given,  # noqa: TID251  the child's is ours with some changed
+        check=True,
+    )
+
+
+class Customer:
+    """Ada, with an account; she follows the contract's rule where it says so."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.token = None
+        assert self.send(SIGN_UP).status in {201, 400}
+        self.token = self.send(LOG_IN).body["token"]
+        self.account = self.send(Request("POST", "/api/v1/accounts/", {})).body["id"]
+
+    def send(self, request: Request) -> Answer:
+        with Client(self.server.address, token=self.token) as client:
+            return client.send(request)
+
+    def deposit(self) -> Request:
+        return Request.money(self.account, "deposits", {"amount": "1.00"})
+
+    def until(self, status: int, request: Request) -> list[Answer]:
+        """Send the same again and again, and return all answers, of which the last has the status."""
+        answers, start = [], time.monotonic()
+        while not answers or answers[-1].status != status:
+            assert time.monotonic() - start < 30, [(answer.status, answer.text) for answer in answers[-3:]]
+            answers.append(self.send(request))
+        return answers
+
+    @property
+    def balance(self) -> str:
+        return self.send(Request("GET", f"/api/v1/accounts/{self.account}/")).body["balance"]
+
+
+def sessions(server: psycopg.Connection) -> set[int]:
+    rows = server.execute("SELECT pid FROM pg_stat_activity WHERE usename = 'bank' AND backend_type = 'client backend'")
+    return {pid for (pid,) in rows.fetchall()}
+
+
+def test_a_database_that_only_reads_and_writes_again(primary, migrated, tmp_path):
+    with Server(primary.url("first"), tmp_path / "log", workers=1, threads=THREADS) as server:
+        ada = Customer(server)
+        assert ada.send(READYZ).status == 200
+        kept = sessions(primary.owner)
+        deposit = ada.deposit()
+
+        only_read(primary.owner, "on")
+        try:
+            for request in (deposit, LOG_IN, Request("POST", "/api/v1/accounts/", {})) * THREADS:
+                refused = ada.send(request)
+                assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "unavailable", "5")
+            not_ready = ada.send(READYZ)
+            assert (not_ready.status, not_ready.body["checks"]["database"]) == (503, "read_only")
+            assert ada.balance == "0.00"
+            assert ada.send(ACCOUNTS).status == 200
+            assert not kept & sessions(primary.owner)
+        finally:
+            only_read(primary.owner, "off")
+        start = time.monotonic()
+        ready, posted = ada.until(200, READYZ), ada.until(201, deposit)
+        took_s = time.monotonic() - start
+
+        print(f"ready after {len(ready)} questions, posted after {len(posted)}, {took_s:.2f} s")
+        assert took_s < BACK_WITHIN_S
+        assert ada.balance == "1.00"
+        assert server.complaints() == []
+
+
+def test_a_failover_that_leaves_connections_on_the_old_primary(primary, migrated, tmp_path):
+    with Pair(primary) as pair, Server(pair.url, tmp_path / "log", workers=1, threads=THREADS) as server:
+        ada = Customer(server)
+        assert ada.send(READYZ).status == 200
+        before = ada.deposit()
+        assert ada.send(before).status == 201
+        (at,) = primary.owner.execute("SELECT pg_current_wal_lsn()").fetchone()
+        while not pair.standby.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [at]).fetchone()[0]:
+            time.sleep(0.01)
+        kept = sessions(primary.owner)
+        assert kept
+
+        only_read(primary.owner, "on")
+        pair.promote()
+        start = time.monotonic()
+        answers = ada.until(201, ada.deposit())
+        ready = ada.until(200, READYZ)
+        took_s = time.monotonic() - start
+
+        print(f"deposit: {[answer.status for answer in answers]}, ready after {len(ready)}, {took_s:.2f} s")
+        assert {answer.status for answer in answers[:-1]} <= {503}
+        assert len(answers) <= THREADS + 1
+        assert took_s < BACK_WITHIN_S
+        # None of its threads reads from the old one any more.
+        time.sleep(ONLY_READING_FOR_S)
+        assert {ada.balance for _ in range(5 * THREADS)} == {"2.00"}
+        assert not sessions(primary.owner)
+        # What was told before the failover holds after it.
+        assert ada.send(before).replayed
+        assert ada.balance == "2.00"
+        assert server.complaints() == []
