@@ -19,8 +19,8 @@ USUAL: Final = "SELECT, INSERT, UPDATE, DELETE"
 LESS: Final[Mapping[str, str]] = {
     "ledger_entry": "SELECT, INSERT",
     "ledger_transaction": "SELECT, INSERT",
-    # Whose an account is, and in which currency, is for good.
-    "ledger_account": "SELECT, INSERT, UPDATE (balance, version, status, closed_at)",
+    # Whose an account is, in which currency, and under which key it was opened, is for good.
+    "ledger_account": "SELECT, INSERT, UPDATE (name, balance, version, status, closed_at)",
     # Never deleted.
     "core_housekeepingrun": "SELECT, INSERT, UPDATE",
     "users_token": "SELECT, INSERT, DELETE",

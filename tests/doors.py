@@ -27,6 +27,7 @@ class Door:
     who: str | None = "ada"
     optional: bool = False
     """Whether it opens without a body, too."""
+    method: str = "POST"
 
 
 DOORS = {
@@ -34,6 +35,7 @@ DOORS = {
     "sign-up": Door("/api/v1/users/", {"username": "eve", "password": PASSWORD, "email": "eve@example.org"}, who=None),
     "password": Door("/api/v1/users/me/password/", {"current_password": PASSWORD, "new_password": PASSWORD + "!"}),
     "open": Door("/api/v1/accounts/", {"currency": "EUR", "name": "Holiday"}, optional=True),
+    "rename": Door("/api/v1/accounts/{account}/", {"name": "Holiday"}, method="PATCH"),
     "close": Door("/api/v1/accounts/{empty}/close/", {}, optional=True),
     "deposit": Door("/api/v1/accounts/{account}/deposits/", {"amount": "1.00", "currency": "USD", "reference": "x"}),
     "withdrawal": Door("/api/v1/accounts/{account}/withdrawals/", {"amount": "1.00", "reference": "x"}),
@@ -42,6 +44,7 @@ DOORS = {
 }
 MONEY = ("deposit", "withdrawal", "transfer")
 KEYED = (*MONEY, "reversal")
+"""Those that need an Idempotency-Key; opening an account takes one."""
 
 
 class World:
@@ -78,7 +81,7 @@ class World:
 
     def knock(self, door: str, body: bytes | None = None, **changes: Any):
         """Send the door what it honours, but for `body` and `changes`: method, path, who, and what `send` takes."""
-        request = {"method": "POST", "path": DOORS[door].path, "who": DOORS[door].who} | changes
+        request = {"method": DOORS[door].method, "path": DOORS[door].path, "who": DOORS[door].who} | changes
         return self.send(body=self.body(door) if body is None else body, **request)
 
     def refused(self, status: int, code: str, send: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:

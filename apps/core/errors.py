@@ -15,6 +15,8 @@ class Kind(Enum):
     """The caller may see it but not do this."""
     REFUSED = auto()
     """Well said, but the rules or the present state say no; the answer is final for this request."""
+    STALE = auto()
+    """It was asked of a state that is not the present one; read again, then decide."""
     BUSY = auto()
     """Another request is in the way; the same request may succeed in a moment."""
     THROTTLED = auto()

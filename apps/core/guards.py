@@ -26,6 +26,7 @@ class RequestGuardMiddleware:
         return self._refusal(request) or self.get_response(request)
 
     def _refusal(self, request: HttpRequest) -> ProblemResponse | None:  # noqa: PLR0911  one for each thing refused
+        _forget_disputed_scheme(request)
         try:
             request.get_host()
         except DisallowedHost:
@@ -50,6 +51,17 @@ class RequestGuardMiddleware:
         if not _is_readable(request):
             return from_exception(request, NotAcceptable())
         return None
+
+
+def _forget_disputed_scheme(request: HttpRequest) -> None:
+    """Drop a proxy's word on the scheme unless all of it says HTTPS.
+
+    Django believes the first of several: the client's own, where a proxy adds a line instead of replacing it.
+    """
+    if settings.SECURE_PROXY_SSL_HEADER:
+        name, https = settings.SECURE_PROXY_SSL_HEADER
+        if {word.strip() for word in request.META.get(name, "").split(",")} != {https}:
+            request.META.pop(name, None)
 
 
 def _is_utf8(request: HttpRequest) -> bool:

@@ -58,7 +58,6 @@ class ProblemAutoSchema(AutoSchema):
         codes[403].append("https_required")
         if self._has_body():
             codes[400] += ["invalid_request", "malformed_json", "duplicate_key", "unknown_field"]
-        codes[400] += getattr(self.view, "bad_requests", ())
         if self._is_list_view():
             codes[400] += ["invalid_parameter", "invalid_cursor"]
         # Any request can carry a body, wanted or not, and any can ask for another type than JSON.
@@ -70,7 +69,8 @@ class ProblemAutoSchema(AutoSchema):
             codes[401].append("not_authenticated")
         if "{" in self.path:
             codes[404].append("not_found")
-        for refusal in getattr(self.view, "refusals", ()):
+        refusals_of = getattr(self.view, "refusals_of", {}).get(self.method, ())
+        for refusal in (*getattr(self.view, "refusals", ()), *refusals_of):
             status = int(STATUS_OF_KIND[refusal.kind])
             if refusal.code not in codes[status]:
                 codes[status].append(refusal.code)

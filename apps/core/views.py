@@ -1,5 +1,6 @@
 """What every view of the API shares."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -19,11 +20,11 @@ from apps.core.problem import FieldError, InvalidParameters, field_errors
 class Endpoint(APIView):
     """One resource's operations; OPTIONS and TRACE are not among them."""
 
-    http_method_names = ["get", "head", "post", "delete"]  # noqa: RUF012  Django declares it so
+    http_method_names = ["get", "head", "post", "patch", "delete"]  # noqa: RUF012  Django declares it so
     refusals: ClassVar[tuple[type[DomainError], ...]] = ()
-    """The domain errors that its operations may answer with, for the OpenAPI schema."""
-    bad_requests: ClassVar[tuple[str, ...]] = ()
-    """The codes of 400 that its operations know besides everybody's, for the OpenAPI schema."""
+    """The domain errors that all its operations may answer with, for the OpenAPI schema."""
+    refusals_of: ClassVar[Mapping[str, tuple[type[DomainError], ...]]] = {}
+    """Those that one method may answer with besides, as {"PATCH": (Contention,)}."""
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Return none where anybody may: who has a stale token must be able to get a new one, and is counted as anybody."""

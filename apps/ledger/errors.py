@@ -96,23 +96,6 @@ class AccountNotEmpty(DomainError):
     detail = "Only an empty account can be closed."
 
 
-class IdempotencyKeyReused(DomainError):
-    """The key belongs to another command; the first one stands. The client has a bug: one key, one intent."""
-
-    kind = Kind.REFUSED
-    code = "idempotency_key_reused"
-    detail = "This Idempotency-Key was used for another request."
-
-
-class IdempotencyKeyInProgress(DomainError):
-    """A request under the same key is still running; sent again, this one will replay its answer."""
-
-    kind = Kind.BUSY
-    code = "idempotency_key_in_progress"
-    detail = "A request with this Idempotency-Key is still being processed."
-    retry_after_s = 1
-
-
 class Contention(DomainError):
     """The accounts were busy for longer than the lock timeout; nothing was written."""
 

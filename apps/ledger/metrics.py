@@ -24,7 +24,7 @@ COMMANDS: Final = with_every(
 )
 REPLAYS: Final = with_every(
     Counter("bank_idempotent_replays_total", "Answers that an Idempotency-Key was given again.", ["kind"]),
-    kind=Transaction.Kind.values,
+    kind=(*Transaction.Kind.values, "opening"),
 )
 CONTENTION: Final = with_every(
     Counter("bank_contention_total", "Meetings on a locked account, also those that a retry healed.", ["reason"]),

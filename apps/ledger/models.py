@@ -72,6 +72,10 @@ class Account(models.Model):
     status = models.CharField(max_length=6, choices=Status, default=Status.OPEN)
     created_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
+    # Null where it was opened without a key: null is never equal to null, as an empty text would be.
+    idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  as said above
+    # Of the command that opened it: the name may have changed since, so the row no longer says what was asked for.
+    opening_fingerprint = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001  null with the key
 
     objects = AccountQuerySet.as_manager()
 
@@ -86,6 +90,14 @@ class Account(models.Model):
                 name="account_is_closed_exactly_when_it_has_a_closing_time",
             ),
             models.CheckConstraint(condition=Q(currency__regex="^[A-Z]{3}$"), name="account_currency_is_an_iso_code"),
+            models.UniqueConstraint(
+                fields=["owner", "idempotency_key"], name="idempotency_key_opens_one_account_per_owner"
+            ),
+            models.CheckConstraint(
+                condition=Q(idempotency_key=None, opening_fingerprint=None)
+                | Q(idempotency_key__isnull=False, opening_fingerprint__isnull=False),
+                name="account_has_a_fingerprint_exactly_when_it_has_a_key",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -233,4 +245,12 @@ class Receipt:
 
     transaction: Transaction
     entry: Entry | None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """An account that was opened, as it is now, and whether this is a replay."""
+
+    account: Account
     replayed: bool = False

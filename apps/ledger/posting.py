@@ -35,6 +35,7 @@ from psycopg import errors as postgres
 from uuid_utils.compat import uuid7
 
 from apps.core.errors import NotFound
+from apps.core.idempotency import MARK, IdempotencyKeyInProgress, IdempotencyKeyReused, is_running
 from apps.ledger.errors import (
     DECLINES,
     AmountTooFine,
@@ -42,8 +43,6 @@ from apps.ledger.errors import (
     Contention,
     Declined,
     DestinationInvalid,
-    IdempotencyKeyInProgress,
-    IdempotencyKeyReused,
 )
 from apps.ledger.gate import admitted
 from apps.ledger.metrics import CONTENTION, count_contention
@@ -54,11 +53,11 @@ MAX_TRIES = 5
 FIRST_BACKOFF_S = 0.005
 MAX_BACKOFF_S = 0.1
 
-POST = """
+POST = f"""
 WITH
--- A shared lock never waits. It marks the key as being worked on, for whoever times out behind us (see _who_is_busy).
+-- For whoever times out behind us (see _who_is_busy).
 marked AS MATERIALIZED (
-    SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%(account)s || ' ' || %(key)s, 0))
+    SELECT {MARK}
 ),
 -- In primary-key order, so commands on the same accounts never deadlock. See Note [Fresh rows under the lock].
 locked AS MATERIALIZED (
@@ -142,7 +141,7 @@ SELECT
     verdict.amount_is_inexact, verdict.decline_code,
     booked.id, booked.account_id, booked.sequence, booked.amount, booked.balance_after
 FROM verdict LEFT JOIN booked ON true
-"""
+"""  # noqa: S608  what is put in is a constant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +269,8 @@ def _execute(
         "id": transaction_id,
         "source_entry": source_entry_id,
         "destination_entry": destination_entry_id,
-        "account": str(command.account_id),
+        "account": command.account_id,
+        "scope": str(command.account_id),
         "owner": command.owner_id,
         "source": command.source_id,
         "destination": command.destination_id,
@@ -369,19 +369,7 @@ def _declined(code: str, *, transaction_id: UUID, replayed: bool) -> Declined:
 
 
 def _who_is_busy(command: Command) -> Contention | IdempotencyKeyInProgress:
-    """Tell whether the accounts are locked while a request under our own key is running, by its mark in pg_locks."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT EXISTS (
-                SELECT 1 FROM pg_locks, hashtextextended(%(account)s || ' ' || %(key)s, 0) AS mark
-                WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                  AND classid = ((mark >> 32) & 4294967295)::oid AND objid = (mark & 4294967295)::oid AND objsubid = 1
-                  AND pid <> pg_backend_pid()
-            )
-            """,
-            {"account": str(command.account_id), "key": command.idempotency_key},
-        )
-        (same_key,) = cursor.fetchone()
+    """Tell whether the accounts are locked while a request under our own key is running."""
+    same_key = is_running(scope=command.account_id, key=command.idempotency_key)
     CONTENTION.labels("key_in_progress" if same_key else "lock_timeout").inc()
     return IdempotencyKeyInProgress() if same_key else Contention()

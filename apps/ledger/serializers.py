@@ -90,6 +90,12 @@ class OpenAccountInput(StrictSerializer):
         return {"currency": settings.LEDGER_DEFAULT_CURRENCY} | attrs
 
 
+class RenameAccountInput(StrictSerializer):
+    """What the account is called from now on; an empty name is none."""
+
+    name = TextField(allow_blank=True, max_length=100)
+
+
 class MoneyInput(StrictSerializer):
     """How much; `currency`, where it is sent, must be the account's."""
 

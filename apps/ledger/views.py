@@ -1,31 +1,47 @@
 """Parse, execute, render: the bank over HTTP."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
-from django.http import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.cache import get_conditional_response
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
+from apps.core.conditional import (
+    ETAG,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    PreconditionFailed,
+    check_preconditions,
+    conditional_response,
+    entity_tag,
+)
 from apps.core.errors import PermissionDenied
-from apps.core.problem import BadRequest
+from apps.core.idempotency import (
+    IdempotencyKeyInProgress,
+    IdempotencyKeyInvalid,
+    IdempotencyKeyMissing,
+    IdempotencyKeyReused,
+    key_parameter,
+    optional_key,
+    replayed_header,
+    required_key,
+)
 from apps.core.views import Endpoint, ListEndpoint
 from apps.ledger import errors
-from apps.ledger.models import Account, Entry, Receipt, Transaction
+from apps.ledger.models import Account, Entry, Opening, Receipt, Transaction
 from apps.ledger.serializers import (
     AccountOutput,
     EmptyInput,
     MoneyInput,
     OpenAccountInput,
+    RenameAccountInput,
     ReversalInput,
     StatementLine,
     StatementQuery,
@@ -35,29 +51,15 @@ from apps.ledger.serializers import (
 from apps.ledger.use_cases.close_account import CloseAccount
 from apps.ledger.use_cases.deposit import Deposit
 from apps.ledger.use_cases.open_account import OpenAccount
+from apps.ledger.use_cases.rename_account import RenameAccount
 from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
 from apps.ledger.use_cases.transfer import Transfer
 from apps.ledger.use_cases.withdraw import Withdraw
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    OpenApiParameter.HEADER,
-    required=True,
-    description="The client's name for this one intent; the same key and body again get the same answer.",
-)
 LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="Where it is now.")
-REPLAYED = OpenApiParameter(
-    "Idempotent-Replayed",
-    {"type": "string", "enum": ["true"]},
-    OpenApiParameter.HEADER,
-    response=[201, 422],
-    description="There when this repeats an earlier answer.",
-)
-ETAG = OpenApiParameter("ETag", str, OpenApiParameter.HEADER, response=[200], description="The account's version.")
-CLAIMS = (errors.IdempotencyKeyReused, errors.IdempotencyKeyInProgress, errors.Contention)
+CLAIMS = (IdempotencyKeyReused, IdempotencyKeyInProgress, errors.Contention)
 
 
 class AccountsView(ListEndpoint):
@@ -65,6 +67,7 @@ class AccountsView(ListEndpoint):
 
     ordering = "-id"
     serializer_class = AccountOutput
+    refusals_of: ClassVar = {"POST": (IdempotencyKeyInvalid, *CLAIMS)}
 
     def get_queryset(self) -> QuerySet[Account]:
         return Account.objects.owned_by(self.caller_id)
@@ -75,25 +78,54 @@ class AccountsView(ListEndpoint):
         return super().get(request, *args, **kwargs)
 
     @extend_schema(
-        request=OpenAccountInput, responses={201: AccountOutput}, operation_id="account_open", parameters=[LOCATION]
+        request=OpenAccountInput,
+        responses={201: AccountOutput},
+        operation_id="account_open",
+        parameters=[key_parameter(required=False), LOCATION, ETAG, replayed_header(201)],
     )
     def post(self, request: Request) -> Response:
-        """Open an empty account, in the default currency unless another is named."""
-        account = OpenAccount(owner_id=self.caller_id, **self.body(OpenAccountInput), now=timezone.now()).execute()
-        location = reverse("account", args=[account.pk])
-        return Response(AccountOutput(account).data, status=201, headers={"Location": location})
+        """Open an empty account, in the default currency unless another is named.
+
+        With an Idempotency-Key, the same key and body again show the account as it is by then.
+        """
+        key = optional_key(request.headers)
+        body = self.body(OpenAccountInput)
+        opening = OpenAccount(owner_id=self.caller_id, idempotency_key=key, **body, now=timezone.now()).execute()
+        location = reverse("account", args=[opening.account.pk])
+        return shown(opening.account, status=201, headers={"Location": location} | replay_header(opening))
 
 
 class AccountView(Endpoint):
     """One of the caller's accounts."""
 
-    @extend_schema(responses={200: AccountOutput}, operation_id="account_retrieve", parameters=[ETAG])
-    def get(self, request: Request, account_id: UUID) -> HttpResponseBase:
-        """Return an account; its ETag is its version, so If-None-Match asks cheaply whether money has moved."""
+    refusals = (PreconditionFailed,)
+    refusals_of: ClassVar = {"PATCH": (errors.Contention,)}
+
+    @extend_schema(
+        responses={200: AccountOutput, 304: OpenApiResponse(description="The client has it already.")},
+        operation_id="account_retrieve",
+        parameters=[IF_MATCH, IF_NONE_MATCH, ETAG],
+    )
+    def get(self, request: Request, account_id: UUID) -> Response:
+        """Return an account; with If-None-Match, 304 if nothing that it shows has changed."""
         account = Account.objects.owned_by(self.caller_id).get_or_refuse(account_id)
-        etag = etag_of(account)
-        response = Response(AccountOutput(account).data, headers={"ETag": etag})
-        return get_conditional_response(request, etag, response=response) or response
+        return conditional_response(request, AccountOutput(account).data)
+
+    @extend_schema(
+        request=RenameAccountInput,
+        responses={200: AccountOutput},
+        operation_id="account_rename",
+        parameters=[IF_MATCH, ETAG],
+    )
+    def patch(self, request: Request, account_id: UUID) -> Response:
+        """Rename an account, a closed one too; with If-Match, only if it is still as the client knows it."""
+        body = self.body(RenameAccountInput)
+
+        def precondition(account: Account) -> object:
+            return check_preconditions(request, entity_tag(AccountOutput(account).data))
+
+        rename = RenameAccount(owner_id=self.caller_id, account_id=account_id, precondition=precondition, **body)
+        return shown(rename.execute())
 
 
 class CloseView(Endpoint):
@@ -106,22 +138,17 @@ class CloseView(Endpoint):
         """Close an empty account for good; closing it again changes nothing."""
         self.body(EmptyInput)
         account = CloseAccount(owner_id=self.caller_id, account_id=account_id).execute()
-        return Response(AccountOutput(account).data, headers={"ETag": etag_of(account)})
+        return shown(account)
 
 
 class MoneyEndpoint(Endpoint):
     """An operation that moves money once per idempotency key."""
 
-    bad_requests = ("idempotency_key_missing", "idempotency_key_invalid")
+    refusals_of: ClassVar = {"POST": (IdempotencyKeyMissing, IdempotencyKeyInvalid, *CLAIMS)}
 
     def idempotency_key(self) -> str:
-        """Return the header: 1 to 255 visible ASCII characters. Raises BadRequest."""
-        key = self.request.headers.get("Idempotency-Key")
-        if key is None:
-            raise BadRequest("idempotency_key_missing", "Moving money needs an Idempotency-Key header.")
-        if not re.fullmatch(r"[!-~]{1,255}", key, re.ASCII):
-            raise BadRequest("idempotency_key_invalid", "An Idempotency-Key has 1 to 255 visible ASCII characters.")
-        return key
+        """Return the header. Raises IdempotencyKeyMissing, IdempotencyKeyInvalid."""
+        return required_key(self.request.headers)
 
 
 def money_schema(request: type[Serializer[Any]], operation_id: str) -> Callable[[F], F]:
@@ -130,7 +157,7 @@ def money_schema(request: type[Serializer[Any]], operation_id: str) -> Callable[
         request=request,
         responses={201: TransactionOutput},
         operation_id=operation_id,
-        parameters=[IDEMPOTENCY_KEY, LOCATION, REPLAYED],
+        parameters=[key_parameter(required=True), LOCATION, replayed_header(201, 422)],
     )
     return described
 
@@ -138,7 +165,7 @@ def money_schema(request: type[Serializer[Any]], operation_id: str) -> Callable[
 class DepositsView(MoneyEndpoint):
     """Money into an account."""
 
-    refusals = (errors.CurrencyMismatch, errors.AccountClosed, errors.BalanceLimitExceeded, *CLAIMS)
+    refusals = (errors.CurrencyMismatch, errors.AccountClosed, errors.BalanceLimitExceeded)
 
     @money_schema(MoneyInput, "account_deposit")
     def post(self, request: Request, account_id: UUID) -> Response:
@@ -151,7 +178,7 @@ class DepositsView(MoneyEndpoint):
 class WithdrawalsView(MoneyEndpoint):
     """Money out of an account."""
 
-    refusals = (errors.CurrencyMismatch, errors.AccountClosed, errors.InsufficientFunds, *CLAIMS)
+    refusals = (errors.CurrencyMismatch, errors.AccountClosed, errors.InsufficientFunds)
 
     @money_schema(MoneyInput, "account_withdraw")
     def post(self, request: Request, account_id: UUID) -> Response:
@@ -171,7 +198,6 @@ class TransfersView(MoneyEndpoint):
         errors.AccountClosed,
         errors.InsufficientFunds,
         errors.BalanceLimitExceeded,
-        *CLAIMS,
     )
 
     @money_schema(TransferInput, "account_transfer")
@@ -251,7 +277,6 @@ class ReversalView(TransactionEndpoint, MoneyEndpoint):
         errors.AccountClosed,
         errors.InsufficientFunds,
         errors.BalanceLimitExceeded,
-        *CLAIMS,
     )
 
     @money_schema(ReversalInput, "transaction_reverse")
@@ -270,14 +295,19 @@ class ReversalView(TransactionEndpoint, MoneyEndpoint):
         return rendered(replace(self.seen(receipt.transaction.pk), replayed=receipt.replayed))
 
 
+def shown(account: Account, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the account with its entity tag."""
+    data = AccountOutput(account).data
+    return Response(data, status=status, headers={"ETag": entity_tag(data), **(headers or {})})
+
+
 def rendered(receipt: Receipt) -> Response:
     """Return 201 with the transaction and its place."""
-    headers = {"Location": reverse("transaction", args=[receipt.transaction.pk])}
-    if receipt.replayed:
-        headers["Idempotent-Replayed"] = "true"
+    location = reverse("transaction", args=[receipt.transaction.pk])
+    headers = {"Location": location} | replay_header(receipt)
     return Response(TransactionOutput(receipt).data, status=201, headers=headers)
 
 
-def etag_of(account: Account) -> str:
-    """Return the account's version as an entity tag; closing makes no entry, so it shows beside the version."""
-    return f'"{account.version}-closed"' if account.is_closed else f'"{account.version}"'
+def replay_header(outcome: Receipt | Opening) -> dict[str, str]:
+    """Return the header that marks a replay, if it is one."""
+    return {"Idempotent-Replayed": "true"} if outcome.replayed else {}

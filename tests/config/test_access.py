@@ -38,6 +38,7 @@ password     POST     204   204   401       401     401     401         204   40
 accounts     GET      200   200   401       401     401     401         200   401
 accounts     POST     201   201   401       401     401     401         201   401
 account      GET      200   404   401       401     401     401         404   401
+account      PATCH    200   404   401       401     401     401         404   401
 close        POST     422   404   401       401     401     401         404   401
 deposits     POST     201   404   401       401     401     401         404   401
 withdrawals  POST     201   404   401       401     401     401         404   401
@@ -53,6 +54,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "token": {"username": "ada", "password": PASSWORD},
     "users": {"username": "eve", "password": PASSWORD},
     "password": {"current_password": PASSWORD, "new_password": PASSWORD + "!"},
+    "account": {"name": "Holiday"},
     "deposits": {"amount": "1.00"},
     "withdrawals": {"amount": "1.00"},
     "transfers": {"amount": "1.00", "destination": "{destination}"},

@@ -32,6 +32,8 @@ FORBIDDEN = [
     "TRUNCATE ledger_transaction CASCADE",
     "UPDATE ledger_account SET owner_id = gen_random_uuid()",
     "UPDATE ledger_account SET currency = 'EUR'",
+    "UPDATE ledger_account SET idempotency_key = 'mine'",
+    "UPDATE ledger_account SET opening_fingerprint = 'mine'",
     "DELETE FROM ledger_account",
     "TRUNCATE ledger_account CASCADE",
     "INSERT INTO ledger_entry SELECT * FROM ledger_entry ON CONFLICT (id) DO UPDATE SET amount = 1",
@@ -118,7 +120,7 @@ def test_its_rights_are_those_that_are_declared_and_no_others(vault):
     rights = dict(rows)
 
     assert rights["ledger_entry"] == rights["ledger_transaction"] == rights["ledger_account"] == "INSERT, SELECT"
-    assert columns == ("balance, version, status, closed_at",)
+    assert columns == ("name, balance, version, status, closed_at",)
     assert rights["django_admin_log"] == "INSERT, SELECT"
     assert rights["users_user"] == rights["django_session"] == "DELETE, INSERT, SELECT, UPDATE"
     assert rights["django_migrations"] == "SELECT"
@@ -155,6 +157,9 @@ class TestItsWork:
         money(422, first, "withdrawals", amount="1000.00")
         money(201, first, "transfers", amount="75.00", destination=second)
         send(200, "post", f"/v1/accounts/{first}/close/")
+        send(200, "patch", f"/v1/accounts/{first}/", {"name": "Old"})
+        opened = [send(201, "post", "/v1/accounts/", {}, **{"idempotency-key": "once"})["id"] for _ in range(2)]
+        assert opened[0] == opened[1]
         assert len(send(200, "get", f"/v1/accounts/{first}/transactions/")["results"]) == 3
         transfer = money(201, second, "withdrawals", amount="5.00")
         send(200, "get", f"/v1/transactions/{transfer['id']}/")

@@ -228,10 +228,15 @@ def test_a_token_that_is_none(world, authorization):
 
 
 @pytest.mark.parametrize(
-    "key", ["", " ", "a b", "\t", "x" * 256, "x" * 8000, "k\xe4se", "a\x00", "a\x7f", "\u0661", "\xa0", "a\n"]
-)
+    "key",
+    [
+        "", " ", "a b", "\t", "x" * 256, "x" * 8000, "k\xe4se", "a\x00", "a\x7f", "\u0661", "\xa0", "a\n",
+        # What two lines become: gunicorn joins them by a comma, others by a comma and a space.
+        ",", "k,k", "k, k", "k,", ",k", "k,l,m",
+    ],
+)  # fmt: skip  # a table: many short values to a line
 def test_an_idempotency_key_that_is_none(world, key):
-    for door in KEYED:
+    for door in (*KEYED, "open"):
         world.refused(400, "idempotency_key_invalid", world.knock, door, HTTP_IDEMPOTENCY_KEY=key)
 
 
@@ -242,7 +247,7 @@ def test_no_idempotency_key(world, door):
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "G\xcbT"])
 def test_a_method_that_is_not_known(world, method):
-    for door in DOORS:
+    for door in (name for name, door in DOORS.items() if door.method != method):
         world.refused(405, "method_not_allowed", world.knock, door, method=method, who="ada")
 
 
@@ -253,6 +258,7 @@ TEXTS = {
     "sign-up": {"username": 150, "password": 128, "email": 254},
     "password": {"current_password": 128, "new_password": 128},
     "open": {"name": 100},
+    "rename": {"name": 100},
     "deposit": {"reference": 140},
     "withdrawal": {"reference": 140},
     "transfer": {"reference": 140},

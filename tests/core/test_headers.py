@@ -198,6 +198,24 @@ def test_a_page_runs_the_scripts_of_this_origin_and_none_inline(https, path):
     assert off_origin == []
 
 
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ("https", 200), ("https,https", 200), ("https, https", 200), ("http", 403), ("https,http", 403),
+        ("http,https", 403), ("https, http", 403), ("https,", 403), (",https", 403), ("HTTPS", 403), ("", 403),
+    ],
+)  # fmt: skip  # a table: many short values to a line
+def test_a_scheme_on_two_lines_is_the_one_that_both_say(https, settings, said, status):
+    settings.SECURE_SSL_REDIRECT = True
+
+    response = https.get(ACCOUNTS, headers={"X-Forwarded-Proto": said})
+
+    assert response.status_code == status
+    assert ("Strict-Transport-Security" in response.headers) == (status == 200)
+    if status == 403:
+        assert response.json()["code"] == "https_required"
+
+
 def test_there_is_no_hsts_without_tls(client):
     """Browsers must ignore it there (RFC 6797 §7.2), and on a laptop it would lock localhost out."""
     assert "Strict-Transport-Security" not in client_of(UserFactory()).get(ACCOUNTS).headers

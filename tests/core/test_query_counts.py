@@ -45,8 +45,10 @@ OPERATIONS = {
     "user_me": Operation(0, "GET", "/api/v1/users/me/"),
     "user_change_password": Operation(4, door="password"),
     "account_list": Operation(1, "GET", "/api/v1/accounts/"),
-    "account_open": Operation(1, door="open"),
+    # The key's mark, the row, and the row under the key.
+    "account_open": Operation(3, door="open"),
     "account_retrieve": Operation(1, "GET", ACCOUNT),
+    "account_rename": Operation(2, door="rename"),
     "account_close": Operation(3, door="close"),
     "account_deposit": Operation(1, door="deposit"),
     "account_withdraw": Operation(1, door="withdrawal"),

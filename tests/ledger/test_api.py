@@ -62,14 +62,38 @@ class TestAccounts:
         assert_problem(client.post("/api/v1/accounts/", body), 400, "invalid_request")
         assert not Account.objects.exists()
 
-    def test_shows_an_account_with_its_version_as_etag(self, client, account):
-        response = client.get(url(account))
+    def test_its_etag_changes_with_whatever_it_shows(self, client, user):
+        opened = client.post("/api/v1/accounts/", {"name": "Holiday"})
+        account = Account.objects.get()
+        changes = {
+            "nothing": lambda: None,
+            "balance": lambda: deposit(account, "5.00"),
+            "name": lambda: client.patch(url(account), {"name": "Rent"}),
+            "name back": lambda: client.patch(url(account), {"name": "Holiday"}),
+            "balance back": lambda: withdraw(account, "5.00"),
+            "status": lambda: client.post(url(account, "close")),
+        }
+        seen = {}
+        for what, change in changes.items():
+            change()
+            response = client.get(url(account))
+            seen[what] = response.headers["ETag"]
+            assert client.get(url(account), headers={"If-None-Match": seen[what]}).status_code == 304
 
-        assert response.status_code == 200
-        assert (response.json()["balance"], response.json()["version"]) == ("100.00", 1)
-        assert response.headers["ETag"] == '"1"'
-        assert client.get(url(account), headers={"If-None-Match": '"1"'}).status_code == 304
-        assert client.get(url(account), headers={"If-None-Match": '"0"'}).status_code == 200
+        assert seen["nothing"] == opened.headers["ETag"]
+        # A version never comes back, so no state does; a name may, and then it is the same representation.
+        assert seen.pop("name back") == seen["balance"]
+        assert len(set(seen.values())) == len(seen)
+
+    def test_every_answer_that_shows_an_account_has_the_same_etag(self, client, user):
+        opened = client.post("/api/v1/accounts/", {"name": "Holiday"})
+        place = opened.headers["Location"]
+
+        assert opened.headers["ETag"] == client.get(place).headers["ETag"] == client.head(place).headers["ETag"]
+        renamed = client.patch(place, {"name": "Rent"})
+        assert renamed.headers["ETag"] == client.get(place).headers["ETag"]
+        closed = client.post(f"{place}close/")
+        assert closed.headers["ETag"] == client.get(place).headers["ETag"]
 
     def test_lists_the_callers_accounts_newest_first(self, client, user):
         accounts = [AccountFactory(owner=user) for _ in range(3)]
@@ -97,11 +121,139 @@ class TestAccounts:
             response = client.post(url(account, "close"))
             assert (response.status_code, response.json()["status"]) == (200, "closed")
 
-        assert client.get(url(account)).headers["ETag"] == '"0-closed"'
         assert_problem(ask(client, account, "deposits", amount="1.00"), 422, "account_closed")
 
     def test_does_not_close_an_account_with_money_in_it(self, client, account):
         assert_problem(client.post(url(account, "close")), 422, "account_not_empty")
+
+
+class TestRenaming:
+    def test_gives_another_name_and_changes_nothing_else(self, client, account):
+        before = client.get(url(account)).json()
+
+        response = client.patch(url(account), {"name": "  Rent  "})
+
+        assert (response.status_code, response.json()) == (200, before | {"name": "Rent"})
+        assert client.get(url(account)).json() == response.json()
+
+    def test_an_empty_name_is_none(self, client, account):
+        client.patch(url(account), {"name": "Rent"})
+
+        assert client.patch(url(account), {"name": ""}).json()["name"] == ""
+
+    def test_a_closed_account_too(self, client, user):
+        account = AccountFactory(owner=user, shut=True)
+
+        response = client.patch(url(account), {"name": "Old"})
+
+        assert (response.status_code, response.json()["name"], response.json()["status"]) == (200, "Old", "closed")
+
+    @pytest.mark.parametrize("body", [{}, {"name": None}, {"name": 5}, {"name": "x" * 101}, {"name": ["x"]}])
+    def test_refuses_what_is_no_name(self, client, account, body):
+        assert_problem(client.patch(url(account), body), 400, "invalid_request")
+
+    @pytest.mark.parametrize("field", ["balance", "currency", "status", "version", "owner", "idempotency_key"])
+    def test_changes_nothing_but_the_name(self, client, account, field):
+        assert_problem(client.patch(url(account), {"name": "Rent", field: "1"}), 400, "unknown_field")
+        account.refresh_from_db()
+        assert account.name == ""
+
+    def test_only_what_the_client_has_seen(self, client, account):
+        seen = client.get(url(account)).headers["ETag"]
+        deposit(account, "1.00")
+
+        assert_problem(client.patch(url(account), {"name": "Rent"}, headers={"If-Match": seen}), 412, PRECONDITION)
+        account.refresh_from_db()
+        assert account.name == ""
+        seen = client.get(url(account)).headers["ETag"]
+        assert client.patch(url(account), {"name": "Rent"}, headers={"If-Match": seen}).status_code == 200
+        assert_problem(client.patch(url(account), {"name": "Food"}, headers={"If-Match": seen}), 412, PRECONDITION)
+
+    def test_a_condition_is_the_last_thing_that_is_looked_at(self, client, account):
+        """RFC 9110 §13.2.1: what would fail without it fails as it would."""
+        stale = {"If-Match": '"stale"'}
+
+        assert_problem(client.patch(url(account), {"name": 5}, headers=stale), 400, "invalid_request")
+        assert_problem(client_of(UserFactory()).patch(url(account), {"name": "x"}, headers=stale), 404, "not_found")
+
+
+PRECONDITION = "precondition_failed"
+
+
+class TestOpeningOnce:
+    ACCOUNTS = "/api/v1/accounts/"
+
+    def open(self, client, body=None, key="k"):
+        return client.post(self.ACCOUNTS, body or {}, headers={"Idempotency-Key": key})
+
+    def test_the_same_key_and_body_are_the_same_account(self, client):
+        first = self.open(client, {"name": "Holiday"})
+        again = self.open(client, {"name": "Holiday"})
+
+        assert (first.status_code, first.headers.get("Idempotent-Replayed")) == (201, None)
+        assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+        assert again.json() == first.json()
+        assert again.headers["Location"] == first.headers["Location"]
+        assert again.headers["ETag"] == first.headers["ETag"]
+        assert Account.objects.count() == 1
+
+    def test_what_is_the_same_command_is_the_same_body(self, client):
+        first = self.open(client)
+
+        for body in ({"currency": "USD"}, {"name": ""}, {"name": "", "currency": "USD"}, {"name": "  "}):
+            assert self.open(client, body).json() == first.json()
+
+    @pytest.mark.parametrize("body", [{"currency": "EUR"}, {"name": "holiday"}, {"name": "Holiday", "currency": "EUR"}])
+    def test_the_same_key_and_another_body_are_a_bug_of_the_clients(self, client, body):
+        self.open(client, {"name": "Holiday"})
+
+        answer = self.open(client, body)
+
+        assert_problem(answer, 422, "idempotency_key_reused")
+        assert "Idempotent-Replayed" not in answer.headers
+        assert Account.objects.count() == 1
+
+    def test_a_replay_shows_the_account_as_it_is_now(self, client):
+        place = self.open(client, {"name": "Holiday"}).headers["Location"]
+        client.patch(place, {"name": "Rent"})
+        client.post(f"{place}deposits/", {"amount": "5.00"}, headers={"Idempotency-Key": "k"})
+
+        again = self.open(client, {"name": "Holiday"})
+
+        assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+        assert again.json() == client.get(place).json()
+        assert (again.json()["name"], again.json()["balance"]) == ("Rent", "5.00")
+        # What was asked for decides, not what it became.
+        assert_problem(self.open(client, {"name": "Rent"}), 422, "idempotency_key_reused")
+        client.post(f"{place}withdrawals/", {"amount": "5.00"}, headers={"Idempotency-Key": "l"})
+        client.post(f"{place}close/")
+        assert self.open(client, {"name": "Holiday"}).json()["status"] == "closed"
+
+    def test_a_key_is_its_users(self, client):
+        other = client_of(UserFactory())
+
+        mine, theirs = self.open(client), self.open(other, {"currency": "EUR"})
+
+        assert (mine.status_code, theirs.status_code) == (201, 201)
+        assert mine.json()["id"] != theirs.json()["id"]
+        assert "Idempotent-Replayed" not in theirs.headers
+
+    def test_another_key_or_none_is_another_account(self, client):
+        for _ in range(2):
+            client.post(self.ACCOUNTS, {})
+        self.open(client, key="k")
+        self.open(client, key="K")
+
+        assert Account.objects.count() == 4
+
+    def test_what_is_refused_uses_up_no_key(self, client):
+        assert_problem(self.open(client, {"currency": "nope"}), 400, "invalid_request")
+        assert_problem(self.open(client, key="k,k"), 400, "idempotency_key_invalid")
+        assert not Account.objects.exists()
+        assert self.open(client).headers.get("Idempotent-Replayed") is None
+
+    def test_the_key_is_told_to_nobody(self, client):
+        assert "secret-key" not in self.open(client, key="secret-key").content.decode()
 
 
 class TestMoney:

@@ -105,6 +105,25 @@ class TestTransaction:
         assert "transaction_is_reversed_at_most_once" in refused(INSERT_TRANSACTION, reversal | {"key": "second"})
 
 
+class TestOpening:
+    INSERT = """
+        INSERT INTO ledger_account (id, owner_id, name, currency, balance, version, status, created_at,
+                                    idempotency_key, opening_fingerprint)
+        SELECT gen_random_uuid(), owner_id, '', 'USD', 0, 0, 'open', now(), %s, %s FROM ledger_account WHERE id = %s
+    """
+
+    def test_refuses_a_key_twice_and_takes_none_as_often_as_it_comes(self, account):
+        with connection.cursor() as cursor:
+            for key, digest in (("k", "x"), ("l", "x"), (None, None), (None, None)):
+                cursor.execute(self.INSERT, [key, digest, account.pk])
+        assert "idempotency_key_opens_one_account_per_owner" in refused(self.INSERT, ["k", "y", account.pk])
+
+    @pytest.mark.parametrize("row", [("k", None), (None, "x")])
+    def test_refuses_a_key_without_its_command(self, account, row):
+        constraint = "account_has_a_fingerprint_exactly_when_it_has_a_key"
+        assert constraint in refused(self.INSERT, [*row, account.pk])
+
+
 class TestEntry:
     INSERT = """
         INSERT INTO ledger_entry (id, transaction_id, account_id, sequence, amount, balance_after, created_at)

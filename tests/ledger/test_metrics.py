@@ -41,6 +41,13 @@ def test_a_replay_is_counted_as_one_and_not_as_a_command(client, account, newly,
     assert newly() == {f"withdrawal/{outcome}": 1, "withdrawal": 2}
 
 
+def test_an_account_that_is_opened_again_under_its_key_is_a_replay(client, newly):
+    for _ in range(3):
+        client.post("/api/v1/accounts/", {}, headers={"Idempotency-Key": "k"})
+
+    assert newly() == {"opening": 2}
+
+
 def test_what_never_was_a_command_is_not_counted(client, account, newly):
     ask(client, account, "deposits", {"amount": "five"})
 

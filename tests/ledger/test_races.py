@@ -4,16 +4,21 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
+from apps.core.conditional import PreconditionFailed
 from apps.core.errors import DomainError
-from apps.ledger.models import Account, Entry, Transaction
+from apps.ledger.models import Account, Entry, Opening, Transaction
 from apps.ledger.posting import Receipt
 from apps.ledger.use_cases.close_account import CloseAccount
+from apps.ledger.use_cases.open_account import OpenAccount
+from apps.ledger.use_cases.rename_account import RenameAccount
 from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
+from apps.users.models import User
 from tests.factories import AccountFactory, UserFactory, deposit, new_idempotency_key, transfer, withdraw
 from tests.ledger.books import assert_books_balance
 from tests.patience import HANG_S, eventually
@@ -39,8 +44,24 @@ def at_once(commands: list[Callable[[], Receipt]]) -> list[Receipt | DomainError
         return list(pool.map(run, commands))
 
 
-def codes(answers: list[Receipt | DomainError]) -> Counter[str]:
-    return Counter("posted" if isinstance(answer, Receipt) else answer.code for answer in answers)
+def codes(answers: list[Any]) -> Counter[str]:
+    return Counter(answer.code if isinstance(answer, DomainError) else "posted" for answer in answers)
+
+
+def rename(account: Account, name: str, *, seen: Account | None = None) -> Account:
+    """Rename an account, only if its version and name are those that were seen."""
+
+    def precondition(present: Account) -> None:
+        if seen and (present.version, present.name) != (seen.version, seen.name):
+            raise PreconditionFailed
+
+    command = RenameAccount(owner_id=account.owner_id, account_id=account.pk, name=name, precondition=precondition)
+    return command.execute()
+
+
+def open_account(owner: User, name: str = "", key: str | None = "once") -> Opening:
+    now = timezone.now()
+    return OpenAccount(owner_id=owner.pk, currency="USD", name=name, idempotency_key=key, now=now).execute()
 
 
 def deadlocks() -> int:
@@ -99,6 +120,127 @@ class TestOneAccount:
             account.refresh_from_db()
             assert not (account.is_closed and account.balance)
         assert_books_balance()
+
+
+class TestRenaming:
+    @pytest.mark.usefixtures("_all_the_time")
+    def test_money_and_names_at_once_lose_neither(self):
+        account = AccountFactory(funded="50.00")
+
+        answers = at_once(
+            [lambda: deposit(account, "1.00")] * 20
+            + [lambda: withdraw(account, "1.00")] * 20
+            + [lambda n=n: rename(account, f"name {n}") for n in range(20)]
+        )
+
+        assert codes(answers) == {"posted": 60}
+        account.refresh_from_db()
+        assert (account.balance, account.version) == (50, 41)
+        assert account.name in {f"name {n}" for n in range(20)}
+        assert_books_balance()
+
+    @pytest.mark.usefixtures("_all_the_time")
+    def test_of_twenty_who_have_seen_the_same_one_renames(self):
+        account = AccountFactory(funded="50.00")
+
+        answers = at_once([lambda n=n: rename(account, f"name {n}", seen=account) for n in range(20)])
+
+        assert codes(answers) == {"posted": 1, "precondition_failed": 19}
+        (done,) = (answer for answer in answers if isinstance(answer, Account))
+        account.refresh_from_db()
+        assert account.name == done.name
+
+    def test_a_renaming_that_waits_is_decided_on_what_it_waited_for(self):
+        account = AccountFactory(funded="50.00")
+
+        with holding(account) as holder, ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(at_once, [lambda: rename(account, "late", seen=account)])
+            eventually(lambda: waiters() == 1)
+            with holder.other.cursor() as cursor:
+                cursor.execute("UPDATE ledger_account SET name = 'first' WHERE id = %s", [account.pk])
+            holder.other.commit()
+            answers = answer.result()
+
+        assert codes(answers) == {"precondition_failed": 1}
+        account.refresh_from_db()
+        assert account.name == "first"
+
+    def test_waits_no_longer_than_money_does(self):
+        account = AccountFactory()
+
+        with holding(account):
+            answers = at_once([lambda: rename(account, "late")])
+
+        assert codes(answers) == {"contention": 1}
+
+
+class TestOpening:
+    @pytest.mark.usefixtures("_all_the_time")
+    def test_fifty_equal_requests_with_one_key_open_one_account(self):
+        owner = UserFactory()
+
+        answers = at_once([lambda: open_account(owner)] * 50)
+
+        assert codes(answers) == {"posted": 50}
+        assert sum(not answer.replayed for answer in answers) == 1
+        assert {answer.account.pk for answer in answers} == {Account.objects.get().pk}
+
+    @pytest.mark.usefixtures("_all_the_time")
+    def test_a_key_that_several_commands_race_for_belongs_to_one_of_them(self):
+        owner = UserFactory()
+
+        answers = at_once([lambda n=n: open_account(owner, f"name {n % 5}") for n in range(50)])
+
+        assert codes(answers) == {"posted": 10, "idempotency_key_reused": 40}
+        assert Account.objects.count() == 1
+
+    @pytest.mark.usefixtures("_all_the_time")
+    def test_keys_of_several_users_and_no_key_get_in_nobodys_way(self):
+        owners = [UserFactory() for _ in range(10)]
+
+        answers = at_once(
+            [lambda owner=owner: open_account(owner) for owner in owners]
+            + [lambda: open_account(owners[0], key=None)] * 10
+        )
+
+        assert codes(answers) == {"posted": 20}
+        assert not any(answer.replayed for answer in answers)
+        assert Account.objects.count() == 20
+
+    def test_a_key_that_is_still_running_says_so(self):
+        owner = UserFactory()
+
+        def later():
+            wait_longer_than_the_first()
+            return open_account(owner)
+
+        # The foreign key waits for the owner's row.
+        with holding(owner):
+            first, second = at_once([lambda: open_account(owner), later])
+
+        assert [first.code, second.code] == ["idempotency_key_in_progress", "contention"]
+        assert [first.retry_after_s, second.retry_after_s] == [1, 1]
+        assert open_account(owner).replayed is False
+
+    def test_an_account_that_is_not_committed_yet_is_waited_for(self):
+        owner = UserFactory()
+        other = connection.copy()
+        other.inc_thread_sharing()
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO ledger_account (id, owner_id, name, currency, balance, version, status, created_at,"
+                " idempotency_key, opening_fingerprint)"
+                " VALUES (gen_random_uuid(), %s, '', 'USD', 0, 0, 'open', now(), 'once', 'another')",
+                [owner.pk],
+            )
+        try:
+            answers = at_once([lambda: open_account(owner)])
+        finally:
+            other.rollback()
+            other.close()
+
+        assert codes(answers) == {"idempotency_key_in_progress": 1}
 
 
 @pytest.mark.usefixtures("_all_the_time")
@@ -191,11 +333,7 @@ class TestWaiting:
         account = AccountFactory(funded="10.00")
 
         def later():
-            # It waits for longer than the first, which waits already.
-            with connection.cursor() as cursor:
-                cursor.execute("SET lock_timeout = '3500ms'; SET statement_timeout = 0")
-            connection.connection.answer_timeout_s = None
-            eventually(lambda: waiters() == 1)
+            wait_longer_than_the_first()
             return withdraw(account, "1.00", key="once")
 
         with holding(account):
@@ -216,18 +354,26 @@ def waiters() -> int:
         return cursor.fetchone()[0]
 
 
-class holding:
-    """Keep an account's row locked by another connection for the length of the block."""
+def wait_longer_than_the_first() -> None:
+    """Return when another command waits for a lock already; this connection then waits for longer than that one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '3500ms'; SET statement_timeout = 0")
+    connection.connection.answer_timeout_s = None
+    eventually(lambda: waiters() == 1)
 
-    def __init__(self, account: Account) -> None:
-        self.account = account
+
+class holding:
+    """Keep a row locked by another connection for the length of the block."""
+
+    def __init__(self, row: Account | User) -> None:
+        self.row = row
 
     def __enter__(self) -> Self:
         self.other = connection.copy()
         self.other.inc_thread_sharing()
         self.other.set_autocommit(False)
         with self.other.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM ledger_account WHERE id = %s FOR UPDATE", [self.account.pk])
+            cursor.execute(f"SELECT 1 FROM {self.row._meta.db_table} WHERE id = %s FOR UPDATE", [self.row.pk])
         return self
 
     def __exit__(self, *exc_info: object) -> None:

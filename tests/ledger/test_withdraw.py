@@ -3,7 +3,8 @@
 import pytest
 
 from apps.core.errors import NotFound
-from apps.ledger.errors import AccountClosed, CurrencyMismatch, IdempotencyKeyReused, InsufficientFunds
+from apps.core.idempotency import IdempotencyKeyReused
+from apps.ledger.errors import AccountClosed, CurrencyMismatch, InsufficientFunds
 from apps.ledger.models import Transaction
 from tests.factories import AccountFactory, UserFactory, deposit, withdraw
 

@@ -171,15 +171,92 @@ def test_headers_for_proxies_and_gateways_are_not_taken_from_clients(server, wor
         assert response.headers["Location"].startswith("/api/v1/transactions/")
 
 
-def test_a_key_sent_twice_is_the_one_that_both_make(server, world):
-    """Repeated lines are one list (RFC 9110 §5.3), and a comma is a character that a key may have."""
-    twice = Bytes(201, plus=(b"Idempotency-Key: l",)).raw(**path_and_token(world))
-    joined = Bytes(201, without=(KEY,), plus=(b"Idempotency-Key: k,l",)).raw(**path_and_token(world))
+# --- Headers on two lines, which gunicorn joins by a comma (RFC 9110 §5.3) --------------------------------------------
 
-    first, again = (answer_to(server, raw)[0] for raw in (twice, joined))
 
-    assert (first.status, first.headers["Idempotent-Replayed"]) == (201, None)
-    assert (again.status, again.headers["Idempotent-Replayed"]) == (201, "true")
+@pytest.mark.parametrize("second", [b"twice", b"another", b"", b"twice,another"])
+@pytest.mark.parametrize("operation", ["deposits", "withdrawals", "transfers", "accounts", "reversal"])
+def test_a_key_on_two_lines_is_none_so_a_retry_with_one_is_the_first(server, world, operation, second):
+    path = {"accounts": "/api/v1/accounts/", "reversal": "/api/v1/transactions/{transaction}/reversal/"}.get(
+        operation, f"/api/v1/accounts/{{account}}/{operation}/"
+    )
+    body = {"transfers": b'{"amount": "1.00", "destination": "%s"}' % world.names["empty"].encode()}.get(
+        operation, b"{}" if operation in {"accounts", "reversal"} else BODY
+    )
+    token = world.tokens["staff" if operation == "reversal" else "ada"].encode()
+    key = b"Idempotency-Key: twice-" + operation.encode() + b"-%d" % len(second)
+    before = rows()
+
+    for lines in ((key, b"Idempotency-Key: " + second), (b"Idempotency-Key: " + second, key), (key, key)):
+        odd = Bytes(400, without=(KEY, LENGTH), plus=(*lines, b"Content-Length: %d" % len(body)), body=body)
+        response, answer, _ = answer_to(server, odd.raw(world.fill(path).encode(), token))
+        assert (response.status, json.loads(answer)["code"]) == (400, "idempotency_key_invalid")
+        assert rows() == before
+
+
+def test_a_key_twice_and_then_once_pays_once(server, world):
+    where = path_and_token(world)
+    once, twice = (Bytes(201, without=(KEY,), plus=(b"Idempotency-Key: rent",) * n).raw(**where) for n in (1, 2))
+
+    refused, paid, replayed = (answer_to(server, raw)[0] for raw in (twice, once, once))
+
+    assert (refused.status, paid.status, replayed.status) == (400, 201, 201)
+    assert (paid.headers["Idempotent-Replayed"], replayed.headers["Idempotent-Replayed"]) == (None, "true")
+
+
+ONCE = {
+    # Never read as either of the two.
+    "tokens, equal": (b"Authorization: Token {token}", 401, "not_authenticated"),
+    "a token and none": (b"Authorization: ", 401, "not_authenticated"),
+    "hosts, equal": (HOST, 400, GUNICORNS_OWN),
+    "types, equal": (TYPE, 400, GUNICORNS_OWN),
+    "a type and none": (b"Content-Type: ", 400, GUNICORNS_OWN),
+    "lengths, equal": (LENGTH, 400, GUNICORNS_OWN),
+    "codings": (b"Content-Encoding: identity\r\nContent-Encoding: identity", 415, "unsupported_media_type"),
+    "expectations": (b"Expect: 100-continue\r\nExpect: nonsense", 417, GUNICORNS_OWN),
+    # Lists by their grammar, or nobody's business here.
+    "accepted types": (b"Accept: text/html\r\nAccept: application/json", 201, None),
+    "proxies": (b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.2", 201, None),
+    "schemes": (b"X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http", 201, None),
+    "cookies": (b"Cookie: a=b\r\nCookie: c=d", 201, None),
+    "origins": (b"Origin: https://a.example\r\nOrigin: https://b.example", 201, None),
+    "request ids": (b"X-Request-ID: abcdefgh1\r\nX-Request-ID: abcdefgh2", 201, None),
+}
+
+
+@pytest.mark.parametrize("kind", ONCE)
+def test_a_header_on_two_lines(server, world, kind):
+    line, status, code = ONCE[kind]
+    where = path_and_token(world)
+    key = b"Idempotency-Key: " + kind.encode().replace(b" ", b"_").replace(b",", b"")
+    odd = Bytes(status, code, without=(KEY,), plus=(key, line.replace(b"{token}", where["token"])))
+
+    response, body, _ = answer_to(server, odd.raw(**where))
+
+    assert response.status == status
+    if status == 201:
+        # One of several ids is neither's.
+        assert response.headers["X-Request-ID"] not in {"abcdefgh1", "abcdefgh2"}
+        assert len(response.headers["X-Request-ID"]) == 32
+    elif code is not GUNICORNS_OWN:
+        assert json.loads(body)["code"] == code
+
+
+def test_conditions_on_two_lines_are_lists(server, world):
+    """RFC 9110 §13.1.1: that is what they are."""
+
+    def get(*conditions: bytes):
+        line = b"GET " + world.fill("/api/v1/accounts/{empty}/").encode() + b" HTTP/1.1"
+        token = b"Authorization: Token " + world.tokens["ada"].encode()
+        return answer_to(server, b"\r\n".join([line, HOST, token, *conditions, b"", b""]))[0]
+
+    etag = get().headers["ETag"].encode()
+
+    assert get(b'If-Match: "x"', b"If-Match: " + etag).status == 200
+    assert get(b'If-Match: "x"', b'If-Match: "y"').status == 412
+    assert get(b'If-None-Match: "x"', b"If-None-Match: W/" + etag).status == 304
+    assert get(b"If-None-Match: *", b"If-None-Match: *").status == 304
+    assert get(b"If-Unmodified-Since: x", b"If-Unmodified-Since: Sat, 29 Oct 1994 19:43:31 GMT").status == 200
 
 
 def path_and_token(world: World) -> dict[str, bytes]:

@@ -336,12 +336,30 @@ MUTANTS = (
         edits=(Edit("apps.ledger.use_cases.close_account", ".select_for_update(no_key=True)", ""),),
     ),
     Mutant(
+        name="renames-unlocked",
+        breaks="an account is renamed although money has moved since its entity tag was compared",
+        edits=(Edit("apps.ledger.use_cases.rename_account", ".select_for_update(no_key=True)", ""),),
+    ),
+    Mutant(
+        name="rename-writes-all",
+        breaks="a renaming writes every column back, the balance too, as the application may not",
+        edits=(
+            Edit("apps.ledger.use_cases.rename_account", 'save(update_fields=["name"])', "save()"),
+            Edit("apps.ledger.use_cases.rename_account", ".select_for_update(no_key=True)", ""),
+        ),
+    ),
+    Mutant(
+        name="no-opening-key-constraint",
+        breaks="equal requests at once each open an account",
+        sql=("ALTER TABLE ledger_account DROP CONSTRAINT idempotency_key_opens_one_account_per_owner",),
+    ),
+    Mutant(
         name="no-mark",
         breaks="nobody can tell that a key is being worked on",
         edits=(
             posting(
-                "SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%(account)s || ' ' || %(key)s, 0))",
-                "SELECT true",
+                "    SELECT {MARK}\n",
+                "    SELECT true\n",
             ),
         ),
     ),

@@ -4,19 +4,61 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from apps.ledger.models import Account
+from django.db import OperationalError, transaction
+from psycopg import errors as postgres
+
+from apps.core import idempotency
+from apps.core.idempotency import IdempotencyKeyInProgress, IdempotencyKeyReused
+from apps.ledger.metrics import CONTENTION, REPLAYS
+from apps.ledger.models import Account, Opening
+from apps.ledger.posting import retried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAccount:
-    """Give a user an empty account; its currency is for good."""
+    """Give a user an empty account; its currency is for good. With an idempotency key, once per key of the user's.
+
+    Refuses: IdempotencyKeyReused; IdempotencyKeyInProgress where a request under the key runs for longer than the lock
+    timeout; Contention where something else does.
+    Locks: the user's row against its deletion, by the foreign key.
+    """
 
     owner_id: UUID
     currency: str
     name: str
+    idempotency_key: str | None = None
     now: datetime
 
-    def execute(self) -> Account:
-        return Account.objects.create(
-            owner_id=self.owner_id, currency=self.currency, name=self.name, created_at=self.now
-        )
+    @retried
+    def execute(self) -> Opening:
+        account = Account(owner_id=self.owner_id, currency=self.currency, name=self.name, created_at=self.now)
+        if self.idempotency_key is None:
+            account.save(force_insert=True)
+            return Opening(account=account)
+        account.idempotency_key = self.idempotency_key
+        account.opening_fingerprint = idempotency.fingerprint({"currency": self.currency, "name": self.name})
+        self._insert_unless_key_is_used(account, self.idempotency_key)
+        stored = Account.objects.owned_by(self.owner_id).get(idempotency_key=self.idempotency_key)
+        if stored.opening_fingerprint != account.opening_fingerprint:
+            raise IdempotencyKeyReused
+        replayed = stored.pk != account.pk
+        if replayed:
+            REPLAYS.labels("opening").inc()
+        return Opening(account=stored, replayed=replayed)
+
+    def _insert_unless_key_is_used(self, account: Account, key: str) -> None:
+        try:
+            with transaction.atomic(durable=True):
+                idempotency.mark(scope=self.owner_id, key=key)
+                # ON CONFLICT DO NOTHING waits for a row under the key that is not committed yet.
+                Account.objects.bulk_create([account], ignore_conflicts=True)
+        except OperationalError as error:
+            cause = error.__cause__
+            if not isinstance(cause, postgres.LockNotAvailable):
+                raise
+            # An insert waits for a row of its own table only where that has the same key.
+            waited_for_key = Account._meta.db_table in (cause.diag.context or "")  # noqa: SLF001  public in spite of its name
+            if not waited_for_key and not idempotency.is_running(scope=self.owner_id, key=key):
+                raise
+            CONTENTION.labels("key_in_progress").inc()
+            raise IdempotencyKeyInProgress from error

@@ -1,0 +1,136 @@
+"""The `Idempotency-Key` header: its grammar, its refusals, its OpenAPI description, and a key that is being worked on.
+
+An operation that takes a key keeps it in a column of the row that it makes, under a unique constraint with the key's scope
+(an owner, an account): so it commits with its effect and never expires (docs/adr/0003). The same key and the same command
+get the same answer again, marked `Idempotent-Replayed`; the same key and another command are refused.
+
+Note [One line, one key]
+A header that is sent on two lines reaches the application as one value, joined by a comma (RFC 9110 §5.3). Were the comma a
+character of a key, a request with the key twice and its retry with the key once would be two intents. So it is none.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from django.db import connection
+from drf_spectacular.utils import OpenApiParameter
+
+from apps.core.errors import DomainError, Kind
+
+HEADER: Final = "Idempotency-Key"
+MAX_LENGTH: Final = 255
+# Visible ASCII but the comma. See Note [One line, one key].
+CHARACTERS: Final = "[!-+.-~-]"
+_KEY: Final = re.compile(f"{CHARACTERS}{{1,{MAX_LENGTH}}}", re.ASCII)
+
+MARK: Final = "pg_try_advisory_xact_lock_shared(hashtextextended(%(scope)s || ' ' || %(key)s, 0))"
+"""Marks a key as being worked on until the transaction ends, for `is_running`; a shared lock, so it never waits."""
+
+
+class IdempotencyKeyMissing(DomainError):
+    """The operation needs a key."""
+
+    kind = Kind.INVALID
+    code = "idempotency_key_missing"
+    detail = "This needs an Idempotency-Key header."
+
+
+class IdempotencyKeyInvalid(DomainError):
+    """The header is no key, or there is more than one. See Note [One line, one key]."""
+
+    kind = Kind.INVALID
+    code = "idempotency_key_invalid"
+    detail = f"An Idempotency-Key has 1 to {MAX_LENGTH} visible ASCII characters, no comma, and one line."
+
+
+class IdempotencyKeyReused(DomainError):
+    """The key belongs to another command; the first one stands. The client has a bug: one key, one intent."""
+
+    kind = Kind.REFUSED
+    code = "idempotency_key_reused"
+    detail = "This Idempotency-Key was used for another request."
+
+
+class IdempotencyKeyInProgress(DomainError):
+    """A request under the same key is still running; sent again, this one will replay its answer."""
+
+    kind = Kind.BUSY
+    code = "idempotency_key_in_progress"
+    detail = "A request with this Idempotency-Key is still being processed."
+    retry_after_s = 1
+
+
+def optional_key(headers: Mapping[str, str]) -> str | None:
+    """Return the request's key, None where there is none. Raises IdempotencyKeyInvalid."""
+    key = headers.get(HEADER)
+    if key is not None and not _KEY.fullmatch(key):
+        raise IdempotencyKeyInvalid
+    return key
+
+
+def required_key(headers: Mapping[str, str]) -> str:
+    """Return the request's key. Raises IdempotencyKeyMissing, IdempotencyKeyInvalid."""
+    key = optional_key(headers)
+    if key is None:
+        raise IdempotencyKeyMissing
+    return key
+
+
+def fingerprint(command: Mapping[str, object]) -> str:
+    """Return 64 hexadecimal digits for a validated command, where its row does not keep what was asked for.
+
+    They are stored for good: a field that a later release adds to the command is left out while it has its default.
+    """
+    canonical = json.dumps(command, sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def mark(*, scope: object, key: str) -> None:
+    """Mark a key as being worked on until the open transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {MARK}", {"scope": str(scope), "key": key})
+
+
+def is_running(*, scope: object, key: str) -> bool:
+    """Tell whether another connection is at work under the key, by its mark in pg_locks."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT EXISTS (
+                SELECT 1 FROM pg_locks, hashtextextended(%(scope)s || ' ' || %(key)s, 0) AS mark
+                WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                  AND classid = ((mark >> 32) & 4294967295)::oid AND objid = (mark & 4294967295)::oid AND objsubid = 1
+                  AND pid <> pg_backend_pid()
+            )
+            """,
+            {"scope": str(scope), "key": key},
+        )
+        return bool(cursor.fetchone()[0])
+
+
+# --- In the OpenAPI schema -------------------------------------------------------------------------------------------
+
+
+def key_parameter(*, required: bool) -> OpenApiParameter:
+    """Return the header's description for an operation that takes a key."""
+    return OpenApiParameter(
+        HEADER,
+        {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH, "pattern": f"^{CHARACTERS}+$"},
+        OpenApiParameter.HEADER,
+        required=required,
+        description="The client's name for this one intent; the same key and body again get the same answer.",
+    )
+
+
+def replayed_header(*statuses: int) -> OpenApiParameter:
+    """Return the description of `Idempotent-Replayed` for an operation that replays answers of these statuses."""
+    return OpenApiParameter(
+        "Idempotent-Replayed",
+        {"type": "string", "enum": ["true"]},
+        OpenApiParameter.HEADER,
+        response=list(statuses),
+        description="There when this repeats an earlier answer.",
+    )

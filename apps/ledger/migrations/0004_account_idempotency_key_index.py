@@ -1,0 +1,21 @@
+"""What takes time on a large table, with no lock that keeps a write out: an index, and a look at all rows."""
+
+from django.contrib.postgres.operations import ValidateConstraint
+from django.db import migrations
+
+CREATE_INDEX = """
+    CREATE UNIQUE INDEX CONCURRENTLY idempotency_key_opens_one_account_per_owner
+    ON ledger_account (owner_id, idempotency_key)
+"""
+DROP_INDEX = "DROP INDEX CONCURRENTLY IF EXISTS idempotency_key_opens_one_account_per_owner"
+
+
+class Migration(migrations.Migration):
+    atomic = False
+
+    dependencies = [("ledger", "0003_account_idempotency_key")]
+
+    operations = [
+        migrations.RunSQL(CREATE_INDEX, DROP_INDEX),
+        ValidateConstraint("account", name="account_has_a_fingerprint_exactly_when_it_has_a_key"),
+    ]

@@ -1,0 +1,34 @@
+"""Rename an account."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import transaction
+
+from apps.ledger.models import Account
+from apps.ledger.posting import retried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenameAccount:
+    """Give an account another name; a closed one too, for its owner still reads it. The version counts entries and stays.
+
+    precondition: raises if the account is not what the client takes it for.
+    Refuses: NotFound for another's account; what the precondition raises; Contention where the lock is not had in time.
+    Locks: the account's row, so that nothing changes between the precondition and the renaming, nor any money is undone.
+    """
+
+    owner_id: UUID
+    account_id: UUID
+    name: str
+    precondition: Callable[[Account], object]
+
+    @retried
+    @transaction.atomic(durable=True)
+    def execute(self) -> Account:
+        account = Account.objects.owned_by(self.owner_id).select_for_update(no_key=True).get_or_refuse(self.account_id)
+        self.precondition(account)
+        account.name = self.name
+        account.save(update_fields=["name"])
+        return account
