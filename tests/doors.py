@@ -42,6 +42,11 @@ DOORS = {
     "transfer": Door("/api/v1/accounts/{account}/transfers/", {"amount": "1.00", "destination": "{empty}"}),
     "reversal": Door("/api/v1/transactions/{transaction}/reversal/", {"reference": "x"}, who="staff", optional=True),
 }
+READS = (
+    "/api/v1/accounts/{account}/",
+    "/api/v1/accounts/{account}/transactions/",
+    "/api/v1/transactions/{transaction}/",
+)
 MONEY = ("deposit", "withdrawal", "transfer")
 KEYED = (*MONEY, "reversal")
 """Those that need an Idempotency-Key; opening an account takes one."""

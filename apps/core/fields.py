@@ -4,7 +4,7 @@ import re
 import unicodedata
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from rest_framework import serializers
 
@@ -15,7 +15,7 @@ _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})",
     re.ASCII | re.IGNORECASE,
 )
-_CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+CANONICAL_UUID: Final = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 
 def plain_text(text: str) -> str:
@@ -56,10 +56,10 @@ class TextField(serializers.CharField):
 
 
 class StrictUUIDField(serializers.UUIDField):
-    """A UUID in its canonical form (RFC 9562 §4); no integers, URNs or braces."""
+    """A UUID in its canonical form, in either case (RFC 9562 §4), as in a URL; no integers, URNs or braces."""
 
     def to_internal_value(self, data: Any) -> uuid.UUID:
-        if not isinstance(data, str) or not _CANONICAL_UUID.fullmatch(data):
+        if not isinstance(data, str) or not re.fullmatch(CANONICAL_UUID, data):
             self.fail("invalid", value="")
         return uuid.UUID(data)
 

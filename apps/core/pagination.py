@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core import signing
 from django.db.models import QuerySet
+from django.urls import reverse
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import remove_query_param, replace_query_param
@@ -62,8 +63,13 @@ class SignedCursorPagination(CursorPagination):
 
 
 def _scope(request: Request) -> str:
-    """Return what a cursor is good for: the path, the caller and every parameter but the position and the page's size."""
-    query = request.build_absolute_uri()
+    """Return what a cursor is good for: the path, the caller and every parameter but the position and the page's size.
+
+    The path is written anew from what it names: an id in capitals is the same list.
+    """
+    match = request.resolver_match
+    assert match is not None  # noqa: S101  a view that pages has a route
+    query = f"{reverse(match.view_name, kwargs=match.kwargs)}?{request.META.get('QUERY_STRING', '')}"
     for name in ("cursor", "limit"):
         query = remove_query_param(query, name)
-    return f"cursor of {request.user.pk} for {query.partition('://')[2].partition('/')[2]}"
+    return f"cursor of {request.user.pk} for {query.removeprefix('/')}"

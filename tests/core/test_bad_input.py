@@ -5,7 +5,7 @@ What only a socket can say (framing, odd request lines) is in tests/live/test_fr
 
 import pytest
 
-from tests.doors import DOORS, KEYED, MONEY, World
+from tests.doors import DOORS, KEYED, MONEY, READS, World
 from tests.factories import PASSWORD
 
 # Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
@@ -406,13 +406,6 @@ STRANGE_IDS = {
     "one nobody has": "018f0000-0000-7000-8000-000000000000", "all zeros": "0" * 8 + "-0000-0000-0000-" + "0" * 12,
     "all ones": "ffffffff-ffff-ffff-ffff-ffffffffffff",
 }  # fmt: skip  # a table: many short values to a line
-
-
-READS = (
-    "/api/v1/accounts/{account}/",
-    "/api/v1/accounts/{account}/transactions/",
-    "/api/v1/transactions/{transaction}/",
-)
 
 
 @pytest.mark.parametrize("kind", STRANGE_IDS)

@@ -360,9 +360,8 @@ class TestLines:
 
     def test_name_the_route_and_the_user_and_never_the_path(self, told):
         requests = {line["request_id"]: line for line in told.lines if line["event"] == "request"}
-        deposits = [
-            line for line in requests.values() if line["route"] == "/api/v1/accounts/<uuid:account_id>/deposits/"
-        ]
+        route = "/api/v1/accounts/<canonical_uuid:account_id>/deposits/"
+        deposits = [line for line in requests.values() if line["route"] == route]
 
         assert Counter(line["status"] for line in deposits) == {201: 2, 422: 1, 400: 3, 404: 1}
         assert {line["user_id"] for line in deposits} == {told.user_id}
