@@ -7,7 +7,7 @@ from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
-from apps.core.fields import StrictSerializer, TextField
+from apps.core.fields import NO_CONTROL_CHARACTERS, StrictSerializer, TextField
 from apps.core.problem import STATUS_OF_KIND
 
 
@@ -100,7 +100,6 @@ class StrictSerializerSchema(OpenApiSerializerExtension):  # type: ignore[no-unt
         return schema | {"additionalProperties": False}
 
 
-NO_CONTROL_CHARACTERS = r"^[^\x00-\x1F\x7F-\x9F]*$"
 RETRIABLE = {409, 429, 503}
 RETRY_AFTER = {
     "description": "Seconds to wait before the same request is worth sending again.",

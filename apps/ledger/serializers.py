@@ -14,12 +14,27 @@ from apps.ledger.models import Account, Entry, Receipt, Transaction
 from apps.ledger.money import EXPONENTS, MAX_EXPONENT, decimal_places, format_amount, parse_amount
 
 AMOUNT = r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,4})?$"
-POSITIVE_AMOUNT = r"^([1-9][0-9]{0,14}(\.[0-9]{1,4})?|0\.([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9]))$"
+
+
+def positive_amounts_up_to(limit: int) -> str:
+    """Return the regular expression of the decimal strings above 0 and not above a whole number."""
+    digits = str(limit)
+    below = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"] if len(digits) > 1 else []
+    for place, digit in enumerate(digits):
+        first = "1" if place == 0 else "0"
+        if digit > first:
+            rest = len(digits) - place - 1
+            below.append(f"{digits[:place]}[{first}-{int(digit) - 1}][0-9]{{{rest}}}")
+    fractions = r"0\.([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9])"
+    return rf"^(({'|'.join(below)})(\.[0-9]{{1,4}})?|{digits}(\.0{{1,4}})?|{fractions})$"
 
 
 @extend_schema_field(
     {
-        "oneOf": [{"type": "string", "pattern": POSITIVE_AMOUNT}, {"type": "integer", "minimum": 1}],
+        "oneOf": [
+            {"type": "string", "pattern": positive_amounts_up_to(int(settings.LEDGER_MAX_AMOUNT))},
+            {"type": "integer", "minimum": 1, "maximum": int(settings.LEDGER_MAX_AMOUNT)},
+        ],
         "example": "25.00",
         "description": "A decimal string, exact to the currency's minor unit; a whole number may be a JSON integer.",
     }

@@ -1,14 +1,24 @@
 """The shapes of requests and answers about users."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from django.contrib.auth.validators import UnicodeUsernameValidator
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.core.fields import StrictSerializer, TextField
 from apps.users.models import User
 from apps.users.passwords import MAX_LENGTH
 
+# In ASCII what UnicodeUsernameValidator takes; JSON Schema has no word for the letters of all scripts.
+NO_OTHER_ASCII: Final = r"^[^\x00-\x2A\x2C\x2F\x3A-\x3F\x5B-\x5E\x60\x7B-\x9F]+$"
+EMAIL: Final = (
+    r"^[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+(\.[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@([0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?\.)+([A-Za-z]{2,63}|[Xx][Nn]--[0-9A-Za-z]{1,59})$"
+)
+MAX_EMAIL: Final = 254
+MAX_EMAIL_LOCAL: Final = 64
 # What `canonical` refuses, as far as a schema can say it.
 PASSWORD: dict[str, Any] = {"style": {"input_type": "password"}, "trim_whitespace": False, "max_length": MAX_LENGTH}
 
@@ -21,6 +31,43 @@ class UsernameField(TextField):
 
     def to_internal_value(self, data: Any) -> str:
         return User.normalize_username(super().to_internal_value(data))
+
+
+@extend_schema_field(
+    {
+        "type": "string",
+        "pattern": NO_OTHER_ASCII,
+        "minLength": 1,
+        "maxLength": 150,
+        "description": "Letters and digits of any script, and . @ + - _.",
+    }
+)
+class NewUsernameField(UsernameField):
+    """A user name that somebody chooses, by the rule of Django's model."""
+
+    def __init__(self) -> None:
+        super().__init__(validators=[UnicodeUsernameValidator()])
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "format": "email", "pattern": EMAIL, "maxLength": MAX_EMAIL},
+            {"type": "string", "maxLength": 0},
+        ],
+        "default": "",
+    }
+)
+class EmailField(serializers.EmailField):
+    """An e-mail address in ASCII, or nothing: what is taken is what the schema's `format: email` means (RFC 5321 §4.1.2)."""
+
+    def __init__(self) -> None:
+        super().__init__(required=False, default="", allow_blank=True, max_length=MAX_EMAIL, trim_whitespace=False)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str) or not re.fullmatch(EMAIL, data) or data.index("@") > MAX_EMAIL_LOCAL:
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
 class LogInInput(StrictSerializer):
@@ -40,9 +87,9 @@ class TokenOutput(serializers.Serializer[Any]):
 class RegisterUserInput(StrictSerializer):
     """Who wants to sign up."""
 
-    username = UsernameField(validators=[UnicodeUsernameValidator()])
+    username = NewUsernameField()
     password = TextField(**PASSWORD)
-    email = serializers.EmailField(required=False, default="", allow_blank=True, max_length=254)
+    email = EmailField()
 
 
 class ChangePasswordInput(StrictSerializer):
@@ -54,6 +101,9 @@ class ChangePasswordInput(StrictSerializer):
 
 class UserOutput(serializers.ModelSerializer[User]):
     """A user, to that user."""
+
+    # Its rule is for whoever chooses one.
+    username = serializers.CharField()
 
     class Meta:
         model = User

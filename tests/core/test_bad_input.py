@@ -267,7 +267,8 @@ TEXTS = {
 NOT_TEXT = {
     "null": None, "a number": 1, "a fraction": 1.5, "true": True, "a list": ["x"], "an object": {"x": "x"},
     "a NUL": "x\x00y", "a control character": "x\x1by", "a line break": "x\ny", "a late control character": "x\x9fy",
-    "half a character": "x\ud800y",
+    "half a character": "x\ud800y", "nothing but a line break": "\n", "nothing but late control characters": "\x85\x85",
+    "nothing but separators": "\x1c\x1d", "a line break behind it": "x\n",
 }  # fmt: skip  # a table: many short values to a line
 
 

@@ -421,6 +421,7 @@ class TestStatement:
             ({"max_amount": "25"}, [3, 2]),
             ({"min_amount": "10", "max_amount": "30"}, [2]),
             ({"created_from": cut.isoformat()}, [3]),
+            ({"created_from": f"{cut:%Y-%m-%dt%H:%M:%S.%fz}"}, [3]),
             ({"created_to": cut.isoformat()}, [2, 1]),
             ({"created_from": (timezone.now() + timedelta(days=1)).isoformat()}, []),
         ]

@@ -30,7 +30,6 @@ MONEY = {
     "idempotency_key_reused",
     "insufficient_funds",
     "max_decimal_places",
-    "max_value",
 }
 STATE_DECIDES = {
     "token_create": {"invalid_credentials"},
