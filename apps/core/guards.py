@@ -1,18 +1,29 @@
-"""Requests that are refused before any view, parser or database sees them."""
+"""Requests that are refused before any view, parser or database sees them.
+
+Note [NUL]
+PostgreSQL takes U+0000 in no text, and others' code (the admin's filters, the session's cookie, silk) hands it whatever it
+was sent. A path with one leads nowhere; elsewhere it is 400. In JSON, and in the forms of the API, our fields refuse it; in
+a raw header, gunicorn does.
+"""
 
 import codecs
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict, UnreadablePostError
 from rest_framework.exceptions import NotAcceptable, UnsupportedMediaType
 
-from apps.core.problem import ProblemResponse, from_exception
+from apps.core.problem import BadRequest, FieldError, InvalidParameters, ProblemResponse, from_exception, not_found
+
+NUL: Final = "\0"
+FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class RequestGuardMiddleware:
-    """Refuse a host we do not serve, plain HTTP, and a body of unknown length, too large, or not plain UTF-8.
+    """Refuse a host we do not serve, plain HTTP, a body of unknown length, too large, or not plain UTF-8, and NUL anywhere.
 
     The API has no redirect to HTTPS: a client would go on sending its token in the clear and never know.
 
@@ -50,7 +61,44 @@ class RequestGuardMiddleware:
             return from_exception(request, UnsupportedMediaType(request.content_type or ""))
         if not _is_readable(request):
             return from_exception(request, NotAcceptable())
-        return None
+        return _refusal_of_nul(request)
+
+
+def _refusal_of_nul(request: HttpRequest) -> ProblemResponse | None:
+    """See Note [NUL]."""
+    if NUL in request.path_info:
+        return not_found(request)
+    if names := _parameters_with_nul(request.META.get("QUERY_STRING", "")):
+        if names == ["cursor"]:
+            return from_exception(request, BadRequest("invalid_cursor", "No cursor has a NUL in it."))
+        errors = [FieldError(name, "invalid", "No parameter has a NUL in it.") for name in names]
+        return from_exception(request, InvalidParameters(errors))
+    texts = itertools.chain(request.COOKIES.keys(), request.COOKIES.values(), _form(request))
+    try:
+        if any(NUL in text for text in texts):
+            return from_exception(request, BadRequest("invalid_request", "No text has a NUL in it."))
+    except UnreadablePostError:
+        # Whoever sent it is gone.
+        return from_exception(request, BadRequest("invalid_request", "The body broke off."))
+    return None
+
+
+def _parameters_with_nul(query: str) -> list[str]:
+    if NUL not in query and "%00" not in query:
+        return []
+    return [name for name, values in QueryDict(query).lists() if any(NUL in text for text in (name, *values))]
+
+
+def _form(request: HttpRequest) -> Iterator[str]:
+    """Yield the names and values of a form that Django reads; the API's views read theirs by parsers of their own."""
+    if request.method != "POST" or request.content_type not in FORMS or request.path_info.startswith("/api/"):
+        return
+    # Kept, for a view that wants it as it came.
+    _ = request.body
+    for name, values in request.POST.lists():
+        yield from (name, *values)
+    # Django takes from a file's name what nobody can print.
+    yield from request.FILES
 
 
 def _forget_disputed_scheme(request: HttpRequest) -> None:

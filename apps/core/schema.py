@@ -54,12 +54,13 @@ class ProblemAutoSchema(AutoSchema):
 
     def _problem_codes(self) -> dict[int, list[str]]:
         codes: dict[int, list[str]] = defaultdict(list)
-        codes[400].append("invalid_host")
+        # A query string may have a NUL in it, whether it is read or not.
+        codes[400] += ["invalid_host", "invalid_parameter"]
         codes[403].append("https_required")
         if self._has_body():
             codes[400] += ["invalid_request", "malformed_json", "duplicate_key", "unknown_field"]
         if self._is_list_view():
-            codes[400] += ["invalid_parameter", "invalid_cursor"]
+            codes[400].append("invalid_cursor")
         # Any request can carry a body, wanted or not, and any can ask for another type than JSON.
         codes[406].append("not_acceptable")
         codes[411].append("length_required")

@@ -10,6 +10,7 @@ import django
 SECRET = "cnry-correct-horse-battery"
 REFERENCE = "cnry-reference"
 SHORTENED_TO = 12
+PATHS_WITH_NUL = ("/%00", "/api/v1/accounts/%00/", "/silk/request/%00/", "/schema/%00", "/schema/?x=%00")
 
 
 def main() -> None:
@@ -37,6 +38,8 @@ def main() -> None:
     deposit = {"amount": "25.00", "reference": REFERENCE}
     balance = post(f"/api/v1/accounts/{account}/deposits/", deposit, headers=own)["entry"]["balance_after"]
     told = {"statuses": statuses, "balance": balance, "page": customer.get("/silk/requests/").status_code}
+    stranger = Client(SERVER_NAME="localhost", raise_request_exception=False)
+    told |= {"with a NUL": [stranger.get(path).status_code for path in PATHS_WITH_NUL]}
     told |= {"imported": "silk" in sys.modules, "secrets": [SECRET, REFERENCE, token]}
     if told["imported"]:
         told |= recorded(customer)

@@ -47,6 +47,9 @@ class TestOn:
         assert on["requests"][deposits] > 1
         assert any("ledger_entry" in statement for statement in on["statements"])
 
+    def test_is_not_shown_what_postgresql_cannot_keep(self, on):
+        assert on["with a NUL"] == [404, 404, 404, 404, 400]
+
     def test_keeps_no_body_no_token_and_no_value(self, on):
         assert on["rows"].count("silk.request") >= len(on["statuses"])
         assert [secret for secret in on["secrets"] if secret in on["rows"]] == []
