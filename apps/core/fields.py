@@ -1,7 +1,6 @@
 """Serializer pieces that take what was meant and refuse what would have to be guessed."""
 
 import re
-import unicodedata
 import uuid
 from datetime import datetime
 from typing import Any, Final
@@ -12,23 +11,15 @@ from rest_framework.fields import empty
 
 from apps.core.parsers import JSONFloat
 from apps.core.problem import BadRequest, FieldError
+from apps.core.text import NOT_TEXT, plain_text
 
 NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1F\x7F-\x9F]*$"
-_NOT_TEXT = re.compile(r"[\x00-\x1F\x7F-\x9F\uD800-\uDFFF]")
 # RFC 3339 §5.6, where T and Z may be small; the years that Python has, and no leap second.
 MOMENT: Final = (
     r"([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"
     r"[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 )
 CANONICAL_UUID: Final = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
-
-
-def plain_text(text: str) -> str:
-    """Return a text in Unicode's composed form (NFC); raises ValueError for control characters and lone surrogates."""
-    if _NOT_TEXT.search(text):
-        message = "not plain text"
-        raise ValueError(message)
-    return unicodedata.normalize("NFC", text)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -53,7 +44,7 @@ class TextField(serializers.CharField):
 
     def run_validation(self, data: Any = empty) -> Any:
         # Before DRF, for which line breaks are white space like any other, and text of nothing else is "".
-        if isinstance(data, str) and (isinstance(data, JSONFloat) or _NOT_TEXT.search(data)):
+        if isinstance(data, str) and (isinstance(data, JSONFloat) or NOT_TEXT.search(data)):
             self.fail("invalid")
         return super().run_validation(data)
 

@@ -7,7 +7,7 @@ from django.contrib.auth import password_validation
 from django.core.exceptions import PermissionDenied, ValidationError
 
 from apps.core.errors import InvalidField
-from apps.core.fields import plain_text
+from apps.core.text import plain_text
 from apps.users.errors import InvalidCredentials
 from apps.users.models import User
 

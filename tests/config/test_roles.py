@@ -166,6 +166,7 @@ class TestItsWork:
         User.objects.filter(username=names["username"]).update(is_staff=True)
         send(201, "post", f"/v1/transactions/{transfer['id']}/reversal/", **{"idempotency-key": "r"})
         send(204, "post", "/v1/users/me/password/", {"current_password": PASSWORD, "new_password": PASSWORD[::-1]})
+        send(401, "get", "/v1/users/me/")
         token = send(200, "post", "/token/", names | {"password": PASSWORD[::-1]}, client=APIClient())["token"]
         client.credentials(HTTP_AUTHORIZATION=f"Token {token}")
         send(204, "delete", "/token/")
