@@ -143,7 +143,7 @@ MIDDLEWARE = [
     *(["config.error_reporting.RequestIdMiddleware"] if env.SENTRY_DSN else []),
     "apps.core.guards.RequestGuardMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "apps.core.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

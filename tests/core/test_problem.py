@@ -51,6 +51,23 @@ class TestEverywhere:
             assert_problem(answer, 405, "method_not_allowed")
             assert answer.headers["Allow"] == "GET, HEAD, POST"
 
+    @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+    def test_a_static_file_is_only_read(self, method):
+        answer = Client(enforce_csrf_checks=True).generic(method, "/static/admin/css/base.css")
+
+        assert_problem(answer, 405, "method_not_allowed")
+        assert answer.headers["Allow"] == "GET, HEAD"
+
+    @pytest.mark.parametrize(
+        "header",
+        [{"Range": "bytes=99999999-"}, {"Range": "bytes=0-1"}, {"If-Unmodified-Since": "x"}, {"If-Match": '"x"'}],
+    )
+    def test_a_static_file_is_read_whole(self, header):
+        path = "/static/admin/css/base.css"
+        whole, asked = (b"".join(Client().get(path, headers=headers).streaming_content) for headers in ({}, header))
+
+        assert asked == whole
+
     def test_an_accept_header_that_json_does_not_satisfy(self, client):
         assert_problem(client.get(BODY, headers={"Accept": "text/html"}), 406, "not_acceptable")
 

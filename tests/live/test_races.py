@@ -94,6 +94,31 @@ class TestOneAccount:
             account.refresh_from_db()
             assert account.version == 2
 
+    @rounds
+    def test_fifty_equal_openings_with_one_key_are_one_account(self, server, user, token, rounds):
+        for _ in range(rounds):
+            request = Request("POST", "/api/v1/accounts/", {"name": "Holiday"}, new_idempotency_key())
+
+            answers = all_at_once(server.address, token, [request] * 50)
+
+            assert codes(answers) == {"ok": 50}
+            assert (
+                len({answer.text for answer in answers}) == len({answer.headers["location"] for answer in answers}) == 1
+            )
+            assert sum(not answer.replayed for answer in answers) == 1
+            assert Account.objects.filter(owner=user, idempotency_key=request.key).count() == 1
+
+    def test_renaming_while_money_moves_loses_neither(self, server, user, token):
+        account = AccountFactory(owner=user, funded="50.00")
+        names = [Request("PATCH", f"/api/v1/accounts/{account.pk}/", {"name": f"name {n}"}) for n in range(30)]
+
+        answers = all_at_once(server.address, token, [*names, *(withdrawal(account) for _ in range(50))])
+
+        assert codes(answers) == {"ok": 80}
+        account.refresh_from_db()
+        assert (account.balance, account.version) == (0, 51)
+        assert account.name in {f"name {n}" for n in range(30)}
+
     def test_the_same_key_on_another_account_is_another_command(self, server, user, token):
         accounts = [AccountFactory(owner=user, funded="5.00") for _ in range(20)]
 
