@@ -8,7 +8,7 @@ from whitenoise.responders import StaticFile
 from apps.core.problem import from_exception
 
 
-class StaticFilesMiddleware(WhiteNoiseMiddleware):
+class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # it ships no types
     """Refuse other methods than GET and HEAD with a problem, and ignore `Range` (RFC 9110 §14.2), which could be a 416."""
 
     @staticmethod
