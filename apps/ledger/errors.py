@@ -72,6 +72,17 @@ class AmountTooFine(InvalidField):
         )
 
 
+class CurrencyWithdrawn(InvalidField):
+    """ISO 4217 has the code no more: accounts in it go on, and no new one is opened."""
+
+    def __init__(self, *, currency: str) -> None:
+        super().__init__(
+            field="currency",
+            field_code="invalid_choice",
+            message=f"No account is opened in {currency}, which ISO 4217 has withdrawn.",
+        )
+
+
 class SameAccount(DomainError):
     """A transfer needs two accounts."""
 

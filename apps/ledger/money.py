@@ -1,8 +1,9 @@
 """Money as text and as numbers: exact to the currency's minor unit, never rounded, never a float."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
-from functools import cache
+from typing import Final
 
 from iso4217 import Currency
 
@@ -12,13 +13,43 @@ MAX_BALANCE = Decimal("999999999999999.9999")
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,14})(\.[0-9]+)?", re.ASCII)
 
 MAX_EXPONENT = 4
+DEFAULT_EXPONENT = 2
+"""Of a code that is in no list, as of nearly all that are in one."""
 
-EXPONENTS: dict[str, int] = {
+# Never shortened: ISO withdraws codes, and its list, which `iso4217` brings, then forgets their minor units.
+RECORDED: Final[Mapping[int, str]] = {
+    0: (
+        "ADP BEC BEF BEL BIF BYB BYR CLP DJF ESA ESB ESP GNF GRD ISK ITL JPY KMF KRW LUC LUF LUL MGF PTE PYG RWF TPE "
+        "TRL UGX UYI VND VUV XAF XOF XPF"
+    ),
+    2: (
+        "AED AFA AFN ALK ALL AMD ANG AOA AOK AON AOR ARA ARP ARS ARY ATS AUD AWG AYM AZM AZN BAD BAM BBD BDT BGJ BGK "
+        "BGL BGN BMD BND BOB BOP BOV BRB BRC BRE BRL BRN BRR BSD BTN BUK BWP BYN BZD CAD CDF CHC CHE CHF CHW CNY COP "
+        "COU CRC CSD CSJ CSK CUC CUP CVE CYP CZK DDM DEM DKK DOP DZD ECS ECV EEK EGP ERN ETB EUR FIM FJD FKP FRF GBP "
+        "GEK GEL GHC GHP GHS GIP GMD GNE GNS GQE GTQ GWE GWP GYD HKD HNL HRD HRK HTG HUF IDR IEP ILP ILR ILS INR IRR "
+        "ISJ JMD KES KGS KHR KPW KYD KZT LAJ LAK LBP LKR LRD LSL LSM LTL LTT LVL LVR MAD MAF MDL MGA MKD MLF MMK MNT "
+        "MOP MRO MRU MTL MTP MUR MVQ MVR MWK MXN MXP MXV MYR MZE MZM MZN NAD NGN NIC NIO NLG NOK NPR NZD PAB PEH PEI "
+        "PEN PES PGK PHP PKR PLN PLZ QAR RHD ROK ROL RON RSD RUB RUR SAR SBD SCR SDD SDG SDP SEK SGD SHP SIT SKK SLE "
+        "SLL SOS SRD SRG SSP STD STN SUR SVC SYP SZL THB TJR TJS TMM TMT TOP TRY TTD TWD TZS UAH UAK UGS UGW USD USN "
+        "USS UYN UYP UYU UZS VEB VED VEF VES VNC WST XAD XCD XCG XEU YDD YER YUD YUM YUN ZAL ZAR ZMK ZMW ZRN ZRZ ZWC "
+        "ZWD ZWG ZWL ZWN ZWR"
+    ),
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+"""The codes of ISO 4217 by their decimal places, those of 2026 and those withdrawn before; gold and test codes have none."""
+
+CURRENT: Final = {
     currency.code: currency.exponent
     for currency in Currency
     if currency.exponent is not None and currency.exponent <= MAX_EXPONENT
 }
-"""Decimal places of each currency by its ISO 4217 code; gold, test codes and the like have none and are left out."""
+"""Decimal places of the currencies that ISO 4217 has now: those in which an account may be opened."""
+
+EXPONENTS: Final = CURRENT | {code: places for places, codes in RECORDED.items() for code in codes.split()}
+"""Decimal places of each currency, withdrawn ones too; the recorded ones hold for what is stored, whatever ISO changes."""
+
+UNUSUAL_EXPONENTS: Final = {code: places for code, places in EXPONENTS.items() if places != DEFAULT_EXPONENT}
 
 
 def parse_amount(text: str) -> Decimal | None:
@@ -36,12 +67,11 @@ def decimal_places(amount: Decimal) -> int:
     return max(0, -exponent)
 
 
-@cache
-def currencies_coarser_than(places: int) -> list[str]:
-    """Return the currencies whose minor unit cannot express an amount with so many decimal places."""
-    return sorted(code for code, exponent in EXPONENTS.items() if exponent < places)
-
-
 def format_amount(amount: Decimal, currency: str) -> str:
-    """Return the amount with exactly its currency's decimal places: "100" JPY, "1.00" USD, "1.000" KWD."""
-    return f"{amount:.{EXPONENTS[currency]}f}"
+    """Return the amount with exactly its currency's decimal places: "100" JPY, "1.00" USD, "1.000" KWD.
+
+    What is stored is shown whole, with more places than that where it has them; a code that no list knows has two.
+    """
+    # The balance of an account that is not read back yet is the model's 0.
+    places = max(EXPONENTS.get(currency, DEFAULT_EXPONENT), decimal_places(Decimal(amount).normalize()))
+    return f"{amount:.{places}f}"

@@ -20,6 +20,7 @@ would so be refused for a balance that was too small before a deposit which the 
 the new values out from the locked row.
 """
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -47,11 +48,12 @@ from apps.ledger.errors import (
 from apps.ledger.gate import admitted
 from apps.ledger.metrics import CONTENTION, count_contention
 from apps.ledger.models import Account, Entry, Receipt, Transaction
-from apps.ledger.money import MAX_BALANCE, currencies_coarser_than, decimal_places
+from apps.ledger.money import DEFAULT_EXPONENT, MAX_BALANCE, UNUSUAL_EXPONENTS, decimal_places
 
 MAX_TRIES = 5
 FIRST_BACKOFF_S = 0.005
 MAX_BACKOFF_S = 0.1
+EXPONENTS_AS_JSON = json.dumps(UNUSUAL_EXPONENTS)
 
 POST = f"""
 WITH
@@ -78,7 +80,9 @@ verdict AS MATERIALIZED (
             WHERE account_id = %(account)s::uuid AND idempotency_key = %(key)s
         ) AS key_is_used,
         %(destination)s::uuid IS NOT NULL AND destination.id IS NULL AS destination_is_missing,
-        %(currency)s::text IS NULL AND account.currency = ANY(%(too_coarse)s::text[]) AS amount_is_inexact,
+        %(currency)s::text IS NULL
+            AND %(places)s > COALESCE((%(exponents)s::jsonb ->> account.currency)::int, %(default_exponent)s)
+            AS amount_is_inexact,
         CASE
             WHEN original.status = 'declined' OR original.kind = 'reversal' THEN 'not_reversible'
             WHEN EXISTS (
@@ -277,7 +281,9 @@ def _execute(
         "kind": command.kind.value,
         "amount": command.amount,
         "currency": command.currency,
-        "too_coarse": currencies_coarser_than(decimal_places(command.amount)),
+        "places": decimal_places(command.amount),
+        "exponents": EXPONENTS_AS_JSON,
+        "default_exponent": DEFAULT_EXPONENT,
         "reference": command.reference,
         "reverses": command.reverses_id,
         "key": command.idempotency_key,

@@ -11,8 +11,10 @@ from apps.core.fields import StrictDateTimeField, StrictSerializer, StrictUUIDFi
 from apps.core.parsers import JSONFloat
 from apps.ledger.errors import AmountTooFine
 from apps.ledger.models import Account, Entry, Receipt, Transaction
-from apps.ledger.money import EXPONENTS, MAX_EXPONENT, decimal_places, format_amount, parse_amount
+from apps.ledger.money import CURRENT, EXPONENTS, MAX_EXPONENT, decimal_places, format_amount, parse_amount
 
+CODES = sorted(EXPONENTS)
+CURRENT_CODES = sorted(CURRENT)
 AMOUNT = r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,4})?$"
 
 
@@ -84,10 +86,10 @@ class AmountBoundField(AmountField):
 
 
 class CurrencyField(serializers.ChoiceField):
-    """An ISO 4217 code in capitals."""
+    """An ISO 4217 code in capitals, also one that has been withdrawn: accounts in it go on."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(choices=sorted(EXPONENTS), **kwargs)
+        super().__init__(choices=CODES, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -95,10 +97,15 @@ class CurrencyField(serializers.ChoiceField):
         return str(super().to_internal_value(data))
 
 
+@extend_schema_field({"type": "string", "enum": CURRENT_CODES})
+class NewCurrencyField(CurrencyField):
+    """A code that ISO 4217 has now; one that it had is left to the use case, which repeats what it did then."""
+
+
 class OpenAccountInput(StrictSerializer):
     """What kind of account; both fields are optional."""
 
-    currency = CurrencyField(required=False)
+    currency = NewCurrencyField(required=False)
     name = TextField(required=False, default="", allow_blank=True, max_length=100)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

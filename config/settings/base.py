@@ -330,6 +330,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SCHEMA_PATH_PREFIX": r"/api(/v1)?",
+    "ENUM_NAME_OVERRIDES": {
+        "CurrencyEnum": "apps.ledger.serializers.CODES",
+        "CurrentCurrencyEnum": "apps.ledger.serializers.CURRENT_CODES",
+    },
     "PATH_CONVERTER_OVERRIDES": {"canonical_uuid": {"type": "string", "format": "uuid"}},
     "COMPONENT_SPLIT_REQUEST": True,
     # A PATCH has a serializer of its own, which says itself what may be left out.

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from rest_framework import serializers
 
 from apps.core.fields import TextField
+from apps.ledger import money
 from apps.ledger import serializers as of_ledger
 from apps.users import serializers as of_users
 from tests.core.test_schema import COMMITTED
@@ -29,6 +30,7 @@ from tests.doors import DOORS, READS, World
 pytestmark = pytest.mark.no_cover
 
 EXAMPLES = 50
+WITHDRAWN = [*money.EXPONENTS.keys() - money.CURRENT.keys()]
 
 DOCUMENT = yaml.safe_load(COMMITTED.read_text())
 INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
@@ -113,9 +115,15 @@ class Undeclarable:
         """Which labels of a domain are encoded letters, and of which scripts: validators of `email` differ."""
         return isinstance(field, of_users.EmailField) and isinstance(value, str) and bool(re.search(r"[@.]..--", value))
 
+    @staticmethod
+    def withdrawn(field: Any, value: Any) -> bool:
+        """Codes that there were: the use case refuses them, which knows what was opened under a key before."""
+        return isinstance(field, of_ledger.NewCurrencyField) and value in WITHDRAWN
+
     @classmethod
     def is_so(cls, field: Any, value: Any) -> bool:
-        return any(rule(field, value) for rule in (cls.length, cls.letters, cls.moment, cls.punycode))
+        rules = (cls.length, cls.letters, cls.moment, cls.punycode, cls.withdrawn)
+        return any(rule(field, value) for rule in rules)
 
 
 POOL = [

@@ -167,7 +167,7 @@ MUTANTS = (
     Mutant(
         name="takes-too-fine-amounts",
         breaks="an amount too fine for the account's currency is posted, and shown rounded",
-        edits=(posting("currencies_coarser_than(decimal_places(command.amount))", "[]"),),
+        edits=(posting('"places": decimal_places(command.amount)', '"places": 0'),),
     ),
     # --- Where money goes ---
     Mutant(

@@ -9,8 +9,10 @@ from psycopg import errors as postgres
 
 from apps.core import idempotency
 from apps.core.idempotency import IdempotencyKeyInProgress, IdempotencyKeyReused
+from apps.ledger.errors import CurrencyWithdrawn
 from apps.ledger.metrics import CONTENTION, REPLAYS
 from apps.ledger.models import Account, Opening
+from apps.ledger.money import CURRENT
 from apps.ledger.posting import retried
 
 
@@ -18,8 +20,8 @@ from apps.ledger.posting import retried
 class OpenAccount:
     """Give a user an empty account; its currency is for good. With an idempotency key, once per key of the user's.
 
-    Refuses: IdempotencyKeyReused; IdempotencyKeyInProgress where a request under the key runs for longer than the lock
-    timeout; Contention where something else does.
+    Refuses: CurrencyWithdrawn; IdempotencyKeyReused; IdempotencyKeyInProgress where a request under the key runs for
+    longer than the lock timeout; Contention where something else does.
     Locks: the user's row against its deletion, by the foreign key.
     """
 
@@ -32,13 +34,20 @@ class OpenAccount:
     @retried
     def execute(self) -> Opening:
         account = Account(owner_id=self.owner_id, currency=self.currency, name=self.name, created_at=self.now)
+        is_current = self.currency in CURRENT
         if self.idempotency_key is None:
+            if not is_current:
+                raise CurrencyWithdrawn(currency=self.currency)
             account.save(force_insert=True)
             return Opening(account=account)
         account.idempotency_key = self.idempotency_key
         account.opening_fingerprint = idempotency.fingerprint({"currency": self.currency, "name": self.name})
-        self._insert_unless_key_is_used(account, self.idempotency_key)
-        stored = Account.objects.owned_by(self.owner_id).get(idempotency_key=self.idempotency_key)
+        if is_current:
+            self._insert_unless_key_is_used(account, self.idempotency_key)
+        # A replay shows what was opened under the key, also where its currency has been withdrawn since.
+        stored = Account.objects.owned_by(self.owner_id).filter(idempotency_key=self.idempotency_key).first()
+        if stored is None:
+            raise CurrencyWithdrawn(currency=self.currency)
         if stored.opening_fingerprint != account.opening_fingerprint:
             raise IdempotencyKeyReused
         replayed = stored.pk != account.pk
