@@ -25,6 +25,7 @@ BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.
 class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # it ships no types
     """gunicorn's own, with a clock between its queue and its threads."""
 
+    reloader: Any
     _has_ended_in_order = False
 
     def init_process(self) -> None:
