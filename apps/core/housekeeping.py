@@ -78,12 +78,13 @@ def delete_in_batches(dead: "models.QuerySet[Any]") -> int:
     """
     keys = dead.model._base_manager.order_by("pk").values_list("pk", flat=True)  # noqa: SLF001  public, in spite of its name
     deleted = 0
+    beyond: dict[str, Any] = {}
     while True:
-        last = next(iter(keys[BATCH - 1 : BATCH]), None)
+        last = next(iter(keys.filter(**beyond)[BATCH - 1 : BATCH]), None)
         if last is None:
-            return deleted + _delete(dead)
-        deleted += _delete(dead.filter(pk__lte=last))
-        keys, dead = keys.filter(pk__gt=last), dead.filter(pk__gt=last)
+            return deleted + _delete(dead.filter(**beyond))
+        deleted += _delete(dead.filter(**beyond, pk__lte=last))
+        beyond = {"pk__gt": last}
 
 
 def _delete(batch: "models.QuerySet[Any]") -> int:
