@@ -41,6 +41,30 @@ STOP_SECONDS = 45
 PROMETHEUS_STOP_SECONDS = 20
 SERVER_ERROR = 500
 URL_SETTINGS = {"local": "DATABASE_URL", "test": "TEST_DATABASE_URL"}
+# What changes a program behind our back: libpq (PGHOST, PGSERVICE, PGDATESTYLE), Python (PYTHONSAFEPATH, PYTHONHOME), pip
+# (PIP_USER, PIP_TARGET), gunicorn, mypy, pytest's plugins. Our own settings are those of docs/configuration.md, and where a
+# database is stands in its URL. No container inherits them either; a `.env`, which is this project's, may have any.
+FOREIGN = re.compile(
+    r"PG[A-Z]+|PYTHON\w+|PIP_\w+|GUNICORN_CMD_ARGS|MYPYPATH|PYTEST_(PLUGINS|DISABLE_PLUGIN_AUTOLOAD)", re.ASCII
+)
+# An index, a mirror, a proxy, and how to speak with them.
+HOW_PIP_GETS_THERE = {
+    f"PIP_{name}"
+    for name in (
+        *("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "TRUSTED_HOST", "CONFIG_FILE", "KEYRING_PROVIDER"),
+        *(
+            "PROXY",
+            "CERT",
+            "CLIENT_CERT",
+            "CACHE_DIR",
+            "NO_CACHE_DIR",
+            "RETRIES",
+            "TIMEOUT",
+            "DEFAULT_TIMEOUT",
+            "NO_INPUT",
+        ),
+    )
+}
 # Settings of what stands beside the application.
 NOT_OF_THE_APPLICATION = {"PROMETHEUS_PORT", "GRAFANA_PORT"}
 
@@ -110,10 +134,20 @@ def read_value(text: str, where: str) -> str:
     return value
 
 
+def inherited() -> dict[str, str]:
+    """Return the environment without what was meant for other programs, or for other work with these. See FOREIGN."""
+    given = {
+        name: value for name, value in os.environ.items() if name in HOW_PIP_GETS_THERE or not FOREIGN.fullmatch(name)
+    }
+    # Another project's.
+    if not given.get("DJANGO_SETTINGS_MODULE", "config.").startswith("config."):
+        del given["DJANGO_SETTINGS_MODULE"]
+    return given
+
+
 def environment() -> dict[str, str]:
     """Return what commands are run with: the environment, then `.env`, and our programs first in the path."""
-    settings = read_dotenv(ROOT / ".env") | os.environ
-    settings.pop("PYTHONHOME", None)
+    settings = read_dotenv(ROOT / ".env") | inherited()
     folders = [str(VENV / "bin"), *embedded_programs(), settings.get("PATH", os.defpath)]
     return settings | {"VIRTUAL_ENV": str(VENV), "PATH": os.pathsep.join(folders)}
 
@@ -168,7 +202,7 @@ def stamp(*parts: bytes) -> str:
 def is_made(folder: Path, wanted: str) -> bool:
     """Tell whether a virtual environment is whole, made from the same things, and its Python still runs."""
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        subprocess.run([folder / "bin" / "python", "-c", ""], check=True, capture_output=True)
+        subprocess.run([folder / "bin" / "python", "-c", ""], check=True, capture_output=True, env=inherited())
         return (folder / "made-from").read_text() == wanted
     return False
 
@@ -181,7 +215,8 @@ def make_venv(folder: Path) -> None:
 
 def pip(folder: Path, *arguments: str) -> None:
     """Install with pip, which shows its progress; indexes and mirrors are as the user configured them."""
-    run(folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", *arguments)
+    # Not even where a pip.conf says user = yes.
+    run(folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--no-user", *arguments)
 
 
 # --- Databases -------------------------------------------------------------------------------------------------------
@@ -380,7 +415,7 @@ def command(kind: str, arguments: list[str]) -> NoReturn:
 def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> None:
     """Run a command in the checkout; its failure is ours."""
     sys.stdout.flush()
-    result = subprocess.run(arguments, cwd=ROOT, env=env, check=False)
+    result = subprocess.run(arguments, cwd=ROOT, env=inherited() if env is None else env, check=False)
     if result.returncode:
         shown = " ".join(str(argument) for argument in arguments)
         raise CannotError(f"this failed: {shown.replace(f'{ROOT}/', '')}")

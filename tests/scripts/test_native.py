@@ -139,6 +139,79 @@ class TestDotenv:
         assert env["PATH"].startswith(str(native.VENV / "bin"))
 
 
+class TestInherited:
+    """What a person's shell has for other work does not reach what is started here."""
+
+    FOREIGN = (
+        *(
+            "PGHOST",
+            "PGPORT",
+            "PGSERVICE",
+            "PGREQUIREAUTH",
+            "PGDATESTYLE",
+            "PGOPTIONS",
+            "PGTZ",
+            "PGSSLMODE",
+            "PGPASSWORD",
+        ),
+        *(
+            "PYTHONHOME",
+            "PYTHONPATH",
+            "PYTHONSAFEPATH",
+            "PYTHONOPTIMIZE",
+            "PYTHONWARNINGS",
+            "PYTHONSTARTUP",
+            "PYTHON_GIL",
+        ),
+        *(
+            "PIP_USER",
+            "PIP_TARGET",
+            "PIP_PREFIX",
+            "PIP_ROOT",
+            "PIP_REQUIRE_VIRTUALENV",
+            "PIP_CONSTRAINT",
+            "PIP_DRY_RUN",
+        ),
+        *("GUNICORN_CMD_ARGS", "MYPYPATH", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
+    )
+    OURS = ("PIP_INDEX_URL", "PIP_CONFIG_FILE", "PIP_CERT", "HTTPS_PROXY", "PORT", "GUNICORN_THREADS", "PYTEST_ADDOPTS")
+
+    @pytest.fixture(autouse=True)
+    def shell(self, native, monkeypatch, tmp_path):
+        for name in (*self.FOREIGN, *self.OURS):
+            monkeypatch.setenv(name, "here")
+        monkeypatch.setattr(native, "ROOT", tmp_path)
+
+    def test_is_ours_and_how_pip_gets_to_its_index(self, native):
+        for env in (native.inherited(), native.environment()):
+            assert not set(self.FOREIGN) & env.keys()
+            assert set(self.OURS) <= env.keys()
+
+    def test_a_dotenv_may_say_what_it_likes(self, native):
+        (native.ROOT / ".env").write_text("PGSSLROOTCERT=/run/ca.pem\n")
+
+        assert native.environment()["PGSSLROOTCERT"] == "/run/ca.pem"
+
+    @pytest.mark.parametrize(("module", "kept"), [("config.settings.production", True), ("mysite.settings", False)])
+    def test_settings_of_another_project_are_not_ours(self, native, monkeypatch, module, kept):
+        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", module)
+
+        assert ("DJANGO_SETTINGS_MODULE" in native.environment()) is kept
+
+    def test_what_is_run_without_an_environment_has_no_other(self, native, capfd):
+        native.run(sys.executable, "-c", "import os; print(*os.environ)")
+
+        assert not set(self.FOREIGN) & set(capfd.readouterr().out.split())
+
+    def test_a_virtual_environment_is_whole_whatever_the_shell_says_of_python(self, native, tmp_path, monkeypatch):
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "python").symlink_to(sys.executable)
+        (tmp_path / "made-from").write_text("stamp")
+        monkeypatch.setenv("PYTHONHOME", "/nowhere")
+
+        assert native.is_made(tmp_path, "stamp")
+
+
 class TestPort:
     @pytest.mark.parametrize("value", ["http", "0", "65536", "-1", "80 80"])
     def test_a_wrong_one_is_named(self, native, value):

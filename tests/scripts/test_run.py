@@ -147,6 +147,26 @@ class TestDotenv:
         assert "http://localhost:8001/ping/" in result.stdout, result.stderr
 
 
+class TestShell:
+    @pytest.mark.parametrize("runtime", ["native", "docker"])
+    def test_what_it_has_for_other_work_is_set_aside(self, with_docker, runtime):
+        says = 'echo "${PYTHONSAFEPATH-no} ${PYTHONHOME-no} ${PYTHON_GIL-no} ${DJANGO_SETTINGS_MODULE-no}"'
+        with_docker.has("python3.13", f"#!/bin/sh\n[ $1 = -c ] || {says}\n")
+        with_docker.has("docker", DOCKER.replace("*) echo", f"*) {says}; echo"))
+        foreign = {"PYTHONSAFEPATH": "1", "PYTHONHOME": "/nowhere", "PYTHON_GIL": "0"}
+
+        for module, expected in (("mysite.settings", "no"), ("config.settings.staging", "config.settings.staging")):
+            result = with_docker.does("local", "true", RUNTIME=runtime, DJANGO_SETTINGS_MODULE=module, **foreign)
+            assert f"no no no {expected}" in result.stdout.splitlines()
+
+    def test_the_python_that_it_names_is_used(self, machine):
+        machine.has("another", PYTHON)
+
+        assert machine.does("build", PYTHON=str(machine.folder / "another")).stdout.endswith(
+            "scripts/native.py build\n"
+        )
+
+
 class TestPython:
     def test_one_that_does_not_run_is_passed_over(self, machine):
         machine.has("python3.13", "#!/bin/sh\nexit 127\n")
