@@ -19,6 +19,7 @@ from config.keys import (
     FLAG,
     HOSTS,
     NAMES,
+    ORIGINS,
     PATH,
     POSTGRES_URL,
     REDIS,
@@ -63,6 +64,14 @@ def weak_keys(keys: list[str]) -> str:
 
 def every_host(hosts: list[str]) -> str:
     return "must name its hosts: * lets anybody choose one" if "*" in hosts else ""
+
+
+def any_page(origins: list[str]) -> str:
+    """Say why pages could read answers that nobody meant for them."""
+    if "*" in origins:
+        return "must name its origins: * lets every page read the answers"
+    plain = any(origin.startswith("http:") for origin in origins)
+    return "must be https: what is sent over plain HTTP anybody between can change" if plain else ""
 
 
 def open_to_all(url: str) -> str:
@@ -233,6 +242,14 @@ class Environment:
         kind=FLAG,
         default=False,
         about="Ask browsers to preload HSTS: a promise about the whole domain that is hard to take back.",
+    )
+
+    CORS_ALLOWED_ORIGINS = Key(
+        kind=ORIGINS,
+        default=[],
+        unsafe=any_page,
+        about="The origins of browser applications that may call /api/ (CORS): with a token, without cookies, the answer's "
+        "own headers exposed. Without one, pages of other origins cannot. Locally * lets every page.",
     )
 
     ADMIN_PATH = Key(

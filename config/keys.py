@@ -18,6 +18,9 @@ from config import libpq
 T = TypeVar("T")
 
 HOST: Final = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", re.IGNORECASE | re.ASCII)
+# As a browser sends it: in small letters, and nothing behind the port.
+ORIGIN: Final = re.compile(r"\*|https?://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII)
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 # Not one of ours, which would hide the admin or be hidden by it.
 ADDRESS: Final = re.compile(r"(?!(api|livez|ping|readyz|schema|static)/)([a-z0-9][a-z0-9_-]*/)+", re.ASCII)
 DECLARED_LIMITS: Final = re.compile(r"lock_timeout|statement_timeout")
@@ -115,6 +118,16 @@ def _hosts(given: str) -> list[str]:
     return hosts
 
 
+def _origins(given: str) -> list[str]:
+    origins = _names(given)
+    for origin in origins:
+        _demand(met=ORIGIN.fullmatch(origin) is not None)
+        url = urlsplit(origin)
+        # A browser leaves it out, so one that is there fits nothing. A port that is too high raises.
+        _demand(met=url.port is None or url.port != DEFAULT_PORTS[url.scheme])
+    return origins
+
+
 def _path(given: str) -> str:
     _demand(met=ADDRESS.fullmatch(given) is not None)
     return given
@@ -163,6 +176,11 @@ FLAG: Final = Kind("true or false", _flag)
 NAMES: Final = Kind("texts separated by commas", _names)
 HOSTS: Final = Kind(
     "host names separated by commas, without scheme or port (.example.org: with its subdomains)", _hosts
+)
+ORIGINS: Final = Kind(
+    "origins separated by commas, as browsers send them: https://app.example.org, in small letters, with a port where it is "
+    "not the default, without a path, a slash at the end or a wildcard",
+    _origins,
 )
 PATH: Final = Kind("a path like back-office/, in small letters and unlike the others that are served", _path)
 SECONDS: Final = Kind("a number of seconds above 0", _seconds)

@@ -118,6 +118,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "config",
+    "corsheaders",
     "csp",
     "django_prometheus",
     "rest_framework",
@@ -141,6 +142,8 @@ MIDDLEWARE = [
     "apps.core.request_id.RequestIdMiddleware",
     "apps.core.request_log.RequestLogMiddleware",
     *(["config.error_reporting.RequestIdMiddleware"] if env.SENTRY_DSN else []),
+    # Around whatever refuses, so that a page on another origin can read why; a preflight goes no further.
+    *(["corsheaders.middleware.CorsMiddleware"] if env.CORS_ALLOWED_ORIGINS else []),
     "apps.core.guards.RequestGuardMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "apps.core.static_files.StaticFilesMiddleware",
@@ -194,6 +197,23 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 250
 # Where there is none, it is not there.
 ADMIN_PATH = env.ADMIN_PATH
 DOCS_OPEN = env.DOCS_OPEN
+
+# Whose pages may call the API, with a token and never with a cookie.
+CORS_ALLOWED_ORIGINS = [origin for origin in env.CORS_ALLOWED_ORIGINS if origin != "*"]
+CORS_ALLOW_ALL_ORIGINS = "*" in env.CORS_ALLOWED_ORIGINS
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_METHODS = ["DELETE", "GET", "PATCH", "POST"]
+CORS_ALLOW_HEADERS = [
+    "Accept",
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "X-Request-ID",
+]
+CORS_EXPOSE_HEADERS = ["ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-ID"]
 
 # An answer of the API is no page: it loads nothing, and nothing frames it.
 CONTENT_SECURITY_POLICY = {

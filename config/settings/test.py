@@ -2,7 +2,7 @@
 
 from config import embedded_postgres
 from config.settings.base import *  # noqa: F403  a settings module is its parent's names with some changed
-from config.settings.base import REST_FRAMEWORK, database, env
+from config.settings.base import MIDDLEWARE, REST_FRAMEWORK, database, env
 
 DEBUG = False
 SECRET_KEY = "test-only-secret-key"  # noqa: S105  signs nothing outside the test run
@@ -10,6 +10,9 @@ SECRET_KEY_FALLBACKS = []
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
 DATABASES = {"default": database(env.TEST_DATABASE_URL or embedded_postgres.url("test"), key="TEST_DATABASE_URL")}
 MIGRATION_DATABASE = None
+MIDDLEWARE = [name for name in MIDDLEWARE if not name.startswith("corsheaders.")]
+CORS_ALLOWED_ORIGINS = []
+CORS_ALLOW_ALL_ORIGINS = False
 REST_FRAMEWORK = REST_FRAMEWORK | {"NUM_PROXIES": 0}
 # Where there is none, the tests that need one start it (tests/redis_server.py).
 TEST_REDIS_URL = env.TEST_REDIS_URL

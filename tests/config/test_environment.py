@@ -134,6 +134,36 @@ class TestOneError:
             ["https://a.example", "a.example:443", "a.example/", "*.example", "a b", "a,,b", "a,", "münchen"],
         ),
         ("SECRET_KEY_FALLBACKS", [",", "a,,b"]),
+        (
+            "CORS_ALLOWED_ORIGINS",
+            [
+                "app.example.org",
+                "https://",
+                "https://app.example.org/",
+                "https://app.example.org/app",
+                "https://*.example.org",
+                "https://app.example.org:443",
+                "http://app.example.org:80",
+                "https://App.example.org",
+                "HTTPS://app.example.org",
+                "https://app.example.org:",
+                "https://app.example.org:65536",
+                "https://app.example.org:0443",
+                "null",
+                "https://u:p@app.example.org",
+                "https://app.example.org?x",
+                "https://app.example.org#x",
+                "https://app.example.org.",
+                "https://b\xfccher.example",
+                "ftp://app.example.org",
+                "//app.example.org",
+                "https://a.example;https://b.example",
+                "https://a.example,",
+                "https://a.example,https://*",
+                "**",
+                "https://a.example https://b.example",
+            ],
+        ),
         ("LEDGER_GATE", ["on", "REDIS"]),
         ("REDIS_URL", ["redis.example.org", f"redis://:{CANARY}@h:port"]),
         ("SECRET_KEY", [f" {STRONG_KEY}", f"{STRONG_KEY}\n"]),
@@ -168,6 +198,10 @@ def test_malformed_values_are_refused_and_not_shown(key, malformed):
     [
         ("DEBUG", ["true", "1", "on"]),
         ("ALLOWED_HOSTS", ["*", "bank.example.org,*"]),
+        (
+            "CORS_ALLOWED_ORIGINS",
+            ["*", "https://app.example.org,*", "http://app.example.org", "https://a.example,http://localhost:3000"],
+        ),
         ("SECRET_KEY", [environment.LOCAL_SECRET_KEY, "short", "x" * 60, "django-insecure-" + STRONG_KEY]),
         ("SECRET_KEY_FALLBACKS", ["short", f"{STRONG_KEY},{environment.LOCAL_SECRET_KEY}"]),
         ("DATABASE_URL", ["postgres://bank@db.example.org/bank"]),
@@ -235,6 +269,21 @@ def test_limits_rise_and_what_belongs_together_fits(given, fits):
 def test_what_a_deployment_has_probably_forgotten_is_said(given, named):
     assert [doubt.split()[0] for doubt in environment.doubts(configure(**FULL | given))] == named
     assert environment.doubts(configure("local", **given)) == []
+
+
+def test_origins_are_taken_as_browsers_send_them():
+    origins = "https://app.example.org, https://admin.example.org:8443,https://[2001:db8::1]:8443,https://xn--bcher-kva.example"
+
+    assert configure(**FULL | {"CORS_ALLOWED_ORIGINS": origins}).CORS_ALLOWED_ORIGINS == [
+        "https://app.example.org",
+        "https://admin.example.org:8443",
+        "https://[2001:db8::1]:8443",
+        "https://xn--bcher-kva.example",
+    ]
+    assert configure(**FULL).CORS_ALLOWED_ORIGINS == []
+    assert configure("local", CORS_ALLOWED_ORIGINS="http://localhost:5173").CORS_ALLOWED_ORIGINS == [
+        "http://localhost:5173"
+    ]
 
 
 def test_what_other_modules_decide_is_what_the_rules_count_with():

@@ -1,9 +1,14 @@
-"""What only a browser can tell: that the pages work under their Content-Security-Policy and load nothing from elsewhere."""
+"""What only a browser can tell: that our pages work under their Content-Security-Policy, and what others' pages may do."""
 
+import contextlib
 import json
 import os
 import shutil
+import threading
+import uuid
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 import yaml
@@ -192,3 +197,146 @@ def test_a_script_that_somebody_slipped_in_does_not_run(visit):
     complaints = " ".join(visit.complaints())
     assert "script-src" in complaints
     assert "img-src" in complaints
+
+
+# --- Pages of other origins -------------------------------------------------------------------------------------------
+
+
+class EmptyPage(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b"<!doctype html><title>An application</title>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def application() -> Iterator[str]:
+    """Serve an empty page on a port of its own, and give its origin."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), EmptyPage) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def named() -> Iterator[str]:
+    with application() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[str]:
+    with application() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def api(named, django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("gunicorn") / "log"
+    with django_db_blocker.unblock():
+        url = database_url()
+    local = {"DJANGO_SETTINGS_MODULE": "config.settings.local", "DATABASE_URL": url, "DEBUG": "false"}
+    with Server(url, log, workers=1, threads=4, CORS_ALLOWED_ORIGINS=named, **local) as server:
+        yield server
+    assert server.complaints() == []
+
+
+FETCH = """
+const [url, options, done] = arguments;
+fetch(url, options).then(
+    async (answer) => done({status: answer.status, headers: Object.fromEntries(answer.headers), text: await answer.text()}),
+    (error) => done({error: String(error)}),
+);
+"""
+
+
+class Page:
+    """A page in the browser that calls the API."""
+
+    def __init__(self, browser: WebDriver, origin: str, api: Server) -> None:
+        self.browser = browser
+        self.api = "http://{}:{}".format(*api.address)
+        browser.get(origin)
+
+    def fetch(self, method: str, path: str, body: dict[str, str] | None = None, **headers: str) -> dict[str, Any]:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        options: dict[str, Any] = {"method": method, "headers": sent}
+        if body is not None:
+            options |= {"headers": sent | {"Content-Type": "application/json"}, "body": json.dumps(body)}
+        return self.browser.execute_async_script(FETCH, self.api + path, options)
+
+
+def test_a_page_of_a_named_origin_does_business_and_reads_every_refusal(chromium, named, api):
+    account = AccountFactory(funded="100.00")
+    own = {"Authorization": f"Token {token_of(account.owner)}"}
+    page = Page(chromium, named, api)
+    path = f"/api/v1/accounts/{account.pk}/"
+
+    paid = {"Idempotency_Key": str(uuid.uuid4())} | own
+    first, again = (page.fetch("POST", f"{path}withdrawals/", {"amount": "25.00"}, **paid) for _ in range(2))
+    assert (first["status"], again["status"]) == (201, 201)
+    assert first["text"] == again["text"]
+    assert again["headers"]["idempotent-replayed"] == "true"
+    assert first["headers"]["location"].startswith("/api/v1/transactions/")
+    assert first["headers"]["x-request-id"]
+
+    shown = page.fetch("GET", path, **own)
+    assert (shown["status"], json.loads(shown["text"])["balance"]) == (200, "75.00")
+    assert page.fetch("GET", path, If_None_Match=shown["headers"]["etag"], **own)["status"] == 304
+
+    refusals = {
+        400: page.fetch("POST", f"{path}deposits/", {"amount": "x"}, **paid),
+        401: page.fetch("GET", path, Authorization="Token nobody's"),
+        404: page.fetch("GET", f"/api/v1/accounts/{uuid.uuid4()}/", **own),
+        405: page.fetch("DELETE", path, **own),
+        413: page.fetch("POST", f"{path}deposits/", {"reference": "x" * 70_000}, **paid),
+        422: page.fetch("POST", f"{path}withdrawals/", {"amount": "1000.00"}, Idempotency_Key="much", **own),
+    }
+    assert {status: answer.get("status") for status, answer in refusals.items()} == {n: n for n in refusals}
+    assert all(json.loads(answer["text"])["status"] == status for status, answer in refusals.items())
+    for _ in range(10):
+        assert page.fetch("POST", "/api/token/", {"username": "nobody", "password": "wrong"})["status"] == 400
+    limited = page.fetch("POST", "/api/token/", {"username": "nobody", "password": "wrong"})
+    assert (limited["status"], int(limited["headers"]["retry-after"]) > 0) == (429, True)
+    every_header = {"If_Match": '"1"', "X_Request_ID": "a-page-of-ours"} | own
+    patched = page.fetch("PATCH", "/api/nowhere", {}, **every_header)
+    assert (patched["status"], patched["headers"]["x-request-id"]) == (404, "a-page-of-ours")
+
+
+def test_a_page_of_another_origin_reads_nothing_and_moves_no_money(chromium, other, api):
+    account = AccountFactory(funded="100.00")
+    own = {"Authorization": f"Token {token_of(account.owner)}"}
+    page = Page(chromium, other, api)
+    path = f"/api/v1/accounts/{account.pk}/"
+
+    answers = [
+        page.fetch("GET", path, **own),
+        page.fetch("POST", f"{path}withdrawals/", {"amount": "25.00"}, Idempotency_Key="k", **own),
+        page.fetch("GET", "/api/v1/accounts/"),
+    ]
+
+    assert [answer.keys() for answer in answers] == [{"error"}] * 3
+    account.refresh_from_db()
+    assert (account.balance, account.version) == (100, 1)
+
+
+def test_where_no_origin_is_named_no_page_reads(chromium, named, laptop):
+    page = Page(chromium, named, laptop)
+
+    assert page.fetch("GET", "/api/v1/accounts/", Authorization="Token x").keys() == {"error"}
+    assert page.fetch("GET", "/api/v1/accounts/").keys() == {"error"}
+
+
+def test_a_page_reads_nothing_but_the_api(chromium, named, api):
+    page = Page(chromium, named, api)
+
+    for path in ("/ping/", "/schema/", "/admin/login/"):
+        assert page.fetch("GET", path).keys() == {"error"}, path
