@@ -86,7 +86,7 @@ class Server:
             for pid in [*self.workers(), self._process.pid]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=HANG_S)
         self._listener.close()
         self._metrics.close()
 
