@@ -1,14 +1,14 @@
-# Every command of this project. Each works with Docker and without it; scripts/run chooses and says which.
+# Every command of this project. Each works with Docker and without it; devtools/run chooses and says which.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-RUN := ./scripts/run
+RUN := ./devtools/run
 # Where the example data and the migrations check belong: never into the database somebody works with.
 TEST_MANAGE := $(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test python manage.py
 # A value as one word for the shell, whatever is in it. ARGS are words as a person would type them.
 quote = '$(subst ','\'',$(value $(1)))'
 SEEDED = $(if $(value SEED),--seed $(call quote,SEED))
 # With T, what it selects; without it, what follows.
-PYTEST = $(RUN) test $(if $(value T),python scripts/select_tests.py $(call quote,T),pytest) $(SEEDED)
+PYTEST = $(RUN) test $(if $(value T),python devtools/select_tests.py $(call quote,T),pytest) $(SEEDED)
 POPULATE = populate $(SEEDED) $(ARGS)
 # make would look for variables of its own in `T=...[$5]`, to pass it on to nobody.
 unexport T SEED COMMIT
@@ -110,51 +110,51 @@ configuration: ## Write docs/configuration.md from the declarations.
 	@$(RUN) tool python -m config.reference
 
 pictures: ## Take the pictures of docs/img/ anew: natively, with chromium and a Prometheus that has its pages.
-	@$(RUN) test python scripts/pictures.py
+	@$(RUN) test python -m devtools.screenshots
 
-dashboards: ## Write docker/grafana/dashboards/ from scripts/dashboards.py.
-	@$(RUN) tool python scripts/dashboards.py
+dashboards: ## Write monitoring/grafana/dashboards/ from monitoring/dashboards.py.
+	@$(RUN) tool python -m monitoring.dashboards
 
-check-dashboards: ## Fail if docker/grafana/dashboards/ is not what scripts/dashboards.py says.
-	@$(RUN) tool python scripts/dashboards.py --check
+check-dashboards: ## Fail if monitoring/grafana/dashboards/ is not what monitoring/dashboards.py says.
+	@$(RUN) tool python -m monitoring.dashboards --check
 
 lint-delivery: ## Check workflows, Dockerfile, Compose, shell and Terraform; STRICT=1 lets nothing be skipped.
-	@$(RUN) tool ./scripts/lint-delivery $(if $(STRICT),--strict)
+	@$(RUN) tool ./checks/lint-delivery $(if $(STRICT),--strict)
 
 check-migrations: ## Fail if the models need a migration that is not there, or one is unsafe on a database in use.
 	@$(TEST_MANAGE) makemigrations --check --dry-run
-	@$(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test python scripts/check_migrations.py
+	@$(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test python -m checks.migrations
 
 check-compatibility: ## Fail if the last release's code fails on today's schema, or today's code on its schema.
-	@./scripts/check-compatibility $(if $(value COMMIT),$(call quote,COMMIT))
+	@./checks/check-compatibility $(if $(value COMMIT),$(call quote,COMMIT))
 
 check-schema: ## Fail if docs/openapi.yaml is not what the code says.
-	@$(RUN) tool ./scripts/check-schema
+	@$(RUN) tool ./checks/check-schema
 	@$(RUN) tool python -m config.reference --check
 
 check-api: ## Fail if the API breaks what clients of main, or of the last release, rely on.
-	@./scripts/check-api
+	@./checks/check-api
 
 check: lint types lint-delivery check-migrations check-schema check-dashboards check-api test test-slow ## Run every gate that CI runs.
 
 audit: ## Look for known holes in what poetry.lock names (asks the network).
-	@$(RUN) tool ./scripts/audit
+	@$(RUN) tool ./checks/audit
 
 ##@ Deliver it
 
 # What a person types into a workflow's form comes through the environment and is quoted: it is never part of a command.
 image-test: ## Build the image and see, line by line, what it is and how it runs (needs Docker).
-	@./scripts/test-image bank:test
+	@./checks/test-image bank:test
 
 sbom: ## Print the bill of materials of IMAGE, by default the one that image-test built.
 	@docker run --rm --network none --entrypoint cat "$${IMAGE:-bank:test}" /app/sbom.cdx.json
 
 publish-image: ## Build, check and push this commit's image to IMAGE_REPOSITORY, unless it is there.
-	@$(RUN) tool python scripts/images.py publish --repository "$$IMAGE_REPOSITORY" --commit "$$(git rev-parse HEAD)"
+	@$(RUN) tool python -m deploy.images publish --repository "$$IMAGE_REPOSITORY" --commit "$$(git rev-parse HEAD)"
 
 deploy: ## Deploy IMAGE (a tag or digest) to where DEPLOYMENT says; RELEASE=v1.2.3 tags it, ARGS go along.
-	@$(RUN) tool python scripts/deploy.py --image "$$IMAGE" --release "$$RELEASE" $(ARGS)
+	@$(RUN) tool python -m deploy.deploy --image "$$IMAGE" --release "$$RELEASE" $(ARGS)
 
 deploy-dry-run: ## Print what a deployment would do, with no cloud in sight.
-	@$(RUN) tool python scripts/deploy.py --dry-run --image "$${IMAGE:-sha-$$(git rev-parse HEAD)}" \
-		$(if $(DEPLOYMENT),,--to docker/ecs/example.json) $(ARGS)
+	@$(RUN) tool python -m deploy.deploy --dry-run --image "$${IMAGE:-sha-$$(git rev-parse HEAD)}" \
+		$(if $(DEPLOYMENT),,--to deploy/ecs/example.json) $(ARGS)

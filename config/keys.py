@@ -1,6 +1,6 @@
 """What a configuration key is: its name, its kind, its default, where it must be given, and what is unsafe there.
 
-The keys themselves are declared in config/environment.py. A problem is told by what the value must be and never shows
+The keys themselves are declared in config/env.py. A problem is told by what the value must be and never shows
 the value, which may be a secret.
 """
 
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from environ import Env
 
-from config import libpq
+from apps.database import libpq
 
 T = TypeVar("T")
 

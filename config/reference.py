@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from config.environment import ENVIRONMENTS, KEYS
+from config.env import ENVIRONMENTS, KEYS
 from config.keys import Key
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 HEAD: Final = """\
 # Configuration
 
-Written from `config/environment.py` by `make configuration`: change it there.
+Written from `config/env.py` by `make configuration`: change it there.
 
 A value comes from the **environment**, else from the **secret**, else it is the **default**; an empty value is none. The
 secret is the one in AWS Secrets Manager that `APP_SECRETS_ID` names: a JSON object of strings with the names below. Without

@@ -1,4 +1,4 @@
-"""The whole map of the API. Probes are not here: the first middleware answers them (apps.core.health)."""
+"""The whole map of the API. Probes are not here: the first middleware answers them (apps.core.middleware.probes)."""
 
 from django.apps import apps
 from django.conf import settings

@@ -7,9 +7,9 @@ import django
 from django.conf import settings
 
 from apps.core.wsgi import PlainWSGIHandler
-from config.environment import ConfigurationError
+from config.env import ConfigurationError
 
-# What makes gunicorn stop, rather than start worker after worker. With docker/gunicorn.conf.py it never comes to that:
+# What makes gunicorn stop, rather than start worker after worker. With server/gunicorn_conf.py it never comes to that:
 # the arbiter has read the configuration before.
 WORKER_BOOT_ERROR: Final = 3
 
@@ -20,7 +20,7 @@ except ConfigurationError as error:
     sys.exit(WORKER_BOOT_ERROR)
 if settings.SENTRY_DSN:
     # A tenth of a second of importing that nobody pays who has no Sentry.
-    from config import error_reporting
+    from apps.core.observability import sentry as error_reporting
 
     error_reporting.start(
         dsn=settings.SENTRY_DSN,

@@ -11,10 +11,12 @@ from django.conf import settings
 from django.core.management import call_command
 from rest_framework.test import APIClient
 
-from apps.core import health
+from apps.core.middleware import probes as health
 from apps.ledger.models import Account
 from apps.users.models import User
 from tests.factories import AccountFactory, UserFactory, client_of
+
+pytest_plugins = ["tests.support.fixtures"]
 
 TEST_SETTINGS = "config.settings.test"
 TEST_DATABASE = "app_test"
@@ -22,7 +24,7 @@ TEST_DATABASE = "app_test"
 
 SEED = pytest.StashKey[int]()
 # What they run is in processes of its own or no part of the application: tracing them would take time and count nothing.
-NOT_TRACED = {Path(__file__).parent / folder for folder in ("live", "monitoring", "scripts")}
+NOT_TRACED = {Path(__file__).parent / folder for folder in ("live", "monitoring", "devtools", "checks", "deploy")}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

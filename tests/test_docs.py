@@ -8,7 +8,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 # Of what stands in backticks, what begins like a path of the checkout, or is one of its files at the top.
-PATH = re.compile(r"`((?:\.github|apps|config|docker|docs|scripts|tests)/[^`\s]+|[\w.-]+\.(?:lock|md|toml|yml))`")
+PATH = re.compile(
+    r"`((?:\.github|apps|checks|config|deploy|devtools|docker|docs|monitoring|server|tests)/[^`\s]+|[\w.-]+\.(?:lock|md|toml|yml))`"
+)
 
 
 @pytest.mark.parametrize("name", ["SECURITY.md", "docs/threat-model.md"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.patience import HANG_S
+from tests.support.patience import HANG_S
 
 HERE = Path(__file__).parent
 CLOCKS = {"monotonic", "perf_counter", "process_time", "thread_time"}
@@ -19,7 +19,7 @@ MEANT = {
     "live/test_proxy.py": "within_s=2",  # nobody is served
     "live/line.py": "timeout=5",  # join(), whose end nobody looks at
     "live/proxy.py": "timeout=5",  # as above
-    "scripts/test_native.py": "within_s=5",  # then it is killed, and that is fine
+    "devtools/test_native.py": "within_s=5",  # then it is killed, and that is fine
     "core/test_throttling.py": "timeout_s=0.25",  # of a Redis that hangs
 }
 # Figures that `make test-long` holds the product to; elsewhere a time of `HANG_S` (Bank.at_most).

@@ -26,9 +26,9 @@ from django.utils import timezone
 from prometheus_client import Gauge
 from psycopg import errors as postgres
 
-from apps.core import health
-from apps.core.metrics import with_every
+from apps.core.middleware import probes as health
 from apps.core.models import HousekeepingRun
+from apps.core.observability.metrics import with_every
 
 # Returns how many rows are gone.
 Task = Callable[[], int]

@@ -19,9 +19,9 @@ from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework import exceptions, status
 
 from apps.core.errors import DomainError, InvalidField, Kind
-from apps.core.redaction import describe
-from apps.core.request_id import current_request_id
-from apps.core.request_log import named, user_id_of
+from apps.core.middleware.request_id import current_request_id
+from apps.core.middleware.request_log import named, user_id_of
+from apps.core.observability.redaction import describe
 
 logger = logging.getLogger(__name__)
 

@@ -25,9 +25,9 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from apps.core.addresses import subscriber
-from apps.core.breaker import Breaker
-from apps.core.metrics import REQUESTS_THROTTLED, REQUESTS_UNCOUNTED
+from apps.core.circuit_breaker import Breaker
+from apps.core.client_address import subscriber
+from apps.core.observability.metrics import REQUESTS_THROTTLED, REQUESTS_UNCOUNTED
 
 logger = logging.getLogger(__name__)
 

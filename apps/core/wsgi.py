@@ -10,8 +10,8 @@ class PlainRequest(WSGIRequest):
     """A request whose Content-Type neither breaks it nor chooses the codec of its query string.
 
     Django decodes the query string by the charset that is sent, here, where no handler catches anything yet: one header,
-    `text/plain; charset=zlib`, would be an unhandled error. Ours is UTF-8 whatever is sent; `apps.core.guards` refuses the
-    rest.
+    `text/plain; charset=zlib`, would be an unhandled error. Ours is UTF-8 whatever is sent;
+    `apps.core.middleware.request_validation` refuses the rest.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from apps.core.breaker import Breaker
+from apps.core.circuit_breaker import Breaker
 from apps.ledger.metrics import GATE_WAIT
 
 logger = logging.getLogger(__name__)

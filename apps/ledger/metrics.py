@@ -9,7 +9,7 @@ from prometheus_client import Counter, Histogram
 from psycopg import errors as postgres
 
 from apps.core.errors import DomainError, Kind
-from apps.core.metrics import with_every
+from apps.core.observability.metrics import with_every
 from apps.ledger.errors import Declined
 from apps.ledger.models import Receipt, Transaction
 

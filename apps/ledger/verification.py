@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.db import connection, models
 
-from apps.core.postgresql import patient_transaction
+from apps.database.postgresql import patient_transaction
 from apps.ledger.models import Account, Entry, Transaction
 
 OF_ACCOUNT = "(%(accounts)s::uuid[] IS NULL OR account.id = ANY(%(accounts)s))"

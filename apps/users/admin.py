@@ -16,7 +16,7 @@ from apps.users.models import User
 
 @receiver(pre_delete, sender=LogEntry)
 def keep_the_log(instance: LogEntry, **_kwargs: object) -> None:
-    """Refuse to delete a line of the admin's log, with its user or alone; the database refuses too (config.privileges)."""
+    """Refuse to delete a line of the admin's log, with its user or alone; the database refuses too."""
     message = "The admin's log is kept: deactivate the user instead."
     raise ProtectedError(message, {instance})
 

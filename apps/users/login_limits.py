@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Greatest
 
-from apps.core.addresses import subscriber
+from apps.core.client_address import subscriber
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
 from apps.users.metrics import LOGIN_THROTTLED
 from apps.users.models import LoginFailures

@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import Counter
 
-from apps.core.metrics import with_every
+from apps.core.observability.metrics import with_every
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
 
 LOGINS: Final = with_every(

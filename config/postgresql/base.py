@@ -1,4 +1,4 @@
-"""apps.core.postgresql, for a role whose password is rotated while the application runs.
+"""apps.database.postgresql, for a role whose password is rotated while the application runs.
 
 Connections that are open outlive a rotation; the next one to be opened is refused. A process that had read its password
 at boot would then fail until somebody restarts it.
@@ -9,8 +9,9 @@ from typing import Any
 
 import psycopg
 
-from apps.core.postgresql import base
-from config import environment, libpq
+from apps.database import libpq
+from apps.database.postgresql import base
+from config import env as environment
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Every setting, declared once and safe by default.
 
 `local` and `test` open what they need, `production` runs this as it stands, `staging` is production. What differs by
-machine is a key, declared in config/environment.py; nothing outside `config/` reads the environment.
+machine is a key, declared in config/env.py; nothing outside `config/` reads the environment.
 """
 
 import sys
@@ -13,9 +13,9 @@ from typing import Any
 import django_stubs_ext
 from csp.constants import NONE, SELF
 
-from apps.core import logs
-from config import libpq
-from config.environment import load, tell_libraries
+from apps.core.observability import logs
+from apps.database import libpq
+from config.env import load, tell_libraries
 from config.keys import SSLMODES
 
 # Makes ModelAdmin[Account] and its like work at run time, as the type checker reads them.
@@ -28,7 +28,7 @@ env = load()
 
 
 # What the code relies on, in every session: whoever set a database's or a role's defaults had something else in mind. That
-# it writes is not among them: a server that only reads says so by the same setting (apps.core.postgresql).
+# it writes is not among them: a server that only reads says so by the same setting (apps.database.postgresql).
 SESSION = {
     "DateStyle": "ISO,MDY",
     "IntervalStyle": "postgres",
@@ -49,7 +49,7 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
 
     Connections persist and are checked before each request, which recovers from an outage in milliseconds where
     psycopg's pool takes seconds. A request never waits long: 2 s to connect, 2 s for a lock, 5 s for a statement, and 6 s
-    for a server that has fallen silent (`apps.core.postgresql`); TCP itself finds a peer that is gone within a minute. A
+    for a server that has fallen silent (`apps.database.postgresql`); TCP itself finds a peer that is gone within a minute. A
     password that was rotated is read again (`config.postgresql`).
     """
     given = libpq.parameters(url)
@@ -125,6 +125,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "apps.core",
+    "apps.database",
     "apps.users",
     "apps.ledger",
 ]
@@ -132,27 +133,27 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     # These only add headers, from here to every answer, the probes' and the refusals' too.
     "csp.middleware.CSPMiddleware",
-    "apps.core.headers.SecurityHeadersMiddleware",
+    "apps.core.middleware.security_headers.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     # Before all others: probes come by bare IP and over plain HTTP, so nothing that checks hosts or redirects precedes it.
-    "apps.core.health.HealthMiddleware",
+    "apps.core.middleware.probes.HealthMiddleware",
     # Around all others, so that what they refuse is counted too; its other half is the last.
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
-    "apps.core.metrics.RequestsInProgressMiddleware",
-    "apps.core.request_id.RequestIdMiddleware",
-    "apps.core.request_log.RequestLogMiddleware",
-    *(["config.error_reporting.RequestIdMiddleware"] if env.SENTRY_DSN else []),
+    "apps.core.observability.metrics.RequestsInProgressMiddleware",
+    "apps.core.middleware.request_id.RequestIdMiddleware",
+    "apps.core.middleware.request_log.RequestLogMiddleware",
+    *(["apps.core.observability.sentry.RequestIdMiddleware"] if env.SENTRY_DSN else []),
     # Around whatever refuses, so that a page on another origin can read why; a preflight goes no further.
     *(["corsheaders.middleware.CorsMiddleware"] if env.CORS_ALLOWED_ORIGINS else []),
-    "apps.core.guards.RequestGuardMiddleware",
+    "apps.core.middleware.request_validation.RequestGuardMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "apps.core.static_files.StaticFilesMiddleware",
+    "apps.core.middleware.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "apps.core.metrics.BoundedAfterMiddleware",
+    "apps.core.observability.metrics.BoundedAfterMiddleware",
 ]
 
 TEMPLATES = [
@@ -187,7 +188,7 @@ STORAGES = {
 # Scripts and styles are for our own pages.
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 
-# An API body is a few hundred bytes; apps.core.guards answers 413 beyond this.
+# An API body is a few hundred bytes; apps.core.middleware.request_validation answers 413 beyond this.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 # A page of the admin with every row chosen has a hundred and a few.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 250
@@ -240,7 +241,7 @@ CONTENT_SECURITY_POLICY_OF_PAGES = {
 # TLS ends at a proxy of ours that sets this header and drops the client's own; without a proxy, nobody's is believed.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.NUM_PROXIES else None
 SECURE_SSL_REDIRECT = True
-# A redirect would come after the token had gone over the wire: apps.core.guards refuses instead.
+# A redirect would come after the token had gone over the wire: apps.core.middleware.request_validation refuses instead.
 SECURE_REDIRECT_EXEMPT = [r"^api/"]
 SECURE_HSTS_SECONDS = 63_072_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
@@ -371,8 +372,8 @@ SPECTACULAR_SETTINGS = {
 
 # --- Metrics ---------------------------------------------------------------------------------------------------------
 
-if "config.metrics" not in sys.modules:
-    # Only gunicorn's workers share their counts (config.metrics): what another process left there would count for ever.
+if "server.metrics" not in sys.modules:
+    # Only gunicorn's workers share their counts (server.metrics): what another process left there would count for ever.
     tell_libraries("PROMETHEUS_MULTIPROC_DIR", None)
 
 # In seconds. 0.3 is the service level objective's bound, so that what is slower can be counted exactly.

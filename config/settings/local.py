@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from config import embedded_postgres
 from config.settings.base import *  # noqa: F403  a settings module is its parent's names with some changed
 from config.settings.base import CONTENT_SECURITY_POLICY, INSTALLED_APPS, MIDDLEWARE, database, env
+from devtools import embedded_postgres
 
 DATABASES = {"default": database(env.DATABASE_URL or embedded_postgres.url("local"))}
 
@@ -30,8 +30,8 @@ STORAGES = {
 if env.SILK:
     INSTALLED_APPS = [*INSTALLED_APPS, "silk"]
     # Behind the guard, which refuses what nobody should read.
-    _guard = MIDDLEWARE.index("apps.core.guards.RequestGuardMiddleware")
-    MIDDLEWARE = [*MIDDLEWARE[: _guard + 1], "config.profiling.ProfilingMiddleware", *MIDDLEWARE[_guard + 1 :]]
+    _guard = MIDDLEWARE.index("apps.core.middleware.request_validation.RequestGuardMiddleware")
+    MIDDLEWARE = [*MIDDLEWARE[: _guard + 1], "devtools.profiling.ProfilingMiddleware", *MIDDLEWARE[_guard + 1 :]]
     # The newest thousand requests, and of none what it said or was answered.
     SILKY_MAX_RECORDED_REQUESTS = 1000
     SILKY_MAX_REQUEST_BODY_SIZE = 0

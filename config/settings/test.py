@@ -1,8 +1,8 @@
 """The test suite: real PostgreSQL, cheap password hashing, plain HTTP, and the same whatever the local environment says."""
 
-from config import embedded_postgres
 from config.settings.base import *  # noqa: F403  a settings module is its parent's names with some changed
 from config.settings.base import MIDDLEWARE, REST_FRAMEWORK, database, env
+from devtools import embedded_postgres
 
 DEBUG = False
 SECRET_KEY = "test-only-secret-key"  # noqa: S105  signs nothing outside the test run
@@ -14,7 +14,7 @@ MIDDLEWARE = [name for name in MIDDLEWARE if not name.startswith("corsheaders.")
 CORS_ALLOWED_ORIGINS = []
 CORS_ALLOW_ALL_ORIGINS = False
 REST_FRAMEWORK = REST_FRAMEWORK | {"NUM_PROXIES": 0}
-# Where there is none, the tests that need one start it (tests/redis_server.py).
+# Where there is none, the tests that need one start it (tests/support/redis_server.py).
 TEST_REDIS_URL = env.TEST_REDIS_URL
 THROTTLE_USER_PER_MINUTE = THROTTLE_ANONYMOUS_PER_MINUTE = 0
 

@@ -30,10 +30,10 @@ from unittest import mock
 
 import psycopg
 
-from config import embedded_postgres
-from tests.live.client import Address, Client, NoAnswer, Request
-from tests.live.server import ROOT, Server
-from tests.redis_server import RedisServer, program
+from devtools import embedded_postgres
+from tests.support.client import Address, Client, NoAnswer, Request
+from tests.support.redis_server import RedisServer, program
+from tests.support.server import ROOT, Server
 
 COLD_ACCOUNTS = 200
 OTHER_CLIENTS = 4

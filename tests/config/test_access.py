@@ -16,8 +16,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from apps.users.models import Token, User
-from tests.doors import rows
 from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, new_idempotency_key, token_of
+from tests.support.endpoints import rows
 
 # Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
 pytestmark = [pytest.mark.django_db, pytest.mark.no_cover]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.config import aws
-from tests.config.test_environment import FULL
-from tests.patience import HANG_S
+from tests.config.test_env import FULL
+from tests.support import aws
+from tests.support.patience import HANG_S
 
 pytestmark = pytest.mark.slow
 
@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 MANAGE = ("manage.py", "check")
 IMPORT = ("-c", "import django; django.setup()")
 GUNICORN = ("-m", "gunicorn", "--bind", "127.0.0.1:0", "config.wsgi:application")
-CONFIGURED = ("-m", "gunicorn", "--config", "docker/gunicorn.conf.py", *GUNICORN[2:])
-SERVE = ("-m", "config.serve", *CONFIGURED[2:])
+CONFIGURED = ("-m", "gunicorn", "--config", "server/gunicorn_conf.py", *GUNICORN[2:])
+SERVE = ("-m", "server.__main__", *CONFIGURED[2:])
 
 CANARY = "cnry"
 BROKEN = {
@@ -96,7 +96,7 @@ def test_a_broken_configuration_is_one_error_and_nothing_else(command, settings)
 
 @pytest.mark.parametrize(("command", "code"), [(CONFIGURED, 1), (GUNICORN, 3)], ids=["configured", "bare"])
 def test_gunicorn_by_itself_stops_too(command, code):
-    """But for WEB_CONCURRENCY, which it reads by itself: that is what config.serve is for."""
+    """But for WEB_CONCURRENCY, which it reads by itself: that is what server.__main__ is for."""
     given = BROKEN | {"WEB_CONCURRENCY": "1"}
     result = run(*command, **given)
 

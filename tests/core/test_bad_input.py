@@ -5,8 +5,8 @@ What only a socket can say (framing, odd request lines) is in tests/live/test_fr
 
 import pytest
 
-from tests.doors import DOORS, KEYED, MONEY, READS, World
 from tests.factories import PASSWORD
+from tests.support.endpoints import DOORS, KEYED, MONEY, READS, World
 
 # Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
 pytestmark = [pytest.mark.django_db, pytest.mark.no_cover]

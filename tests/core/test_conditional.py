@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from tests.doors import MONEY, World, rows
 from tests.ledger.test_api import assert_problem
+from tests.support.endpoints import MONEY, World, rows
 
 pytestmark = pytest.mark.django_db
 

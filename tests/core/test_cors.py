@@ -6,15 +6,15 @@ import pytest
 from django.test import Client
 
 from tests.config.test_boot import run
-from tests.config.test_environment import FULL
-from tests.core.test_headers import ACCOUNTS, Answers
+from tests.config.test_env import FULL
+from tests.core.middleware.test_security_headers import ACCOUNTS, Answers
 from tests.factories import token_of
 
 pytestmark = pytest.mark.django_db
 
 ORIGIN = "https://app.example.org"
 CORS = "corsheaders.middleware.CorsMiddleware"
-GUARD = "apps.core.guards.RequestGuardMiddleware"
+GUARD = "apps.core.middleware.request_validation.RequestGuardMiddleware"
 EXPOSED = {"etag", "location", "retry-after", "idempotent-replayed", "x-request-id"}
 # What answers them is before the API, and says nothing that a page would have to read.
 NOT_OF_THE_API = {

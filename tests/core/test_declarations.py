@@ -25,7 +25,7 @@ from apps.ledger import money
 from apps.ledger import serializers as of_ledger
 from apps.users import serializers as of_users
 from tests.core.test_schema import COMMITTED
-from tests.doors import DOORS, READS, World
+from tests.support.endpoints import DOORS, READS, World
 
 pytestmark = pytest.mark.no_cover
 

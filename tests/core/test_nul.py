@@ -4,9 +4,9 @@ import pytest
 from django.test import Client
 
 from tests.core.test_bad_input import part
-from tests.doors import rows
 from tests.factories import PASSWORD, UserFactory
 from tests.ledger.test_api import assert_problem
+from tests.support.endpoints import rows
 
 pytestmark = pytest.mark.django_db
 

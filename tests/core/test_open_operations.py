@@ -10,9 +10,9 @@ from apps.users.models import Token, User
 from tests.config.test_access import API
 from tests.core.test_schema import COMMITTED
 from tests.core.test_throttling import clock, limit, redis_server
-from tests.doors import DOORS, World
 from tests.factories import UserFactory, token_of
 from tests.ledger.test_api import assert_problem
+from tests.support.endpoints import DOORS, World
 
 __all__ = ["clock", "limit", "redis_server"]
 

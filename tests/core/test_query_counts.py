@@ -13,9 +13,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.ledger.models import Account
-from tests.doors import DOORS, World
 from tests.factories import AccountFactory, UserFactory, deposit, token_of
-from tests.live.server import ROOT
+from tests.support.endpoints import DOORS, World
+from tests.support.server import ROOT
 
 pytestmark = pytest.mark.no_cover
 

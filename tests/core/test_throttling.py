@@ -16,14 +16,14 @@ from prometheus_client import REGISTRY
 from rest_framework.test import APIClient
 
 from apps.core import throttling
-from apps.core.breaker import Breaker
+from apps.core.circuit_breaker import Breaker
 from apps.core.views import Endpoint
 from tests.config.test_access import API
-from tests.doors import DOORS, World
 from tests.factories import PASSWORD, client_of, new_idempotency_key
 from tests.ledger.test_api import assert_problem
-from tests.patience import HANG_S
-from tests.redis_server import RedisServer
+from tests.support.endpoints import DOORS, World
+from tests.support.patience import HANG_S
+from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.django_db
 

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
-from apps.core.postgresql import base
-from tests.patience import HANG_S
+from apps.database.postgresql import base
+from tests.support.patience import HANG_S
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.db import connection
 from apps.ledger import money
 from apps.ledger.models import Account, Transaction
 from tests.factories import AccountFactory, client_of, deposit
-from tests.ledger.books import assert_books_balance
+from tests.ledger.assertions import assert_books_balance
 from tests.ledger.test_api import ask, assert_problem, url
 
 pytestmark = pytest.mark.django_db

@@ -22,11 +22,11 @@ from psycopg import errors as postgres
 from apps.ledger import posting
 from apps.ledger.models import Account, Transaction
 from tests.factories import AccountFactory, UserFactory, client_of, deposit, new_idempotency_key, transfer
-from tests.guarded import Guarded, connected
-from tests.ledger.books import assert_books_balance
+from tests.ledger.assertions import assert_books_balance
 from tests.ledger.test_api import assert_problem
 from tests.ledger.test_races import deadlocks, holding, waiters
-from tests.patience import eventually
+from tests.support.password_postgres import Guarded, connected
+from tests.support.patience import eventually
 
 # Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]

@@ -20,13 +20,13 @@ from apps.ledger import gate, posting
 from apps.ledger.gate import Outcome, RedisGate
 from apps.ledger.metrics import GATE_WAIT
 from apps.ledger.models import Account
-from tests.counting import counting
 from tests.factories import AccountFactory, deposit, transfer, withdraw
 from tests.ledger import test_races
-from tests.ledger.books import assert_books_balance
+from tests.ledger.assertions import assert_books_balance
 from tests.ledger.test_races import codes
-from tests.patience import HANG_S, eventually
-from tests.redis_server import RedisServer, again_and_again
+from tests.support.metric_deltas import counting
+from tests.support.patience import HANG_S, eventually
+from tests.support.redis_server import RedisServer, again_and_again
 
 ROOT = Path(__file__).parents[2]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.doors import DOORS, READS, World
 from tests.factories import new_idempotency_key
+from tests.support.endpoints import DOORS, READS, World
 
 pytestmark = pytest.mark.django_db
 

@@ -8,8 +8,8 @@ from django.db import connection
 from psycopg import errors as postgres
 
 from apps.ledger import posting
-from tests.counting import counting
 from tests.factories import AccountFactory
+from tests.support.metric_deltas import counting
 
 pytestmark = pytest.mark.django_db
 

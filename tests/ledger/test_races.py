@@ -20,8 +20,8 @@ from apps.ledger.use_cases.rename_account import RenameAccount
 from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
 from apps.users.models import User
 from tests.factories import AccountFactory, UserFactory, deposit, new_idempotency_key, transfer, withdraw
-from tests.ledger.books import assert_books_balance
-from tests.patience import HANG_S, eventually
+from tests.ledger.assertions import assert_books_balance
+from tests.support.patience import HANG_S, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

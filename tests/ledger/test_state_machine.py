@@ -27,9 +27,9 @@ from hypothesis.stateful import (
 
 from apps.ledger.models import Account, Entry, Transaction
 from tests.factories import UserFactory, client_of
-from tests.ledger import model
-from tests.ledger.books import assert_books_balance
-from tests.ledger.model import EXPONENTS, MAX_AMOUNT, MAX_BALANCE, Answer, Ask, Bank
+from tests.ledger import reference_model as model
+from tests.ledger.assertions import assert_books_balance
+from tests.ledger.reference_model import EXPONENTS, MAX_AMOUNT, MAX_BALANCE, Answer, Ask, Bank
 
 PATHS = {"deposit": "deposits", "withdrawal": "withdrawals", "transfer": "transfers"}
 NOBODY = "00000000-0000-7000-8000-000000000000"

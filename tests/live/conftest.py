@@ -8,8 +8,8 @@ from django.db import connection
 
 from apps.users.models import User
 from tests.factories import token_of
-from tests.ledger.books import assert_books_balance
-from tests.live.server import Server
+from tests.ledger.assertions import assert_books_balance
+from tests.support.server import Server
 
 
 def database_url() -> str:

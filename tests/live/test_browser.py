@@ -21,8 +21,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from apps.users.models import Token
 from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, token_of
 from tests.live.conftest import database_url
-from tests.live.server import ROOT, Server
-from tests.patience import HANG_S
+from tests.support.patience import HANG_S
+from tests.support.server import ROOT, Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 

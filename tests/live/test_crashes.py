@@ -24,12 +24,12 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from config.embedded_postgres import Cluster
-from tests.live.client import Address, Answer, Client, Request, all_at_once, codes, once
-from tests.live.proxy import LossyProxy
-from tests.live.server import ROOT, Server
-from tests.live.sizes import crowds, sizes
-from tests.patience import HANG_S, eventually
+from devtools.embedded_postgres import Cluster
+from tests.support.client import Address, Answer, Client, Request, all_at_once, codes, once
+from tests.support.lossy_proxy import LossyProxy
+from tests.support.patience import HANG_S, eventually
+from tests.support.scale import crowds, sizes
+from tests.support.server import ROOT, Server
 
 pytestmark = crowds
 

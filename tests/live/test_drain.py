@@ -9,17 +9,17 @@ import time
 import pytest
 
 from tests.factories import AccountFactory, new_idempotency_key, token_of
-from tests.ledger.books import assert_books_balance
-from tests.live.client import Address, Answer, Client, NoAnswer, Request
+from tests.ledger.assertions import assert_books_balance
 from tests.live.conftest import database_url
-from tests.live.server import Instance
-from tests.patience import HANG_S, eventually
+from tests.support.client import Address, Answer, Client, NoAnswer, Request
+from tests.support.patience import HANG_S, eventually
+from tests.support.server import Instance
 
 pytestmark = pytest.mark.slow
 
 READYZ, LIVEZ = Request("GET", "/readyz/"), Request("GET", "/livez/")
 DRAIN_S = 2
-# What a platform waits before it kills (docker/ecs/web.json).
+# What a platform waits before it kills (deploy/ecs/web.json).
 GRACE_S = 45
 
 

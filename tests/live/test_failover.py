@@ -12,11 +12,11 @@ from typing import Self
 import psycopg
 import pytest
 
-from apps.core.postgresql.base import ONLY_READING_FOR_S
-from config.embedded_postgres import ROLE
-from tests.guarded import Guarded
-from tests.live.client import Answer, Client, Request
-from tests.live.server import ROOT, Server
+from apps.database.postgresql.base import ONLY_READING_FOR_S
+from devtools.embedded_postgres import ROLE
+from tests.support.client import Answer, Client, Request
+from tests.support.password_postgres import Guarded
+from tests.support.server import ROOT, Server
 
 pytestmark = pytest.mark.slow
 

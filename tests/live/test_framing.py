@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.doors import World, rows
-from tests.live.server import Server
-from tests.patience import HANG_S
+from tests.support.endpoints import World, rows
+from tests.support.patience import HANG_S
+from tests.support.server import Server
 
 pytestmark = pytest.mark.django_db
 

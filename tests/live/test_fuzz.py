@@ -21,8 +21,8 @@ from django.utils import timezone
 
 from apps.users.models import Token, User, digest_of, new_key
 from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, token_of
-from tests.ledger.books import assert_books_balance
-from tests.live.server import ROOT
+from tests.ledger.assertions import assert_books_balance
+from tests.support.server import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

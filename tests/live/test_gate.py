@@ -9,9 +9,9 @@ import pytest
 
 from tests.live import test_races
 from tests.live.conftest import database_url
-from tests.live.server import Server
-from tests.live.sizes import crowds
-from tests.redis_server import RedisServer, again_and_again
+from tests.support.redis_server import RedisServer, again_and_again
+from tests.support.scale import crowds
+from tests.support.server import Server
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("books"), pytest.mark.long, crowds]
 

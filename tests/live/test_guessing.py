@@ -18,9 +18,9 @@ from apps.users.models import LoginFailures
 from tests.factories import PASSWORD, UserFactory
 from tests.live.conftest import database_url
 from tests.live.guessed import counting_hasher
-from tests.live.server import Server
-from tests.live.sizes import crowds
-from tests.patience import HANG_S
+from tests.support.patience import HANG_S
+from tests.support.scale import crowds
+from tests.support.server import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True), crowds]
 

@@ -10,11 +10,11 @@ import pytest
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from tests.live.client import Client, Request, once
-from tests.live.line import Line
-from tests.live.server import Server
 from tests.live.test_metrics import read, scrape
-from tests.patience import eventually
+from tests.support.client import Client, Request, once
+from tests.support.patience import eventually
+from tests.support.server import Server
+from tests.support.tcp_relay import Line
 
 PING, LIVEZ, READYZ = (Request("GET", path) for path in ("/ping/", "/livez/", "/readyz/"))
 NEEDS_THE_DATABASE = Request("POST", "/api/token/", {"username": "ada", "password": "wrong"})

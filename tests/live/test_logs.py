@@ -22,11 +22,11 @@ import pytest
 from django.db import connection
 
 from tests.factories import AccountFactory, UserFactory, token_of
-from tests.live.client import Address
 from tests.live.conftest import database_url
-from tests.live.server import Server
-from tests.live.sink import Sink
-from tests.patience import HANG_S
+from tests.support.client import Address
+from tests.support.patience import HANG_S
+from tests.support.sentry_sink import Sink
+from tests.support.server import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.live.client import Address, Client, NoAnswer, Request, once
 from tests.live.conftest import database_url
-from tests.live.server import Server
-from tests.patience import HANG_S, eventually
+from tests.support.client import Address, Client, NoAnswer, Request, once
+from tests.support.patience import HANG_S, eventually
+from tests.support.server import Server
 
 pytestmark = pytest.mark.slow
 

@@ -6,11 +6,11 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from tests.live.client import Address, Client, NoAnswer, Request
 from tests.live.conftest import database_url
-from tests.live.nginx import Nginx, find_nginx
-from tests.live.server import Instance
-from tests.patience import HANG_S, eventually
+from tests.support.client import Address, Client, NoAnswer, Request
+from tests.support.nginx import Nginx, find_nginx
+from tests.support.patience import HANG_S, eventually
+from tests.support.server import Instance
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ import pytest
 from apps.ledger.models import Account, Entry, Transaction
 from tests.factories import AccountFactory, UserFactory, deposit, new_idempotency_key, token_of
 from tests.ledger.test_races import deadlocks
-from tests.live.client import Answer, Client, Request, all_at_once, codes, in_processes, once
-from tests.live.server import Server
-from tests.live.sizes import crowds, sizes
+from tests.support.client import Answer, Client, Request, all_at_once, codes, in_processes, once
+from tests.support.scale import crowds, sizes
+from tests.support.server import Server
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("books"), crowds]
 

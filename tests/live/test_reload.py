@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.client import Client, NoAnswer, Request
 from tests.live.conftest import database_url
-from tests.live.server import ROOT, Instance
-from tests.patience import HANG_S, eventually
+from tests.support.client import Client, NoAnswer, Request
+from tests.support.patience import HANG_S, eventually
+from tests.support.server import ROOT, Instance
 
 pytestmark = pytest.mark.slow
 
@@ -66,14 +66,14 @@ BREAKS = {
     ),
     "the syntax of the settings": ("config/settings/test.py", appended("def ("), "SyntaxError"),
     "an end of the process in the settings": ("config/settings/base.py", appended("raise SystemExit(3)"), "SystemExit"),
-    "a middleware": ("apps/core/request_log.py", appended("1 / 0"), "ZeroDivisionError"),
+    "a middleware": ("apps/core/middleware/request_log.py", appended("1 / 0"), "ZeroDivisionError"),
     "AppConfig.ready": (
         "apps/users/apps.py",
         appended("UsersConfig.ready = lambda self: 1 / 0"),
         "ZeroDivisionError",
     ),
     "config.wsgi": ("config/wsgi.py", lambda _: "", "config.wsgi"),
-    "a file that is gone": ("apps/core/addresses.py", None, "apps.core.addresses"),
+    "a file that is gone": ("apps/core/client_address.py", None, "apps.core.client_address"),
 }
 
 

@@ -13,12 +13,12 @@ from typing import Self
 import pytest
 
 from tests.factories import AccountFactory, token_of
-from tests.ledger.books import assert_books_balance
-from tests.live.client import Address, Client, NoAnswer, Request
+from tests.ledger.assertions import assert_books_balance
 from tests.live.conftest import database_url
-from tests.live.nginx import Nginx, find_nginx
-from tests.live.server import Instance
-from tests.patience import HANG_S
+from tests.support.client import Address, Client, NoAnswer, Request
+from tests.support.nginx import Nginx, find_nginx
+from tests.support.patience import HANG_S
+from tests.support.server import Instance
 
 pytestmark = pytest.mark.slow
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.core.test_headers import API_POLICY, EVERYWHERE
+from tests.core.middleware.test_security_headers import API_POLICY, EVERYWHERE
 from tests.factories import AccountFactory, UserFactory, token_of
 from tests.live.conftest import database_url
-from tests.live.server import Server
-from tests.patience import HANG_S
+from tests.support.patience import HANG_S
+from tests.support.server import Server
 
 HOST = "bank.example.org"
 PRODUCTION = {

@@ -11,10 +11,10 @@ from django.db import connection
 from apps.core.throttling import WINDOW_S
 from tests.factories import AccountFactory, UserFactory, token_of
 from tests.live.conftest import database_url
-from tests.live.server import Server
 from tests.live.test_surfaces import ACCOUNTS, HTTPS, PRODUCTION, Answer, ask
-from tests.patience import HANG_S
-from tests.redis_server import RedisServer
+from tests.support.patience import HANG_S
+from tests.support.redis_server import RedisServer
+from tests.support.server import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 

@@ -9,10 +9,10 @@ from typing import Any
 import promql_parser
 import yaml
 
-import dashboards
+from monitoring import dashboards
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES = ROOT / "docker" / "prometheus" / "rules"
+RULES = ROOT / "monitoring" / "prometheus" / "rules"
 # What Grafana puts in place of the variables before anybody chooses anything.
 CHOSEN = {"job": "bank", "__rate_interval": "1m", "environment": ".*", "instance": ".*", "view": ".*", "method": ".*"}
 

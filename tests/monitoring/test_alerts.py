@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.monitoring.programs import program
 from tests.monitoring.queries import ROOT, alerts, metrics, of_panels, rules
+from tests.support.monitoring_programs import program
 
-CONFIGURATION = ROOT / "docker" / "prometheus" / "prometheus.yml"
+CONFIGURATION = ROOT / "monitoring" / "prometheus" / "prometheus.yml"
 TESTS = sorted((Path(__file__).parent / "alerts").glob("*.yml"))
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 # What no alert links to, but what their sections do.

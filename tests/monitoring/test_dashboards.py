@@ -1,4 +1,4 @@
-"""The dashboards' files: as Grafana wants them, and as scripts/dashboards.py says. Their queries run in test_prometheus."""
+"""The dashboards' files: as Grafana wants them, and as monitoring/dashboards.py writes them."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from itertools import combinations
 import promql_parser
 import pytest
 
-import dashboards
+from monitoring import dashboards
 from tests.monitoring.queries import as_sent
 
 RENDERED = {dashboard.uid: dashboards.render(dashboard) for dashboard in dashboards.DASHBOARDS}
@@ -33,7 +33,7 @@ class TestFiles:
         assert capsys.readouterr().err == ""
 
     def test_one_that_is_changed_by_hand_or_left_over_fails_the_check(self, tmp_path, monkeypatch, capsys):
-        folder = tmp_path / "docker" / "grafana" / "dashboards"
+        folder = tmp_path / "monitoring" / "grafana" / "dashboards"
         monkeypatch.setattr(dashboards, "FOLDER", folder)
         dashboards.main([])
         assert dashboards.main(["--check"]) == 0
@@ -42,8 +42,8 @@ class TestFiles:
 
         assert dashboards.main(["--check"]) == 1
         assert capsys.readouterr().err.splitlines() == [
-            "error: docker/grafana/dashboards/bank-api.json is out of date: run make dashboards",
-            "error: docker/grafana/dashboards/old.json is out of date: run make dashboards",
+            "error: monitoring/grafana/dashboards/bank-api.json is out of date: run make dashboards",
+            "error: monitoring/grafana/dashboards/old.json is out of date: run make dashboards",
         ]
         assert dashboards.main([]) == 0
         assert dashboards.main(["--check"]) == 0

@@ -16,16 +16,16 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.test import Client as Browser
 
-import monitoring
-import traffic
 from apps.ledger.models import Account, Transaction
+from devtools import example_traffic as traffic
+from devtools import prometheus as monitoring
 from tests.factories import AccountFactory, UserFactory, token_of
-from tests.live.client import Client, Request
 from tests.live.conftest import database_url
-from tests.live.server import Server
-from tests.monitoring.programs import program
 from tests.monitoring.queries import metrics, of_annotations, of_panels, of_variables, rules
-from tests.patience import HANG_S
+from tests.support.client import Client, Request
+from tests.support.monitoring_programs import program
+from tests.support.patience import HANG_S
+from tests.support.server import Server
 
 # The traffic is in the database until the first test's end, when everything is emptied.
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]

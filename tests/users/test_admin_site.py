@@ -5,9 +5,9 @@ from django.contrib.auth import SESSION_KEY
 from django.test import Client
 
 from apps.users.models import LoginFailures
-from tests.counting import counting
 from tests.factories import PASSWORD, UserFactory
 from tests.live.guessed.counting_hasher import FILE
+from tests.support.metric_deltas import counting
 from tests.users.test_api import log_in
 
 pytestmark = pytest.mark.django_db

@@ -17,7 +17,7 @@ from apps.users import login_limits
 from apps.users.models import LoginFailures
 from tests.factories import UserFactory
 from tests.ledger.test_api import assert_problem
-from tests.patience import HANG_S
+from tests.support.patience import HANG_S
 from tests.users.test_api import log_in
 
 pytestmark = pytest.mark.django_db

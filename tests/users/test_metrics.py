@@ -3,8 +3,8 @@
 import pytest
 from rest_framework.test import APIClient
 
-from tests.counting import counting
 from tests.factories import PASSWORD
+from tests.support.metric_deltas import counting
 
 pytestmark = pytest.mark.django_db
 

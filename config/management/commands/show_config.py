@@ -1,7 +1,7 @@
 from django.core.management.base import BaseCommand
 
-from config import secrets
-from config.environment import KEYS, load, strangers
+from config import secrets_manager as secrets
+from config.env import KEYS, load, strangers
 
 
 class Command(BaseCommand):

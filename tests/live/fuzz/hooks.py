@@ -17,7 +17,7 @@ TOKENS = {name: iter((FOLDER / f"{name}_tokens").read_text().split()) for name i
 MAIN = next(TOKENS["main"])
 ANSWERS = (FOLDER / "answers").open("a", buffering=1)
 NUMBERS = itertools.count()
-# In docker/gunicorn.conf.py.
+# In server/gunicorn_conf.py.
 LONGEST_LINE = 4094
 # They kill the token they are sent with.
 DEADLY = ["token_revoke", "user_change_password"]

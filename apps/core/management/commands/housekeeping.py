@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection
 from apps.core import housekeeping
 from apps.core.housekeeping import AlreadyRunning
 from apps.core.models import HousekeepingRun
-from apps.core.redaction import describe
+from apps.core.observability.redaction import describe
 
 logger = logging.getLogger(__name__)
 

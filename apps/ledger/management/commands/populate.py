@@ -16,7 +16,7 @@ from django.utils import timezone
 from tqdm import tqdm
 from uuid_utils.compat import uuid7
 
-from apps.core.postgresql import patient_transaction
+from apps.database.postgresql import patient_transaction
 from apps.ledger.models import Account, Entry, Transaction
 from apps.ledger.posting import load
 

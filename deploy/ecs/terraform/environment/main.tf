@@ -1,0 +1,143 @@
+# One environment, staging or production: service, load balancer, database, secrets. The account comes first.
+#
+#   terraform init -backend-config=bucket=... -backend-config=key=bank/staging -backend-config=region=...
+#   terraform apply -var environment=staging -var-file=staging.tfvars
+#
+# The network is given: the private subnets reach ECR, Secrets Manager and CloudWatch (NAT or endpoints).
+
+terraform {
+  required_version = ">= 1.10"
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 5.100"
+    }
+  }
+  backend "s3" {
+    use_lockfile = true
+  }
+}
+
+variable "environment" {
+  type = string
+  validation {
+    condition     = contains(["staging", "production"], var.environment)
+    error_message = "There is a settings module for staging and one for production."
+  }
+}
+
+variable "github" {
+  description = "The repository on GitHub, as OWNER/NAME in its exact case."
+  type        = string
+}
+
+variable "region" {
+  type = string
+}
+
+variable "name" {
+  type    = string
+  default = "bank"
+}
+
+variable "vpc_id" {
+  type = string
+}
+
+variable "public_subnet_ids" {
+  description = "Where the load balancer is: two or more."
+  type        = list(string)
+}
+
+variable "private_subnet_ids" {
+  description = "Where tasks and database are: two or more."
+  type        = list(string)
+}
+
+variable "domain" {
+  description = "The host name under which the API is served; point it at the output load_balancer."
+  type        = string
+}
+
+variable "certificate_arn" {
+  description = "The domain's certificate in ACM."
+  type        = string
+}
+
+variable "tasks" {
+  description = "At least so many; a deployment keeps a higher number that is there."
+  type        = number
+  default     = 2
+}
+
+variable "database_class" {
+  type    = string
+  default = "db.t4g.small"
+}
+
+variable "prometheus_security_group_ids" {
+  description = "Who may scrape the metrics port."
+  type        = set(string)
+  default     = []
+}
+
+provider "aws" {
+  region = var.region
+  default_tags {
+    tags = { project = var.name, environment = var.environment }
+  }
+}
+
+data "aws_caller_identity" "current" {}
+
+data "aws_ecr_repository" "images" {
+  name = var.name
+}
+
+locals {
+  full_name = "${var.name}-${var.environment}"
+  in_ecs    = "arn:aws:ecs:${var.region}:${data.aws_caller_identity.current.account_id}"
+
+  # What deploy/deploy.py wants to know, and what deploy/ecs/*.json are rendered with.
+  deployment = {
+    environment              = var.environment
+    region                   = var.region
+    repository               = data.aws_ecr_repository.images.repository_url
+    cluster                  = aws_ecs_cluster.this.name
+    service                  = local.full_name
+    tasks                    = var.tasks
+    url                      = "https://${var.domain}"
+    allowed_hosts            = var.domain
+    execution_role           = aws_iam_role.execution.arn
+    migration_execution_role = aws_iam_role.migration_execution.arn
+    task_role                = aws_iam_role.task.arn
+    app_secret               = aws_secretsmanager_secret.app.arn
+    migration_secret         = aws_secretsmanager_secret.migration.arn
+    log_group                = aws_cloudwatch_log_group.this.name
+    # Production takes what staging has marked, and nothing else.
+    requires = var.environment == "staging" ? "sha" : "staged"
+    marks    = var.environment == "staging" ? "staged" : ""
+  }
+}
+
+output "deployment" {
+  description = "The environment's variable DEPLOYMENT."
+  value       = jsonencode(local.deployment)
+}
+
+output "deploy_role" {
+  description = "The environment's variable DEPLOY_ROLE."
+  value       = aws_iam_role.deploy.arn
+}
+
+output "load_balancer" {
+  value = aws_lb.this.dns_name
+}
+
+output "database" {
+  description = "For DATABASE_URL; RDS keeps the owner's password in a secret of its own."
+  value = {
+    address = aws_db_instance.this.address
+    owner   = aws_db_instance.this.master_user_secret[0].secret_arn
+  }
+}

@@ -1,0 +1,160 @@
+# Four roles, each with what it needs: two start tasks, one is the application, one deploys.
+
+data "aws_iam_policy_document" "ecs_tasks" {
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "Service"
+      identifiers = ["ecs-tasks.amazonaws.com"]
+    }
+  }
+}
+
+# ECS itself: pull the image, write the log.
+data "aws_iam_policy_document" "execution" {
+  statement {
+    actions   = ["ecr:GetAuthorizationToken"] # knows no resource
+    resources = ["*"]
+  }
+  statement {
+    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    resources = [data.aws_ecr_repository.images.arn]
+  }
+  statement {
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.this.arn}:*"]
+  }
+}
+
+resource "aws_iam_role" "execution" {
+  name               = "${local.full_name}-execution"
+  assume_role_policy = data.aws_iam_policy_document.ecs_tasks.json
+}
+
+resource "aws_iam_role_policy" "execution" {
+  role   = aws_iam_role.execution.name
+  policy = data.aws_iam_policy_document.execution.json
+}
+
+# The same for the migration task, and the owner's credentials: the application's task cannot have them.
+data "aws_iam_policy_document" "migration_execution" {
+  source_policy_documents = [data.aws_iam_policy_document.execution.json]
+  statement {
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [aws_secretsmanager_secret.migration.arn]
+  }
+}
+
+resource "aws_iam_role" "migration_execution" {
+  name               = "${local.full_name}-migration"
+  assume_role_policy = data.aws_iam_policy_document.ecs_tasks.json
+}
+
+resource "aws_iam_role_policy" "migration_execution" {
+  role   = aws_iam_role.migration_execution.name
+  policy = data.aws_iam_policy_document.migration_execution.json
+}
+
+# The application: read its own secret.
+data "aws_iam_policy_document" "task" {
+  statement {
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [aws_secretsmanager_secret.app.arn]
+  }
+}
+
+resource "aws_iam_role" "task" {
+  name               = "${local.full_name}-task"
+  assume_role_policy = data.aws_iam_policy_document.ecs_tasks.json
+}
+
+resource "aws_iam_role_policy" "task" {
+  role   = aws_iam_role.task.name
+  policy = data.aws_iam_policy_document.task.json
+}
+
+# The pipeline's job that names this environment, and no other job: its token's subject says which it is.
+data "aws_iam_openid_connect_provider" "github" {
+  url = "https://token.actions.githubusercontent.com"
+}
+
+data "aws_iam_policy_document" "environment_may_deploy" {
+  statement {
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+    principals {
+      type        = "Federated"
+      identifiers = [data.aws_iam_openid_connect_provider.github.arn]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "token.actions.githubusercontent.com:aud"
+      values   = ["sts.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "token.actions.githubusercontent.com:sub"
+      values   = ["repo:${var.github}:environment:${var.environment}"]
+    }
+  }
+}
+
+# Every call that deploy/deploy.py makes, and no other.
+data "aws_iam_policy_document" "deploy" {
+  statement {
+    actions   = ["ecr:BatchGetImage", "ecr:DescribeImages", "ecr:PutImage"]
+    resources = [data.aws_ecr_repository.images.arn]
+  }
+  statement {
+    actions   = ["ecs:RegisterTaskDefinition"] # knows no resource; the roles it may pass are below
+    resources = ["*"]
+  }
+  statement {
+    actions   = ["ecs:DescribeServices", "ecs:UpdateService"]
+    resources = [aws_ecs_service.web.id]
+  }
+  statement {
+    actions   = ["ecs:RunTask"]
+    resources = ["${local.in_ecs}:task-definition/${local.full_name}-migrate:*"]
+    condition {
+      test     = "ArnEquals"
+      variable = "ecs:cluster"
+      values   = [aws_ecs_cluster.this.arn]
+    }
+  }
+  statement {
+    actions   = ["ecs:DescribeTasks", "ecs:StopTask"]
+    resources = ["${local.in_ecs}:task/${local.full_name}/*"]
+  }
+  statement {
+    actions   = ["ecs:ListTasks"] # its resource is a container instance, which Fargate has not
+    resources = ["*"]
+    condition {
+      test     = "ArnEquals"
+      variable = "ecs:cluster"
+      values   = [aws_ecs_cluster.this.arn]
+    }
+  }
+  statement {
+    actions   = ["logs:GetLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.this.arn}:log-stream:ecs/migrate/*"]
+  }
+  statement {
+    actions   = ["iam:PassRole"]
+    resources = [aws_iam_role.execution.arn, aws_iam_role.migration_execution.arn, aws_iam_role.task.arn]
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ecs-tasks.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "deploy" {
+  name               = "${local.full_name}-deploy"
+  assume_role_policy = data.aws_iam_policy_document.environment_may_deploy.json
+}
+
+resource "aws_iam_role_policy" "deploy" {
+  role   = aws_iam_role.deploy.name
+  policy = data.aws_iam_policy_document.deploy.json
+}

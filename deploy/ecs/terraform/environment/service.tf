@@ -1,0 +1,71 @@
+# The service, its first and empty revision, and its log. Later revisions are deploy/deploy.py's.
+
+resource "aws_cloudwatch_log_group" "this" {
+  name              = "/ecs/${local.full_name}"
+  retention_in_days = 90
+}
+
+resource "aws_ecs_cluster" "this" {
+  name = local.full_name
+  setting {
+    name  = "containerInsights"
+    value = "enabled"
+  }
+}
+
+locals {
+  web = jsondecode(templatefile("${path.module}/../../web.json", merge(local.deployment, {
+    image = "${data.aws_ecr_repository.images.repository_url}:none"
+  })))
+}
+
+# A service must have a task definition from its first day. No task runs it: the first deployment brings the tasks.
+resource "aws_ecs_task_definition" "first" {
+  family                   = local.web.family
+  requires_compatibilities = local.web.requiresCompatibilities
+  network_mode             = local.web.networkMode
+  cpu                      = local.web.cpu
+  memory                   = local.web.memory
+  execution_role_arn       = local.web.executionRoleArn
+  task_role_arn            = local.web.taskRoleArn
+  container_definitions    = jsonencode(local.web.containerDefinitions)
+  lifecycle {
+    ignore_changes = all
+  }
+}
+
+resource "aws_ecs_service" "web" {
+  name                              = local.full_name
+  cluster                           = aws_ecs_cluster.this.id
+  task_definition                   = aws_ecs_task_definition.first.arn
+  desired_count                     = 0
+  launch_type                       = "FARGATE"
+  health_check_grace_period_seconds = 60
+  propagate_tags                    = "SERVICE"
+
+  # A new version stands beside the old one until it is healthy.
+  deployment_minimum_healthy_percent = 100
+  deployment_maximum_percent         = 200
+  deployment_circuit_breaker {
+    enable   = true
+    rollback = true
+  }
+
+  network_configuration {
+    subnets         = var.private_subnet_ids
+    security_groups = [aws_security_group.tasks.id]
+  }
+
+  load_balancer {
+    target_group_arn = aws_lb_target_group.web.arn
+    container_name   = "web"
+    container_port   = 8000
+  }
+
+  lifecycle {
+    # deploy/deploy.py's, and autoscaling's.
+    ignore_changes = [task_definition, desired_count]
+  }
+
+  depends_on = [aws_lb_listener.https]
+}

@@ -1,0 +1,254 @@
+#!/usr/bin/env bash
+# Run the project in Docker: each verb of devtools/run is a few calls of Compose.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+die() {
+    printf 'error: %s\n' "$@" >&2
+    exit 1
+}
+
+# A setting from the environment, else from .env, as Compose itself sees it; for values without spaces or escapes.
+setting() {
+    local name=$1 default=${2:-} line=""
+    if [[ -n ${!name+set} ]]; then
+        echo "${!name:-$default}"
+        return
+    fi
+    if [[ -r .env ]]; then
+        # Windows' programs begin a file with a mark and end lines with CR.
+        line=$(LC_ALL=C sed $'1s/^\xef\xbb\xbf//' .env | tr -d '\r' |
+            grep -E "^[[:space:]]*(export[[:space:]]+)?${name}[[:space:]]*=" | tail -1 || true)
+    fi
+    line=$(sed -E "s/^[^=]*=[[:space:]]*//; s/[[:space:]]+#.*//; s/[[:space:]]*$//
+        s/^'(.*)'$/\1/; s/^\"(.*)\"$/\1/" <<<"$line")
+    echo "${line:-$default}"
+}
+
+# What pip on this machine knows about indexes, as a pip.conf for the build: variables win over files, later files over
+# earlier ones. An index in a local folder is left out: the build cannot see it.
+pip_conf() {
+    local files=(/etc/xdg/pip/pip.conf /etc/pip.conf ~/.pip/pip.conf "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf"
+        "$HOME/Library/Application Support/pip/pip.conf" "${PIP_CONFIG_FILE:-}") file
+    {
+        for file in "${files[@]}"; do
+            if [[ -f $file && -r $file ]]; then
+                cat "$file"
+                echo
+            fi
+        done
+        echo "[global]"
+        [[ -z ${PIP_INDEX_URL:-} ]] || echo "index-url = $PIP_INDEX_URL"
+        [[ -z ${PIP_EXTRA_INDEX_URL:-} ]] || echo "extra-index-url = $PIP_EXTRA_INDEX_URL"
+        [[ -z ${PIP_TRUSTED_HOST:-} ]] || echo "trusted-host = $PIP_TRUSTED_HOST"
+    } | awk '
+        /^[ \t]*([#;]|$)/ { next }
+        /^\[/ { wanted = /^\[(global|install)\]/; key = ""; next }
+        /^[ \t]/ { if (key != "") value[key] = value[key] " " $0; next }
+        {
+            key = ""
+            if (wanted && match($0, /^(index-url|extra-index-url|trusted-host)[ \t]*[=:]/)) {
+                key = $0; sub(/[ \t]*[=:].*/, "", key)
+                value[key] = $0; sub(/^[^=:]*[=:]/, "", value[key])
+            }
+        }
+        END {
+            for (key in value) {
+                line = ""
+                count = split(value[key], words, /[ \t]+/)
+                for (i = 1; i <= count; i++) if (words[i] != "" && words[i] !~ /^file:/) line = line " " words[i]
+                if (line != "") lines = lines key " =" line "\n"
+            }
+            if (lines != "") printf "[global]\n%s", lines
+        }'
+}
+
+# Two clones on one machine share nothing: the project is the folder's name with a fingerprint of its path.
+project() {
+    local name
+    name=$(basename "$PWD" | tr '[:upper:]' '[:lower:]' | tr -cd 'a-z0-9_-' | sed 's/^[_-]*//')
+    echo "${name:-bank}-$(pwd -P | cksum | cut -d ' ' -f 1)"
+}
+
+HOST_UID=$(id -u) HOST_GID=$(id -g)
+if [[ $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) == *rootless* ]]; then
+    # There the container's root is the host's user.
+    HOST_UID=0 HOST_GID=0
+fi
+PIP_CONF=$(pip_conf)
+COMPOSE_PROJECT_NAME=$(setting COMPOSE_PROJECT_NAME "$(project)")
+# Both files make one project; each does not know the other's services.
+COMPOSE_IGNORE_ORPHANS=true
+export HOST_UID HOST_GID PIP_CONF COMPOSE_PROJECT_NAME COMPOSE_IGNORE_ORPHANS
+
+local_compose() { docker compose --file compose.local.yml "$@"; }
+test_compose() { docker compose --file compose.test.yml "$@"; }
+both() { docker compose --file compose.local.yml --file compose.test.yml "$@"; }
+
+# Bring an image up to date: with all its output the first time, when it takes a while.
+build() {
+    local compose=$1 service=$2
+    if [[ -n $(docker images --quiet "$COMPOSE_PROJECT_NAME-$service") ]]; then
+        "$compose" build --quiet "$service"
+    else
+        "$compose" build "$service"
+    fi
+}
+
+# Stop if a port is taken by anybody but the service that is to have it.
+claim_port() {
+    local compose=$1 service=$2 inside=$3 name=$4 port
+    port=$(setting "$name" "$5")
+    if ! [[ $port =~ ^[0-9]{1,5}$ ]] || ((10#$port < 1 || 10#$port > 65535)); then
+        die "$name is '$port': it must be a number from 1 to 65535"
+    fi
+    [[ $("$compose" port "$service" "$inside" 2>/dev/null) != *:"$port" ]] || return 0
+    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+        die "port $port is taken: stop what uses it, or set $name: make $name=$((port + 1)) ..."
+    fi
+}
+
+# Start a database and wait until it takes connections, unless the user has one of their own.
+start_database() {
+    case $1 in
+        local)
+            [[ -z $(setting DATABASE_URL) ]] || return 0
+            claim_port local_compose db 5432 DB_PORT 5432
+            local_compose up --detach --wait db ;;
+        test)
+            [[ -z $(setting TEST_DATABASE_URL) ]] || return 0
+            claim_port test_compose test-db 5432 TEST_DB_PORT 5433
+            test_compose up --detach --wait test-db ;;
+    esac
+}
+
+# Start a Redis for the ledger's gate and wait until it answers, unless the user has one of their own.
+start_redis() {
+    case $1 in
+        local)
+            [[ $(setting LEDGER_GATE) == redis && -z $(setting REDIS_URL) ]] || return 0
+            local_compose --profile redis up --detach --wait redis ;;
+        test)
+            [[ -z $(setting TEST_REDIS_URL) ]] || return 0
+            test_compose up --detach --wait test-redis ;;
+    esac
+}
+
+# Run a command in a container of its own; a terminal only where there is one.
+run() {
+    local compose=$1 service=$2
+    shift 2
+    if [[ -t 0 && -t 1 ]]; then
+        "$compose" run --rm --no-deps "$service" "$@"
+    else
+        "$compose" run --rm --no-deps --no-TTY "$service" "$@"
+    fi
+}
+
+up() {
+    claim_port local_compose app 8000 PORT 8000
+    claim_port local_compose app 9464 METRICS_PORT 9464
+    build local_compose app
+    start_database local
+    start_redis local
+    run local_compose app python manage.py migrate --noinput
+    if ! local_compose up --detach --wait --no-deps app; then
+        echo "--- the end of the application's log:" >&2
+        local_compose logs --no-color --no-log-prefix --tail 60 app >&2
+        local_compose rm --stop --force app >/dev/null 2>&1
+        die "the application did not start: the reason is above"
+    fi
+    ./devtools/print-urls "$(setting PORT 8000)" "$(setting METRICS_PORT 9464)"
+}
+
+# Start Prometheus and Grafana beside the application. Their images are not ours, so one may not be had.
+monitoring() {
+    local port grafana
+    up
+    claim_port local_compose prometheus 9090 PROMETHEUS_PORT 9090
+    claim_port local_compose grafana 3000 GRAFANA_PORT 3000
+    port=$(setting PROMETHEUS_PORT 9090) grafana=$(setting GRAFANA_PORT 3000)
+    local_compose up --detach --no-deps prometheus ||
+        die "Prometheus did not start: the reason is above; PROMETHEUS_TAG names another version"
+    await prometheus "$port" /-/ready
+    # One that runs already reads its rules again.
+    answers "$port" /-/reload POST || local_compose restart prometheus
+    if ! local_compose up --detach --no-deps grafana; then
+        ./devtools/print-monitoring-urls "$port"
+        die "Grafana did not start: the reason is above. Everything else runs; GRAFANA_TAG names another version"
+    fi
+    await grafana "$grafana" /api/health
+    ./devtools/print-monitoring-urls "$port" "$grafana"
+}
+
+# Tell whether something on this machine answers with 200; without curl, which not everybody has.
+answers() {
+    local port=$1 path=$2 method=${3:-GET} status=""
+    {
+        printf '%s %s HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n' "$method" "$path" >&3
+        read -r -t 5 _ status _ <&3
+    } 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$port"
+    [[ $status == 200 ]]
+}
+
+# Wait until a service answers.
+await() {
+    local service=$1 port=$2 path=$3 try
+    for ((try = 0; try < 60; try++)); do
+        ! answers "$port" "$path" || return 0
+        sleep 0.5
+    done
+    local_compose logs --no-color --no-log-prefix --tail 30 "$service" >&2
+    die "$service does not answer on port $port: the end of its log is above"
+}
+
+# Build the image that is deployed. Attestations would wrap it into an index, whose digest is new at each build.
+image() {
+    local version
+    version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml | head -1)
+    docker buildx build --load --provenance=false --sbom=false --secret id=pip_conf,env=PIP_CONF \
+        --build-arg "REVISION=$2" --build-arg "VERSION=$version" --file docker/Dockerfile --tag "$1" .
+}
+
+shell() {
+    build test_compose tests
+    start_database local
+    start_database test
+    start_redis test
+    run test_compose tests bash
+}
+
+verb=${1:-}
+[[ $# == 0 ]] || shift
+case $verb in
+    up | shell | monitoring)
+        "$verb" ;;
+    traffic)
+        local_compose exec --no-TTY app python -m devtools.example_traffic "$@" ;;
+    down)
+        both --profile redis --profile monitoring down --remove-orphans ;;
+    clean)
+        both --profile redis --profile monitoring down --remove-orphans --volumes --rmi local ;;
+    build)
+        local_compose build app
+        test_compose build tests ;;
+    image)
+        image "$@" ;;
+    logs)
+        local_compose logs --follow --tail 100 app ;;
+    tool)
+        build test_compose tests
+        run test_compose tests "$@" ;;
+    local)
+        build local_compose app
+        start_database local
+        run local_compose app "$@" ;;
+    test)
+        build test_compose tests
+        start_database test
+        start_redis test
+        run test_compose tests "$@" ;;
+    *)
+        die "usage: docker.sh up | down | build | monitoring | logs | shell | clean | image NAME COMMIT |" \
+            "traffic [OPTIONS] | tool COMMAND | local COMMAND | test COMMAND" ;;
+esac

@@ -1,0 +1,464 @@
+"""Run the project without Docker: a virtual environment from poetry.lock, embedded PostgreSQL, gunicorn.
+
+`devtools/run` calls this with any Python from 3.11 on, so it needs the standard library only. Everything it makes is in
+`.venv/` and `.local/` (and, for root, where `devtools/embedded_postgres.py` says).
+"""
+
+# A command line tool: it prints, reads the environment, and runs commands, without a shell.
+# ruff: noqa: T201, TID251, S603
+
+import codecs
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from devtools import prometheus as on_this_machine
+from devtools.daemon import Background, CannotError
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+LOCAL = ROOT / ".local"
+NATIVE = LOCAL / "native"
+TOOLS = NATIVE / "tools"
+PYTHON = VENV / "bin" / "python"
+APP = Background("app", NATIVE)
+PROMETHEUS = Background("prometheus", NATIVE)
+
+BOOT_SECONDS = 60
+# gunicorn drains for DRAIN_SECONDS, locally none, and lets requests in flight end for 30 s.
+STOP_SECONDS = 45
+PROMETHEUS_STOP_SECONDS = 20
+SERVER_ERROR = 500
+URL_SETTINGS = {"local": "DATABASE_URL", "test": "TEST_DATABASE_URL"}
+# What changes a program behind our back: libpq (PGHOST, PGSERVICE, PGDATESTYLE), Python (PYTHONSAFEPATH, PYTHONHOME), pip
+# (PIP_USER, PIP_TARGET), gunicorn, mypy, pytest's plugins. Our own settings are those of docs/configuration.md, and where a
+# database is stands in its URL. No container inherits them either; a `.env`, which is this project's, may have any.
+FOREIGN = re.compile(
+    r"PG[A-Z]+|PYTHON\w+|PIP_\w+|GUNICORN_CMD_ARGS|MYPYPATH|PYTEST_(PLUGINS|DISABLE_PLUGIN_AUTOLOAD)", re.ASCII
+)
+# An index, a mirror, a proxy, and how to speak with them.
+HOW_PIP_GETS_THERE = {
+    f"PIP_{name}"
+    for name in (
+        *("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "TRUSTED_HOST", "CONFIG_FILE", "KEYRING_PROVIDER"),
+        *(
+            "PROXY",
+            "CERT",
+            "CLIENT_CERT",
+            "CACHE_DIR",
+            "NO_CACHE_DIR",
+            "RETRIES",
+            "TIMEOUT",
+            "DEFAULT_TIMEOUT",
+            "NO_INPUT",
+        ),
+    )
+}
+# Settings of what stands beside the application.
+NOT_OF_THE_APPLICATION = {"PROMETHEUS_PORT", "GRAFANA_PORT"}
+
+
+# --- Settings --------------------------------------------------------------------------------------------------------
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """Read a `.env` as Docker Compose does, without running anything in it.
+
+    Compose would expand a `$` outside single quotes: that is refused, so that a value means the same in both runtimes.
+    """
+    values: dict[str, str] = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        where = f"{path.name}, line {number}"
+        assignment = re.fullmatch(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)", text, re.ASCII)
+        if assignment is None:
+            raise CannotError(f"{where}: this is not KEY=value")
+        values[assignment[1]] = read_value(assignment[2], where)
+    return values
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a file that a user writes, none where there is no such file; devtools/run says the same of it."""
+    if not os.path.lexists(path):
+        return []
+    name = path.name
+    if path.is_dir():
+        raise CannotError(f"{name} is a folder: remove it, or make it a file of lines KEY=value (.env.example)")
+    if path.is_symlink() and not os.access(path, os.F_OK):
+        raise CannotError(f"{name} is a link that leads to no file: mend it or remove it")
+    # Anything else might never end, or never begin.
+    if not path.is_file():
+        raise CannotError(f"{name} is not a file: remove it, or make it a file of lines KEY=value (.env.example)")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CannotError(f"{name} cannot be read ({error.strerror}): chmod u+r {name}") from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise CannotError(f"{name} is in UTF-16: save it as UTF-8")
+    if b"\0" in content:
+        raise CannotError(f"{name} has a NUL in it, so it is not UTF-8 text: save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise CannotError(f"{name} is not in UTF-8, see line {line}: save it as UTF-8") from error
+    return text.split("\n")
+
+
+def read_value(text: str, where: str) -> str:
+    """Return the value that stands behind a `=`."""
+    quoted = re.fullmatch(r"""'(?P<single>[^']*)'\s*(?:#.*)?|"(?P<double>(?:[^"\\]|\\.)*)"\s*(?:#.*)?""", text)
+    if quoted is None and text.startswith(("'", '"')):
+        raise CannotError(f"{where}: the quotation mark is not closed, or something follows it")
+    if quoted is not None and quoted["single"] is not None:
+        return quoted["single"]
+    value = re.split(r"(?:^|\s)#", text, maxsplit=1)[0].rstrip() if quoted is None else quoted["double"]
+    if re.search(r"(?<!\\)\$", value):
+        raise CannotError(f"{where}: put single quotes round a value that has a $")
+    if quoted is not None:
+        escapes = {"n": "\n", "r": "\r", "t": "\t"}
+        return re.sub(r"\\(.)", lambda match: escapes.get(match[1], match[1]), value)
+    return value
+
+
+def inherited() -> dict[str, str]:
+    """Return the environment without what was meant for other programs, or for other work with these. See FOREIGN."""
+    given = {
+        name: value for name, value in os.environ.items() if name in HOW_PIP_GETS_THERE or not FOREIGN.fullmatch(name)
+    }
+    # Another project's.
+    if not given.get("DJANGO_SETTINGS_MODULE", "config.").startswith("config."):
+        del given["DJANGO_SETTINGS_MODULE"]
+    return given
+
+
+def environment() -> dict[str, str]:
+    """Return what commands are run with: the environment, then `.env`, and our programs first in the path."""
+    settings = read_dotenv(ROOT / ".env") | inherited()
+    folders = [str(VENV / "bin"), *embedded_programs(), settings.get("PATH", os.defpath)]
+    return settings | {"VIRTUAL_ENV": str(VENV), "PATH": os.pathsep.join(folders)}
+
+
+def embedded_programs() -> list[str]:
+    """Return the folder of psql and the like, once it is installed."""
+    return [str(folder) for folder in VENV.glob("lib/python3*/site-packages/embedded_postgres/pginstall/bin")]
+
+
+# --- The virtual environment -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def exclusively(name: str) -> Iterator[None]:
+    """Let one process of this checkout at a time into the block."""
+    NATIVE.mkdir(parents=True, exist_ok=True)
+    with (NATIVE / f"{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def build() -> None:
+    """Make `.venv` from poetry.lock, if it is not there already or was made from another one."""
+    with exclusively("build"):
+        pins = ROOT / "docker" / "poetry.txt"
+        # Programs in a virtual environment hold its path: one that was moved is of no use.
+        tools = stamp(pins.read_bytes(), bytes(ROOT))
+        wanted = stamp(tools.encode(), (ROOT / "poetry.lock").read_bytes())
+        if is_made(VENV, wanted):
+            return
+        if VENV.exists():
+            down()  # what runs, runs from there
+        if not is_made(TOOLS, tools):
+            say("Installing Poetry, which reads poetry.lock, into .local/ (once)")
+            make_venv(TOOLS)
+            pip(TOOLS, "--requirement", str(pins))
+            (TOOLS / "made-from").write_text(tools)
+        requirements = NATIVE / "requirements.txt"
+        run(TOOLS / "bin" / "poetry", "export", "--with=dev", "--output", requirements, "--directory", ROOT)
+        say("Installing what poetry.lock names into .venv/ (about half a minute)")
+        make_venv(VENV)
+        # The list is whole: pip need not resolve again (before 23.3 it then wants a newer one of what has extras).
+        pip(VENV, "--no-deps", "--require-hashes", "--requirement", str(requirements))
+        (VENV / "made-from").write_text(wanted)
+
+
+def stamp(*parts: bytes) -> str:
+    """Return a fingerprint."""
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def is_made(folder: Path, wanted: str) -> bool:
+    """Tell whether a virtual environment is whole, made from the same things, and its Python still runs."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        subprocess.run([folder / "bin" / "python", "-c", ""], check=True, capture_output=True, env=inherited())
+        return (folder / "made-from").read_text() == wanted
+    return False
+
+
+def make_venv(folder: Path) -> None:
+    """Make an empty virtual environment in place of whatever is there."""
+    # From inside `make shell` this runs on the very environment that it replaces.
+    run(getattr(sys, "_base_executable", sys.executable), "-m", "venv", "--clear", folder)
+
+
+def pip(folder: Path, *arguments: str) -> None:
+    """Install with pip, which shows its progress; indexes and mirrors are as the user configured them."""
+    # Not even where a pip.conf says user = yes.
+    run(folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--no-user", *arguments)
+
+
+# --- Databases -------------------------------------------------------------------------------------------------------
+
+
+def start_databases(env: Mapping[str, str], *clusters: str) -> None:
+    """Start embedded servers, except where the user has a database of their own."""
+    for cluster in clusters:
+        if not env.get(URL_SETTINGS[cluster]):
+            run(PYTHON, "-m", "devtools.embedded_postgres", "start", cluster)
+
+
+# --- The application -------------------------------------------------------------------------------------------------
+
+
+def up() -> None:
+    """Start the database and the application, and come back when it answers."""
+    env = environment()
+    port, metrics_port = port_of(env), metrics_port_of(env)
+    state = APP.running()
+    if state is None or state["port"] != port:
+        refuse_taken(port)
+    if state is None or state.get("metrics_port") != metrics_port:
+        refuse_taken(metrics_port, "METRICS_PORT")
+    build()
+    env = environment()
+    start_databases(env, "local")
+    run(PYTHON, "manage.py", "migrate", "--noinput", env=env)
+    with exclusively("up"):
+        settings = fingerprint(env)
+        state = APP.running()
+        if state is not None and state["settings"] != settings:
+            say("The settings have changed: starting the application again")
+            APP.stop(within_s=STOP_SECONDS)
+            state = None
+        if state is None:
+            start_app(env, port, settings)
+        else:
+            say("The application is up already; it reloads when its files change")
+        try:
+            wait_until_it_answers(port)
+        except CannotError:
+            APP.show_log_tail()
+            if state is None:
+                APP.stop(within_s=STOP_SECONDS)
+            raise
+    run(ROOT / "devtools" / "print-urls", str(port), str(metrics_port))
+
+
+def port_of(env: Mapping[str, str], name: str = "PORT", default: int = 8000) -> int:
+    """Return a port to serve on."""
+    text = env.get(name) or str(default)
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise CannotError(f"{name} is {text!r}: it must be a number from 1 to 65535")
+    return int(text)
+
+
+def metrics_port_of(env: Mapping[str, str]) -> int:
+    """Return the port to serve metrics on."""
+    return port_of(env, "METRICS_PORT", 9464)
+
+
+def fingerprint(env: Mapping[str, str]) -> str:
+    """Return a fingerprint of the settings that an application reads when it starts."""
+    example = (ROOT / ".env.example").read_text()
+    names = {*re.findall(r"^#? ?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE), *read_dotenv(ROOT / ".env")}
+    return stamp(*(f"{name}={env.get(name)}".encode() for name in sorted(names - NOT_OF_THE_APPLICATION)))
+
+
+def refuse_taken(port: int, name: str = "PORT", target: str = "up") -> None:
+    """Raise if something else listens on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CannotError(
+                f"port {port} is taken ({error.strerror}): stop what uses it, or set {name}:"
+                f" make {target} {name}={port + 1}"
+            ) from error
+
+
+def start_app(env: Mapping[str, str], port: int, settings: str) -> None:
+    """Start gunicorn in the background."""
+    serve = [str(ROOT / "docker" / "entrypoint"), "serve", "--reload", f"--bind=127.0.0.1:{port}"]
+    ports = {"port": port, "metrics_port": metrics_port_of(env)}
+    APP.start(serve, {"DJANGO_SETTINGS_MODULE": "config.settings.local"} | dict(env), settings=settings, **ports)
+
+
+def wait_until_it_answers(port: int) -> None:
+    """Wait for 200 from /ping/."""
+    answer = "nothing"
+    deadline = time.monotonic() + BOOT_SECONDS
+    while time.monotonic() < deadline:
+        if APP.running() is None:
+            raise CannotError("the application ended while it was starting: the reason is above")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/ping/")
+            status = connection.getresponse().status
+            answer = f"status {status}"
+            if status == http.HTTPStatus.OK:
+                return
+            if status == SERVER_ERROR:
+                break
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.2)
+    raise CannotError(f"/ping/ on port {port} answers with {answer}: the reason is above")
+
+
+def monitoring() -> None:
+    """Start the application, and beside it Prometheus, where this machine has one."""
+    env = environment()
+    program = on_this_machine.program(env["PATH"])
+    port, metrics = port_of(env, "PROMETHEUS_PORT", 9090), metrics_port_of(env)
+    up()
+    with exclusively("monitoring"):
+        configuration = on_this_machine.configuration(f"127.0.0.1:{metrics}")
+        rules = sorted(on_this_machine.CONFIGURATION.rglob("*.yml"))
+        settings = stamp(configuration.encode(), *(path.read_bytes() for path in rules))
+        state = PROMETHEUS.running()
+        if state is not None and (state["port"], state["settings"]) != (port, settings):
+            say("The settings have changed: starting Prometheus again")
+            PROMETHEUS.stop(within_s=PROMETHEUS_STOP_SECONDS)
+            state = None
+        if state is None:
+            refuse_taken(port, "PROMETHEUS_PORT", "monitoring")
+            folder = NATIVE / "prometheus"
+            folder.mkdir(exist_ok=True)
+            (folder / "prometheus.yml").write_text(configuration)
+            PROMETHEUS.start(on_this_machine.command(program, folder, port), env, port=port, settings=settings)
+        try:
+            on_this_machine.wait_until_ready(port, lambda: PROMETHEUS.running() is not None)
+        except CannotError:
+            PROMETHEUS.show_log_tail()
+            PROMETHEUS.stop(within_s=PROMETHEUS_STOP_SECONDS)
+            raise
+    run(ROOT / "devtools" / "print-monitoring-urls", str(port))
+
+
+def traffic(arguments: list[str]) -> None:
+    """Let customers do business with the running application."""
+    state = APP.running()
+    if state is None:
+        raise CannotError("the application is not running: `make up` starts it")
+    run(sys.executable, "-m", "devtools.example_traffic", f"--url=http://127.0.0.1:{state['port']}", *arguments)
+
+
+def down() -> None:
+    """Stop Prometheus, the application and the embedded servers."""
+    if PROMETHEUS.stop(within_s=PROMETHEUS_STOP_SECONDS):
+        say("Prometheus: stopped")
+    say(f"Application: {'stopped' if APP.stop(within_s=STOP_SECONDS) else 'not running'}")
+    for cluster in URL_SETTINGS:
+        run(sys.executable, "-m", "devtools.embedded_postgres", "stop", cluster)
+
+
+def logs() -> NoReturn:
+    """Follow the application's log."""
+    if not APP.log.exists():
+        raise CannotError("there is no log yet: `make up` starts the application")
+    os.execvp("tail", ["tail", "-n", "100", "-F", str(APP.log)])  # noqa: S606, S607  no shell is wanted
+
+
+def shell() -> NoReturn:
+    """Open bash with the virtual environment, the settings and both databases."""
+    build()
+    env = environment()
+    start_databases(env, "local", "test")
+    rcfile = NATIVE / "bashrc"
+    # The user's own file may put other Pythons first: ours comes after it.
+    rcfile.write_text('[ -r ~/.bashrc ] && . ~/.bashrc\nPATH=$PROJECT_PATH\nPS1="(bank) $PS1"\n')
+    env["PROJECT_PATH"] = env["PATH"]
+    os.execvpe("bash", ["bash", "--rcfile", str(rcfile)], env)  # noqa: S606, S607  a shell is what was asked for
+
+
+def clean() -> None:
+    """Stop everything and delete the data; `make clean` deletes the files in the checkout."""
+    down()
+    for cluster in URL_SETTINGS:
+        run(sys.executable, "-m", "devtools.embedded_postgres", "remove", cluster)
+
+
+def command(kind: str, arguments: list[str]) -> NoReturn:
+    """Become a command that needs no database (tool), the local one or the test one."""
+    build()
+    env = environment()
+    if kind != "tool":
+        start_databases(env, kind)
+    os.execvpe(arguments[0], arguments, env)  # noqa: S606  no shell is wanted
+
+
+def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> None:
+    """Run a command in the checkout; its failure is ours."""
+    sys.stdout.flush()
+    result = subprocess.run(arguments, cwd=ROOT, env=inherited() if env is None else env, check=False)
+    if result.returncode:
+        shown = " ".join(str(argument) for argument in arguments)
+        raise CannotError(f"this failed: {shown.replace(f'{ROOT}/', '')}")
+
+
+def say(text: str) -> None:
+    """Print at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Do one verb."""
+    os.chdir(ROOT)
+    verb, *rest = arguments or [""]
+    verbs = {
+        "up": up,
+        "down": down,
+        "build": build,
+        "logs": logs,
+        "shell": shell,
+        "clean": clean,
+        "monitoring": monitoring,
+    }
+    if not (verb in verbs and not rest) and not (verb in {"tool", "local", "test"} and rest) and verb != "traffic":
+        print(
+            f"usage: native.py {' | '.join(verbs)} | traffic [OPTIONS] | tool COMMAND | local COMMAND | test COMMAND",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        if verb == "traffic":
+            traffic(rest)
+        elif rest:
+            command(verb, rest)
+        else:
+            verbs[verb]()
+    except CannotError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

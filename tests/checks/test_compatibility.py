@@ -1,0 +1,65 @@
+"""Two versions of this project on each other's schemas: copies of it, one of them with another migration."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("apps", "config", "server", "devtools", "checks", "docs", "tests")
+MIGRATION = """from django.db import migrations, models
+class Migration(migrations.Migration):
+    dependencies = [("ledger", "0002_entries_are_append_only")]
+    operations = [{}]
+    {}
+"""
+NAME = "    name = models.CharField(max_length=100, blank=True)\n    currency"
+
+
+def copy(folder: Path) -> Path:
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("manage.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("operation", "line", "field", "expected"),
+    [
+        ('migrations.RunSQL("ALTER TABLE ledger_account ADD memo text")', "", "", ("passes", "passes")),
+        ('migrations.RunSQL("ALTER TABLE ledger_account ADD memo text NOT NULL")', "", "", ("FAILS", "passes")),
+        ('migrations.AddField("account", "memo", models.TextField(null=True))', "", "memo", ("passes", "FAILS")),
+        (
+            'migrations.AddField("account", "memo", models.TextField(null=True))',
+            "# new-code-needs-this: the deployment migrates first",
+            "memo",
+            ("passes", "not tried"),
+        ),
+    ],
+    ids=["expand", "required", "undeclared", "declared"],
+)
+def test_each_half_is_told(tmp_path, operation, line, field, expected):
+    before, after = copy(tmp_path / "before"), copy(tmp_path / "after")
+    (after / "apps/ledger/migrations/0003_memo.py").write_text(MIGRATION.format(operation, line))
+    if field:
+        models = after / "apps/ledger/models.py"
+        text = models.read_text()
+        assert NAME in text
+        models.write_text(text.replace(NAME, f"    {field} = models.TextField(null=True)\n{NAME}"))
+
+    result = subprocess.run(
+        [sys.executable, "checks/compatibility.py", str(before)],
+        cwd=after,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+    old_on_new, new_on_old = expected
+    assert f"old code on the new schema: {old_on_new}" in result.stdout, result.stdout + result.stderr
+    assert f"new code on the old schema: {new_on_old}" in result.stdout, result.stdout + result.stderr
+    assert result.returncode == ("FAILS" in expected)

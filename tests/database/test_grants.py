@@ -1,0 +1,283 @@
+"""Two roles on a real server: the one that owns the tables migrates, the one that serves can do its work and no more."""
+
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import ProtectedError
+from django.test import Client
+from psycopg import errors
+from rest_framework.test import APIClient
+
+from apps.core.middleware import probes as health
+from apps.core.models import HousekeepingRun
+from apps.database import grants as privileges
+from apps.ledger.models import Entry
+from apps.users.models import User
+from tests.config.test_boot import run
+from tests.config.test_env import FULL
+from tests.support.password_postgres import NAME, OWNER, TELLER, connected
+
+PASSWORD = "correct horse battery staple"
+
+FORBIDDEN = [
+    # What is in the books stays there as it is.
+    "UPDATE ledger_entry SET amount = 1",
+    "DELETE FROM ledger_entry",
+    "TRUNCATE ledger_entry",
+    "UPDATE ledger_transaction SET status = 'declined'",
+    "DELETE FROM ledger_transaction",
+    "TRUNCATE ledger_transaction CASCADE",
+    "UPDATE ledger_account SET owner_id = gen_random_uuid()",
+    "UPDATE ledger_account SET currency = 'EUR'",
+    "UPDATE ledger_account SET idempotency_key = 'mine'",
+    "UPDATE ledger_account SET opening_fingerprint = 'mine'",
+    "DELETE FROM ledger_account",
+    "TRUNCATE ledger_account CASCADE",
+    "INSERT INTO ledger_entry SELECT * FROM ledger_entry ON CONFLICT (id) DO UPDATE SET amount = 1",
+    "MERGE INTO ledger_entry USING ledger_account a ON a.id = account_id WHEN MATCHED THEN DELETE",
+    "DO $$ BEGIN LOCK TABLE ledger_entry IN ACCESS EXCLUSIVE MODE; END $$",
+    "UPDATE django_admin_log SET action_flag = 1",
+    "DELETE FROM django_admin_log",
+    "TRUNCATE django_admin_log",
+    "UPDATE users_token SET expires_at = 'infinity'",
+    "DELETE FROM core_housekeepingrun",
+    "INSERT INTO django_migrations (app, name, applied) VALUES ('ledger', '9999', now())",
+    "DELETE FROM auth_permission",
+    # The laws stay in force.
+    "DROP TRIGGER ledger_entry_is_append_only ON ledger_entry",
+    "ALTER TABLE ledger_entry DISABLE TRIGGER ALL",
+    "ALTER TABLE ledger_entry DISABLE TRIGGER ledger_entry_is_append_only",
+    "ALTER TABLE ledger_account DROP CONSTRAINT account_balance_is_never_negative",
+    "DROP INDEX entry_sequence_is_used_once_per_account",
+    "DROP TABLE ledger_entry",
+    "CREATE OR REPLACE FUNCTION ledger_refuse_change_of_entry() RETURNS trigger LANGUAGE sql AS 'SELECT 1'",
+    "DROP FUNCTION ledger_refuse_change_of_entry() CASCADE",
+    "ALTER FUNCTION ledger_refuse_change_of_entry() RENAME TO harmless",
+    "CREATE TRIGGER mine BEFORE INSERT ON ledger_entry FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "CREATE RULE mine AS ON INSERT TO ledger_entry DO INSTEAD NOTHING",
+    "SET session_replication_role = replica",
+    # Nothing new is made.
+    "CREATE TABLE mine ()",
+    "CREATE TEMPORARY TABLE mine ()",
+    "CREATE VIEW mine AS SELECT * FROM ledger_entry",
+    "CREATE INDEX ON ledger_entry (amount)",
+    "CREATE SCHEMA mine",
+    "CREATE DATABASE mine",
+    "CREATE EXTENSION dblink",
+    # It becomes nobody else, and sees nothing of the machine.
+    f"SET ROLE {OWNER}",
+    f"SET SESSION AUTHORIZATION {OWNER}",
+    "CREATE ROLE mine SUPERUSER",
+    f"ALTER ROLE {TELLER} SUPERUSER",
+    f"GRANT {OWNER} TO {TELLER}",
+    "SELECT * FROM pg_authid",
+    "COPY ledger_account TO PROGRAM 'cat'",
+    "COPY users_user FROM PROGRAM 'id'",
+    "COPY ledger_account TO '/tmp/accounts'",
+    "SELECT pg_read_file('/etc/passwd')",
+    "SELECT lo_import('/etc/passwd')",
+    "ALTER SYSTEM SET fsync = off",
+    f"ALTER DATABASE {NAME} SET session_replication_role = replica",
+]
+
+
+@pytest.fixture(scope="module")
+def tellers_connection(vault) -> Iterator[psycopg.Connection]:
+    with vault.teller() as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN)
+def test_the_role_that_serves_may_not(tellers_connection, statement):
+    with pytest.raises(errors.InsufficientPrivilege):
+        tellers_connection.execute(statement)
+
+
+def test_it_cannot_give_itself_what_it_has_not(tellers_connection):
+    tellers_connection.execute(f"GRANT ALL ON ledger_entry TO {TELLER}")  # a warning: there is nothing to give
+
+    row = tellers_connection.execute(
+        "SELECT has_table_privilege('ledger_entry', 'UPDATE, DELETE, TRUNCATE')"
+    ).fetchone()
+    assert row == (False,)
+
+
+def test_its_rights_are_those_that_are_declared_and_no_others(vault):
+    with vault.owner() as connection:
+        rows = connection.execute(
+            "SELECT relname, string_agg(privilege_type, ', ' ORDER BY privilege_type) FROM pg_class, aclexplode(relacl)"
+            " WHERE relkind = 'r' AND grantee = %s::regrole AND relnamespace = 'public'::regnamespace GROUP BY relname",
+            [TELLER],
+        ).fetchall()
+        columns = connection.execute(
+            "SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute, aclexplode(attacl)"
+            " WHERE attrelid = 'ledger_account'::regclass AND grantee = %s::regrole AND privilege_type = 'UPDATE'",
+            [TELLER],
+        ).fetchone()
+    rights = dict(rows)
+
+    assert rights["ledger_entry"] == rights["ledger_transaction"] == rights["ledger_account"] == "INSERT, SELECT"
+    assert columns == ("name, balance, version, status, closed_at",)
+    assert rights["django_admin_log"] == "INSERT, SELECT"
+    assert rights["users_user"] == rights["django_session"] == "DELETE, INSERT, SELECT, UPDATE"
+    assert rights["django_migrations"] == "SELECT"
+    assert privileges.LESS.keys() <= rights.keys()
+    everything = {"SELECT", "INSERT", "UPDATE", "DELETE"}
+    assert {right for granted in rights.values() for right in granted.split(", ")} == everything
+
+
+class TestItsWork:
+    """All that the application does, done by the role that serves."""
+
+    def test_the_api(self, as_teller, settings):
+        names = {"username": f"ada-{uuid.uuid4().hex}", "password": PASSWORD}
+        client = APIClient()
+
+        def send(status, method, path, body=None, client=client, **headers):
+            response = getattr(client, method)(f"/api{path}", body, headers=headers)
+            assert response.status_code == status, response.content
+            return response.json() if response.content else None
+
+        def money(status, account, verb, **body):
+            key = {"idempotency-key": body.pop("key", uuid.uuid4().hex)}
+            return send(status, "post", f"/v1/accounts/{account}/{verb}/", body, **key)
+
+        send(201, "post", "/v1/users/", names)
+        send(400, "post", "/token/", names | {"password": "wrong"})
+        for _ in range(settings.TOKENS_PER_USER + 1):
+            token = send(200, "post", "/token/", names)["token"]
+        client.credentials(HTTP_AUTHORIZATION=f"Token {token}")
+        first, second = (send(201, "post", "/v1/accounts/", {"currency": "USD"})["id"] for _ in range(2))
+        deposit = money(201, first, "deposits", amount="100.00", key="salary")
+        assert money(201, first, "deposits", amount="100.00", key="salary") == deposit
+        money(201, first, "withdrawals", amount="25.00")
+        money(422, first, "withdrawals", amount="1000.00")
+        money(201, first, "transfers", amount="75.00", destination=second)
+        send(200, "post", f"/v1/accounts/{first}/close/")
+        send(200, "patch", f"/v1/accounts/{first}/", {"name": "Old"})
+        opened = [send(201, "post", "/v1/accounts/", {}, **{"idempotency-key": "once"})["id"] for _ in range(2)]
+        assert opened[0] == opened[1]
+        assert len(send(200, "get", f"/v1/accounts/{first}/transactions/")["results"]) == 3
+        transfer = money(201, second, "withdrawals", amount="5.00")
+        send(200, "get", f"/v1/transactions/{transfer['id']}/")
+        User.objects.filter(username=names["username"]).update(is_staff=True)
+        send(201, "post", f"/v1/transactions/{transfer['id']}/reversal/", **{"idempotency-key": "r"})
+        send(204, "post", "/v1/users/me/password/", {"current_password": PASSWORD, "new_password": PASSWORD[::-1]})
+        send(401, "get", "/v1/users/me/")
+        token = send(200, "post", "/token/", names | {"password": PASSWORD[::-1]}, client=APIClient())["token"]
+        client.credentials(HTTP_AUTHORIZATION=f"Token {token}")
+        send(204, "delete", "/token/")
+
+        assert Entry.objects.count() == 6
+        call_command("verify_ledger")
+        for _ in range(2):
+            call_command("housekeeping", "--verify")
+        assert HousekeepingRun.objects.filter(failed_at=None).count() == 2
+
+    def test_the_admin(self, as_teller):
+        root = User.objects.create_superuser(f"root-{uuid.uuid4().hex}", "", PASSWORD)
+        browser = Client()
+        response = browser.post("/admin/login/", {"username": root.username, "password": PASSWORD})
+        assert response.status_code == 302
+        for table in ("users/user", "ledger/account", "ledger/transaction", "ledger/entry", "auth/group"):
+            assert browser.get(f"/admin/{table}/").status_code == 200
+
+        assert browser.post("/admin/auth/group/add/", {"name": "auditors"}).status_code == 302
+        new = {"username": "clerk", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+        assert browser.post("/admin/users/user/add/", new).status_code == 302
+        clerk = User.objects.get(username="clerk")
+        assert browser.post(f"/admin/users/user/{clerk.pk}/delete/", {"post": "yes"}).status_code == 302
+        assert not User.objects.filter(username="clerk").exists()
+
+        # Whoever has lines in the admin's log stays, by whatever road.
+        path = f"/admin/users/user/{root.pk}/delete/"
+        assert f"The admin&#x27;s log of {root}" in browser.get(path).content.decode()
+        assert browser.post(path, {"post": "yes"}).status_code == 200
+        with pytest.raises(ProtectedError):
+            root.delete()
+        assert User.objects.filter(pk=root.pk).exists()
+        assert browser.get("/admin/").status_code == 200
+        browser.logout()
+        assert browser.get("/admin/").status_code == 302
+
+    def test_the_probes(self, as_teller):
+        try:
+            assert Client().get("/ping/").status_code == 200
+            assert Client().get("/readyz/").status_code == 200
+        finally:
+            health.database.close()
+
+
+class TestGranting:
+    def test_a_table_that_is_made_later_is_of_use_at_once(self, vault, tellers_connection):
+        with vault.owner() as owner:
+            owner.execute("CREATE TABLE later (id int GENERATED BY DEFAULT AS IDENTITY, old serial)")
+        try:
+            tellers_connection.execute("INSERT INTO later DEFAULT VALUES")
+            with pytest.raises(errors.InsufficientPrivilege):
+                tellers_connection.execute("TRUNCATE later")
+        finally:
+            with vault.owner() as owner:
+                owner.execute("DROP TABLE later")
+
+    def test_what_is_too_much_or_missing_is_put_right_by_the_next_migrate(
+        self, vault, migrates_as_owner, tellers_connection
+    ):
+        with vault.owner() as owner:
+            owner.execute(f"GRANT ALL ON ledger_entry TO {TELLER}; REVOKE ALL ON users_user FROM {TELLER}")
+
+        call_command("migrate", verbosity=0)
+
+        assert User.objects.count() >= 0
+        with pytest.raises(errors.InsufficientPrivilege):
+            tellers_connection.execute("DELETE FROM ledger_entry")
+
+    @pytest.mark.parametrize(
+        ("also", "undo", "words"),
+        [
+            (f"ALTER ROLE {TELLER} SUPERUSER", f"ALTER ROLE {TELLER} NOSUPERUSER", "may act as"),
+            (f"GRANT {OWNER} TO {TELLER}", f"REVOKE {OWNER} FROM {TELLER}", f"may act as pg_database_owner, {OWNER}"),
+            (
+                f"ALTER DATABASE {NAME} OWNER TO {TELLER}",
+                f"ALTER DATABASE {NAME} OWNER TO {OWNER}",
+                f"act as.* {TELLER}",
+            ),
+            (
+                f"GRANT pg_execute_server_program TO {TELLER}",
+                f"REVOKE pg_execute_server_program FROM {TELLER}",
+                "may act as pg_execute_server_program",
+            ),
+            (f"ALTER ROLE {TELLER} RENAME TO gone", f"ALTER ROLE gone RENAME TO {TELLER}", "is not there: CREATE ROLE"),
+        ],
+    )
+    def test_a_role_that_no_grant_would_bind_is_refused(self, vault, migrates_as_owner, also, undo, words):
+        vault.guarded.owner.execute(also)
+        try:
+            with pytest.raises(CommandError, match=words):
+                call_command("migrate", verbosity=0)
+        finally:
+            vault.guarded.owner.execute(undo)
+            vault.guarded.owner.execute(f"ALTER ROLE {TELLER} PASSWORD 'tellers'")
+
+    def test_one_role_for_both_is_granted_nothing(self, vault, as_teller, capsys):
+        with connected(vault.owner_url):
+            call_command("migrate")
+
+        assert "Granted" not in capsys.readouterr().out
+
+    def test_the_role_that_serves_cannot_migrate(self, as_teller):
+        with pytest.raises(Exception, match=r"must be owner|permission denied"):
+            call_command("migrate", "ledger", "0001", verbosity=0)
+
+
+def test_only_migrate_has_the_owners_url(vault):
+    """The process that serves never reads it from the secret, where it would be a way round every grant."""
+    from config.env import KEYS
+
+    assert KEYS["MIGRATION_DATABASE_URL"].outside_only
+    code = "import config.settings.production as s; print(s.MIGRATION_DATABASE, s.DATABASES['default']['USER'])"
+    given = FULL | {"DATABASE_URL": vault.teller_url}
+    assert run("-c", code, **given).stdout.split() == ["None", TELLER]

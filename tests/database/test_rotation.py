@@ -1,0 +1,354 @@
+"""A live role's password is rotated while the application serves: a real server with passwords, and a real AWS API."""
+
+import contextlib
+import http.client
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.db import OperationalError, connections
+
+from config import env as environment
+from config import secrets_manager as secrets
+from config.postgresql.base import DatabaseWrapper, password_was_sent
+from config.settings.base import database
+from tests.config.test_env import FULL
+from tests.support import aws
+from tests.support.metric_deltas import counting
+from tests.support.password_postgres import Guarded
+from tests.support.patience import HANG_S, eventually
+from tests.support.server import Server
+
+ROOT = Path(__file__).parents[2]
+HOST = "bank.example.org"
+
+
+@dataclass
+class Deployed:
+    """The process of the tests as a deployment that has read its secret."""
+
+    guarded: Guarded
+    moto: aws.Moto
+    environment: pytest.MonkeyPatch
+
+    def put(self, password: str) -> None:
+        self.put_url(self.guarded.url(password))
+
+    def put_url(self, url: str) -> None:
+        self.moto.put("bank/rotation", secret_for(url))
+
+    def outage(self) -> None:
+        self.environment.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+
+
+@pytest.fixture
+def deployed(guarded, moto, monkeypatch, _no_secret_held) -> Deployed:
+    deployed = Deployed(guarded, moto, monkeypatch)
+    guarded.rotate("first")
+    deployed.put("first")
+    outside = aws.environment(moto.url) | {
+        "APP_SECRETS_ID": "bank/rotation",
+        "DJANGO_SETTINGS_MODULE": "config.settings.production",
+    }
+    for name, value in outside.items():
+        monkeypatch.setenv(name, value)
+    # Docker's, which would come before the secret's.
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    environment.load()
+    # A rotation is seldom within a moment of the start.
+    monkeypatch.setattr(secrets._held, "tried_at", float("-inf"))
+    # However slow the machine is, this is the same moment still.
+    monkeypatch.setattr(secrets.read_again, "__kwdefaults__", {"pause_s": HANG_S})
+    return deployed
+
+
+def secret_for(url: str) -> dict[str, str]:
+    return {"SECRET_KEY": FULL["SECRET_KEY"], "ALLOWED_HOSTS": HOST, "DATABASE_URL": url}
+
+
+@pytest.fixture
+def backend(guarded):
+    """Make Django's connections to the guarded server: all of one `DATABASES` entry, as threads have them."""
+    made = []
+    entry = connections["default"].settings_dict | database(guarded.url("first"))
+
+    def make(**changed) -> DatabaseWrapper:
+        made.append(DatabaseWrapper(entry, "default"))
+        entry.update(changed)
+        return made[-1]
+
+    yield make
+    for connection in made:
+        connection.close()
+
+
+@pytest.fixture
+def readings(monkeypatch) -> list[str]:
+    """Count what is asked of AWS; it is asked all the same."""
+    asked: list[str] = []
+    fetch = secrets.fetch
+
+    def counted(secret_id: str, *args):
+        asked.append(secret_id)
+        return fetch(secret_id, *args)
+
+    monkeypatch.setattr(secrets, "fetch", counted)
+    return asked
+
+
+def who(connection: DatabaseWrapper) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.django_db(transaction=True)  # allows connections; these are not to the suite's database
+class TestTheBackend:
+    def test_reads_a_rotated_password_once_for_all_threads(self, guarded, deployed, backend, readings):
+        assert who(backend()) == "bank"
+        guarded.rotate("second")
+        deployed.put("second")
+        failures = counting("bank_db_connect_failures")
+
+        assert who(backend()) == "bank"
+        assert who(backend()) == "bank"
+        assert readings == ["bank/rotation"]
+        # The one that was healed is told as well.
+        assert failures() == {"authentication": 1}
+
+    def test_fails_no_thread_of_many_that_are_refused_at_once(self, guarded, deployed, backend, readings):
+        refused = [backend() for _ in range(8)]
+        guarded.rotate("second")
+        deployed.put("second")
+        start = threading.Barrier(len(refused))
+
+        def log_in(connection: DatabaseWrapper) -> str:
+            connection.inc_thread_sharing()
+            start.wait(timeout=HANG_S)
+            return who(connection)
+
+        with ThreadPoolExecutor(len(refused)) as pool:
+            assert list(pool.map(log_in, refused)) == ["bank"] * len(refused)
+        assert readings == ["bank/rotation"]
+
+    def test_follows_a_rotation_that_alternates_users(self, guarded, deployed, backend):
+        assert who(backend()) == "bank"
+        guarded.owner.execute("CREATE ROLE bank_clone LOGIN PASSWORD 'clone' IN ROLE bank")
+        guarded.rotate("second")
+        deployed.put_url(guarded.url("clone", user="bank_clone"))
+
+        assert who(backend()) == "bank_clone"
+
+    def test_gives_up_after_one_reading_that_brings_nothing_new(self, guarded, deployed, backend, readings):
+        guarded.rotate("nobody knows")
+
+        for _ in range(3):
+            with pytest.raises(OperationalError, match="password authentication failed"):
+                backend().ensure_connection()
+        assert readings == ["bank/rotation"]
+
+    def test_gives_up_after_one_retry_with_a_new_password_that_is_wrong_too(self, guarded, deployed, backend):
+        guarded.rotate("second")
+        deployed.put("third")
+        failures = counting("bank_db_connect_failures")
+
+        with pytest.raises(OperationalError, match="password authentication failed"):
+            backend().ensure_connection()
+        assert failures() == {"authentication": 2}
+
+    @pytest.mark.parametrize("broken", ["an outage", "not a URL", "no URL"])
+    def test_tells_the_databases_reason_when_the_secret_is_of_no_help(self, guarded, deployed, backend, caplog, broken):
+        guarded.rotate("canary")
+        deployed.put_url({"not a URL": "canary", "no URL": ""}.get(broken, guarded.url("canary")))
+        if broken == "an outage":
+            deployed.outage()
+
+        with pytest.raises(OperationalError, match="password authentication failed"):
+            backend().ensure_connection()
+        assert "canary" not in caplog.text
+
+    def test_reads_nothing_again_where_the_password_came_from_the_environment(
+        self, guarded, deployed, backend, monkeypatch, readings
+    ):
+        monkeypatch.setenv("DATABASE_URL", guarded.url("first"))
+        guarded.rotate("second")
+        deployed.put("second")
+
+        with pytest.raises(OperationalError, match="password authentication failed"):
+            backend().ensure_connection()
+        assert readings == []
+
+    def test_reads_nothing_again_when_the_server_is_gone(self, deployed, backend, readings):
+        with pytest.raises(OperationalError, match="refused"):
+            backend(PORT=9).ensure_connection()
+        assert readings == []
+
+
+def test_what_a_refused_password_carries(guarded):
+    """No SQLSTATE, and text in the server's language; but libpq knows that it sent one."""
+    guarded.rotate("first")
+    with pytest.raises(psycopg.OperationalError) as refused:
+        psycopg.connect(guarded.url("wrong"))
+    with pytest.raises(psycopg.OperationalError) as unreachable:
+        psycopg.connect("postgres://bank:first@127.0.0.1:9/bank")
+
+    assert refused.value.sqlstate is None
+    assert password_was_sent(refused.value)
+    assert not password_was_sent(unreachable.value)
+    assert not password_was_sent(psycopg.OperationalError("timeout"))
+
+
+class Customer(threading.Thread):
+    """Asks for a page that asks the database, over and over; keeps each answer that is not the expected one."""
+
+    def __init__(self, address: tuple[str, int], stop: threading.Event) -> None:
+        super().__init__()
+        self._address, self._stop_asking = address, stop
+        self.answers: Counter[int | str] = Counter()
+        # The longest row of failures: a client that tries again has that many in vain.
+        self.in_vain, self._row = 0, 0
+        self.slowest_s = 0.0
+
+    def run(self) -> None:
+        while not self._stop_asking.is_set():
+            start = time.monotonic()
+            answer = ask(self._address)
+            self.slowest_s = max(self.slowest_s, time.monotonic() - start)
+            self.answers[answer] += 1
+            # 401: the database was asked and does not know the token.
+            self._row = 0 if answer == 401 else self._row + 1
+            self.in_vain = max(self.in_vain, self._row)
+            time.sleep(0.005)
+
+
+def ask(address: tuple[str, int], host: str = HOST, path: str = "/api/v1/users/me/") -> int | str:
+    connection = http.client.HTTPConnection(*address, timeout=HANG_S)
+    headers = {"Host": host, "X-Forwarded-Proto": "https", "Authorization": "Token " + "0" * 40}
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", path, headers=headers)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            return type(error).__name__
+
+
+@pytest.fixture(scope="module")
+def migrated(guarded, moto) -> dict[str, str]:
+    """Make the tables, and return the environment of production, which knows its database from the secret alone."""
+    given = aws.environment(moto.url) | {
+        "APP_SECRETS_ID": "bank/live",
+        "DJANGO_SETTINGS_MODULE": "config.settings.production",
+        "DATABASE_URL": "",
+        # In Docker there is one, and with it a limit of requests.
+        "REDIS_URL": "",
+        # A proxy says that it was HTTPS, and nobody waits for a load balancer.
+        "NUM_PROXIES": "1",
+        "DRAIN_SECONDS": "0",
+    }
+    prepare(guarded, moto)
+    migrate = subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--noinput"],
+        cwd=ROOT,
+        env=os.environ | given,  # noqa: TID251  the child's is ours with some changed
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert migrate.returncode == 0, migrate.stderr
+    return given
+
+
+def prepare(guarded: Guarded, moto: aws.Moto) -> None:
+    guarded.rotate("first")
+    moto.put("bank/live", secret_for(guarded.url("first")))
+
+
+@pytest.fixture
+def live(guarded, moto, migrated, tmp_path) -> Iterator[Server]:
+    """Gunicorn on production's settings."""
+    prepare(guarded, moto)
+    with Server("", tmp_path / "log", workers=2, threads=3, **migrated) as server:
+        yield server
+
+
+@pytest.mark.slow
+def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, guarded, moto):
+    stop = threading.Event()
+    customers = [Customer(live.address, stop) for _ in range(4)]
+    for customer in customers:
+        customer.start()
+    try:
+        for password in ("second", "third", "fourth"):
+            time.sleep(1.5)
+            guarded.rotate(password)
+            moto.put("bank/live", secret_for(guarded.url(password)))
+            assert guarded.end_idle_connections() > 0
+        time.sleep(1.5)
+        eventually(lambda: sum(customer.answers[401] for customer in customers) > 200)
+    finally:
+        stop.set()
+        for customer in customers:
+            customer.join()
+
+    answers = sum((customer.answers for customer in customers), Counter())
+    slowest_s = max(customer.slowest_s for customer in customers)
+    print(f"answers: {dict(answers)}; slowest {slowest_s:.2f} s")
+    assert max(customer.in_vain for customer in customers) <= 1
+    assert live.log.read_text().count("The database's password was read again") >= 3
+    assert not [password for password in ("second", "third", "fourth") if password in live.log.read_text()]
+
+
+@pytest.mark.slow
+def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_good(live, guarded, moto):
+    def reload_and_ask(host: str, expected: int) -> None:
+        time.sleep(secrets.RELOAD_PAUSE_S)
+        before = set(live.workers())
+        live.reload()
+        eventually(
+            lambda: not before & set(live.workers()) and ask(live.address, host) == expected,
+            lambda: live.log.read_text()[-4000:],
+        )
+
+    assert ask(live.address, "new.example.org") == 400
+    moto.put("bank/live", secret_for(guarded.url("first")) | {"ALLOWED_HOSTS": "new.example.org"})
+    reload_and_ask("new.example.org", 401)
+    assert ask(live.address, HOST) == 400
+
+    moto.put("bank/live", secret_for(guarded.url("first")) | {"ALLOWED_HOSTS": "*"})
+    reload_and_ask("new.example.org", 401)
+    assert "The server goes on with the secret it has." in live.log.read_text()
+
+
+@pytest.mark.slow
+def test_a_server_opens_as_many_connections_as_the_rule_counts(live, guarded):
+    values = {"WEB_CONCURRENCY": 2, "GUNICORN_THREADS": 3, "WEB_REPLICAS": 1, "DATABASE_RESERVED_CONNECTIONS": 0}
+    for available, words in [(8, ""), (7, "do not fit")]:
+        env = environment.Environment("test", values | {"DATABASE_MAX_CONNECTIONS": available}, {})
+        assert environment.connections_fit(env).startswith(words)
+    stop = threading.Event()
+    customers = [Customer(live.address, stop) for _ in range(12)]
+    most = 0
+    for customer in customers:
+        customer.start()
+    try:
+        deadline = time.monotonic() + HANG_S
+        while time.monotonic() < deadline and most < 8:
+            ask(live.address, path="/readyz/")
+            row = guarded.owner.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'bank'").fetchone()
+            most = max(most, row[0])
+    finally:
+        stop.set()
+        for customer in customers:
+            customer.join()
+
+    # Each worker: three threads and the probes' one.
+    assert most == 8

@@ -1,0 +1,152 @@
+"""What a session relies on holds, whatever the database, the role and the environment say."""
+
+import json
+import uuid
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from rest_framework.test import APIClient
+
+from tests.config.test_boot import run
+from tests.config.test_env import FULL
+from tests.support.password_postgres import NAME, OWNER, TELLER, connected
+
+# Each would change what the server says or does.
+SOMEBODY_ELSES = {
+    "DateStyle": "SQL, DMY",
+    "IntervalStyle": "iso_8601",
+    "TimeZone": "America/St_Johns",
+    "bytea_output": "escape",
+    "standard_conforming_strings": "off",
+    "extra_float_digits": "-15",
+    "client_encoding": "SQL_ASCII",
+    "search_path": "",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_deferrable": "on",
+    "lock_timeout": "1h",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "lc_messages": "de_DE.UTF-8",
+    "lc_numeric": "de_DE.UTF-8",
+    "xmloption": "document",
+    "transform_null_equals": "on",
+    "array_nulls": "off",
+    "backslash_quote": "on",
+    "escape_string_warning": "off",
+}
+RELIED_ON = {
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    "client_encoding": "UTF8",
+    "search_path": "public",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "lock_timeout": "2s",
+    "statement_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",
+    "application_name": "bank",
+}
+
+
+def refused_here(error: psycopg.Error) -> bool:
+    """Tell whether this server has no such setting, or no such locale: another one may."""
+    return isinstance(error, psycopg.errors.UndefinedObject | psycopg.errors.InvalidParameterValue)
+
+
+@pytest.fixture(params=["DATABASE", "ROLE"])
+def somebody_elses(request, vault):
+    """Let the database, or both roles, have defaults that nobody here would choose."""
+    targets = [f"DATABASE {NAME}"] if request.param == "DATABASE" else [f"ROLE {OWNER}", f"ROLE {TELLER}"]
+    for target in targets:
+        for name, value in SOMEBODY_ELSES.items():
+            try:
+                vault.guarded.owner.execute(f"ALTER {target} SET {name} = '{value}'")
+            except psycopg.Error as error:
+                if not refused_here(error):
+                    raise
+    yield
+    for target in targets:
+        vault.guarded.owner.execute(f"ALTER {target} RESET ALL")
+
+
+def settings_of_the_session() -> dict[str, str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", [[*RELIED_ON]])
+        return dict(cursor.fetchall())
+
+
+def use() -> None:
+    """Sign up, log in, move money, read it by its time, and recompute the books."""
+    client = APIClient()
+
+    def send(status, method, path, body=None):
+        response = getattr(client, method)(f"/api{path}", body, headers={"idempotency-key": uuid.uuid4().hex})
+        assert response.status_code == status, response.content
+        return response.json()
+
+    names = {"username": f"u{uuid.uuid4().hex}", "password": "correct horse battery staple"}
+    send(201, "post", "/v1/users/", names)
+    client.credentials(HTTP_AUTHORIZATION=f"Token {send(200, 'post', '/token/', names)['token']}")
+    account = send(201, "post", "/v1/accounts/", {"name": r"C:\new\'"})
+    assert account["name"] == r"C:\new\'"
+    path = f"/v1/accounts/{account['id']}"
+    moved = send(201, "post", f"{path}/deposits/", {"amount": "31.41", "reference": r"\x41 'é'"})
+    send(422, "post", f"{path}/withdrawals/", {"amount": "31.42"})
+    (listed,) = send(200, "get", f"{path}/transactions/?created_from={moved['created_at']}")["results"]
+    assert (listed["reference"], listed["created_at"]) == (r"\x41 'é'", moved["created_at"])
+    assert send(200, "get", f"{path}/")["balance"] == "31.41"
+    call_command("verify_ledger")
+
+
+class TestDefaultsOfTheDatabase:
+    def test_do_not_reach_what_serves(self, vault, somebody_elses, as_teller):
+        assert settings_of_the_session() == RELIED_ON
+        use()
+
+    def test_do_not_reach_what_migrates(self, vault, somebody_elses, migrates_as_owner):
+        call_command("migrate", verbosity=0)
+
+        with connected(vault.owner_url):
+            assert settings_of_the_session() == RELIED_ON
+            call_command("migrate", "--check", verbosity=0)
+
+    def test_are_set_aside_unless_the_url_names_a_schema(self, vault, as_teller):
+        with connected(f"{vault.teller_url}?options=-c%20search_path%3Dpg_catalog,public%20-c%20DateStyle%3DGerman"):
+            assert settings_of_the_session() == RELIED_ON | {"search_path": "pg_catalog,public"}
+
+
+VARIABLES = {
+    "PGDATESTYLE": "SQL, DMY",
+    "PGTZ": "America/St_Johns",
+    "PGGEQO": "perhaps",
+    "PGOPTIONS": "-c search_path=nowhere -c nonsense=1",
+    "PGCLIENTENCODING": "LATIN1",
+    "PGAPPNAME": "somebody else's",
+    "PGCONNECT_TIMEOUT": "soon",
+    "PGUSER": "nobody",
+    "PGPASSWORD": "wrong",
+    "PGDATABASE": "nothing",
+    "PGHOST": "nowhere.invalid",
+    "PGPORT": "1",
+}
+
+
+@pytest.mark.slow
+def test_variables_of_libpq_do_not_reach_a_session_that_the_url_describes(vault):
+    code = (
+        "import django, json; django.setup()\n"
+        "from django.db import connection\n"
+        "with connection.cursor() as cursor:\n"
+        f"    cursor.execute('SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)', [{[*RELIED_ON]}])\n"
+        "    print(json.dumps(dict(cursor.fetchall())))\n"
+    )
+
+    result = run("-c", code, **FULL | {"DATABASE_URL": vault.teller_url} | VARIABLES)
+
+    assert result.stderr == ""
+    assert json.loads(result.stdout) == RELIED_ON

@@ -1,0 +1,175 @@
+"""Publishing: one image a commit, whoever asks and however often."""
+
+import os
+
+import pytest
+
+from deploy import images
+from deploy.images import CannotError, Image, Registry
+from tests.support import fake_aws as cloud
+from tests.support.fake_aws import COMMIT
+
+
+class Commands:
+    """A stand-in that remembers what is run, and pushes into the registry."""
+
+    def __init__(self, registry, ecr):
+        self.registry, self.ecr = registry, ecr
+        self.run, self.password = [], None
+        # What happens instead, by the command's first two words, or during the push.
+        self.happens = {}
+
+    def __call__(self, *command, text=None):
+        self.run.append(command)
+        self.password = text or self.password
+        self.happens.get(command[:2], lambda: None)()
+        if command[:2] == ("docker", "push"):
+            cloud.push(self.ecr, command[-1].rpartition(":")[2])
+
+
+def fail():
+    raise CannotError("it failed")
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    with cloud.registry() as (registry, ecr):
+        commands = Commands(registry, ecr)
+        monkeypatch.setattr(images, "run", commands)
+        yield commands
+
+
+class TestPublish:
+    def test_builds_checks_and_pushes_what_names_its_commit(self, commands):
+        image = images.publish(commands.registry, COMMIT)
+
+        name = f"{commands.registry.uri}:sha-{COMMIT}"
+        assert commands.run == [
+            ("devtools/docker.sh", "image", name, COMMIT),
+            ("checks/check-image", name),
+            ("docker", "login", "--username", "AWS", "--password-stdin", commands.registry.uri.partition("/")[0]),
+            ("docker", "push", "--quiet", name),
+        ]
+        assert (image.commit, image.digest) == (COMMIT, cloud.digests(commands.ecr)[f"sha-{COMMIT}"])
+
+    def test_the_password_goes_through_a_pipe(self, commands):
+        images.publish(commands.registry, COMMIT)
+
+        assert commands.password
+        assert all(commands.password not in word for command in commands.run for word in command)
+
+    def test_a_second_run_takes_the_digest_that_is_there(self, commands):
+        first = images.publish(commands.registry, COMMIT)
+        commands.run.clear()
+
+        assert images.publish(commands.registry, COMMIT).digest == first.digest
+        assert commands.run == []
+
+    def test_of_two_runs_at_once_one_is_believed(self, commands):
+        def other_run():
+            cloud.push(commands.ecr, f"sha-{COMMIT}", content="the other's")
+            fail()
+
+        commands.happens["docker", "push"] = other_run
+
+        image = images.publish(commands.registry, COMMIT)
+
+        assert image.digest == cloud.digests(commands.ecr)[f"sha-{COMMIT}"]
+
+    def test_an_image_that_does_not_serve_is_not_pushed(self, commands):
+        commands.happens["checks/check-image", f"{commands.registry.uri}:sha-{COMMIT}"] = fail
+
+        with pytest.raises(CannotError, match="it failed"):
+            images.publish(commands.registry, COMMIT)
+
+        assert len(commands.run) == 2
+
+    def test_a_push_that_fails_is_an_error(self, commands):
+        commands.happens["docker", "push"] = fail
+
+        with pytest.raises(CannotError, match="it failed"):
+            images.publish(commands.registry, COMMIT)
+
+    def test_a_push_that_did_nothing_is_an_error(self, commands, monkeypatch):
+        monkeypatch.setattr(cloud, "push", print)
+
+        with pytest.raises(CannotError, match=f"sha-{COMMIT} was pushed, but bank does not have it"):
+            images.publish(commands.registry, COMMIT)
+
+    @pytest.mark.parametrize("commit", ["main", COMMIT[:7], COMMIT.upper()])
+    def test_a_commit_is_forty_digits(self, commands, commit):
+        with pytest.raises(CannotError, match=f"the commit is '{commit}'"):
+            images.publish(commands.registry, commit)
+
+
+class TestPromotion:
+    def test_a_second_tag_is_on_the_very_bytes(self, commands):
+        digest = cloud.push(commands.ecr, f"sha-{COMMIT}")
+        image = commands.registry.find(f"sha-{COMMIT}")
+
+        commands.registry.tag(image, "v1.2.3")
+        commands.registry.tag(image, "v1.2.3")
+
+        assert commands.registry.find("v1.2.3") == Image(digest=digest, tags=frozenset({f"sha-{COMMIT}", "v1.2.3"}))
+        assert commands.registry.find(digest) == commands.registry.find("v1.2.3")
+
+    def test_a_tag_never_moves(self, commands):
+        cloud.push(commands.ecr, "v1.2.3", content="the first")
+        cloud.push(commands.ecr, f"sha-{COMMIT}")
+        before = cloud.digests(commands.ecr)
+
+        with pytest.raises(CannotError, match=r"tag v1\.2\.3 is another image's already, and tags never move"):
+            commands.registry.tag(commands.registry.find(f"sha-{COMMIT}"), "v1.2.3")
+
+        assert cloud.digests(commands.ecr) == before
+
+    def test_an_image_that_is_gone_cannot_be_tagged(self, commands):
+        with pytest.raises(CannotError, match="it is not in bank"):
+            commands.registry.tag(Image(digest=cloud.sha256("gone"), tags=frozenset()), "v1.2.3")
+
+    def test_a_repository_that_is_not_there_is_named(self, commands):
+        registry = Registry(cloud.client_of("ecr"), commands.registry.uri + "s")
+
+        with pytest.raises(CannotError, match=r"looking for v1\.2\.3 in banks: RepositoryNotFoundException"):
+            registry.find("v1.2.3")
+
+
+class TestCommandLine:
+    @pytest.fixture
+    def aws(self, monkeypatch):
+        monkeypatch.setenv("AWS_DEFAULT_REGION", cloud.REGION)
+        with cloud.registry() as (registry, ecr):
+            yield registry, ecr
+
+    def test_ends_with_the_digest(self, aws, capsys):
+        registry, ecr = aws
+        digest = cloud.push(ecr, f"sha-{COMMIT}")
+
+        assert images.main(["publish", "--repository", registry.uri, "--commit", COMMIT]) == 0
+        assert capsys.readouterr().out.splitlines() == [
+            f"sha-{COMMIT} is published already: nothing is built",
+            f"{digest} is the image of commit {COMMIT}",
+        ]
+
+    def test_fails_with_one_line(self, aws, capfd, monkeypatch, tmp_path):
+        (tmp_path / "docker").write_text("#!/bin/sh\nexit 7\n")
+        (tmp_path / "docker").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
+        registry, _ = aws
+
+        assert images.main(["publish", "--repository", registry.uri, "--commit", COMMIT]) == 1
+        assert capfd.readouterr().err.splitlines()[-1] == (
+            "error: devtools/docker.sh image failed (exit code 7): the reason is above"
+        )
+
+    def test_says_when_a_command_is_not_there(self):
+        with pytest.raises(CannotError, match="there is no no-such-command command"):
+            images.run("no-such-command")
+
+    def test_says_when_there_is_no_region(self, capsys, monkeypatch):
+        for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+
+        assert images.main(["publish", "--repository", "1.ecr/bank", "--commit", COMMIT]) == 1
+        assert capsys.readouterr().err == "error: connecting to AWS: You must specify a region.\n"

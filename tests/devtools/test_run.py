@@ -1,0 +1,289 @@
+"""How `devtools/run` chooses the runtime, and what `devtools/docker.sh` asks of Docker, with stand-ins for both."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.devtools.test_native import NOT_TEXT
+
+ROOT = Path(__file__).resolve().parents[2]
+# Says what it was asked for; an engine answers where the file `engine` is.
+DOCKER = """#!/bin/sh
+here=$(dirname "$0")
+case "$*" in
+    "info "*) [ -e "$here/engine" ] && echo 28.0 ;;
+    *" config --quiet") [ -e "$here/compose" ] ;;
+    "images "* | *" port "*) ;;
+    *) echo "docker $*"; printf '%s' "$PIP_CONF" >"$here/pip.conf" ;;
+esac
+"""
+PYTHON = """#!/bin/sh
+case "$1" in
+    -c) exit 0 ;;
+    *) echo "python $*" ;;
+esac
+"""
+
+
+class Machine:
+    """A machine whose programs are stand-ins."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.has("docker", DOCKER)
+        self.has("python3.13", PYTHON)
+
+    def has(self, name: str, content: str = "") -> None:
+        (self.folder / name).write_text(content)
+        (self.folder / name).chmod(0o755)
+
+    def runs(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": f"{self.folder}:{os.defpath}", "HOME": str(self.folder), **variables}
+        return subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, check=False)
+
+    def does(self, *verb: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.runs("devtools/run", *verb, **variables)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.fixture
+def with_docker(machine: Machine) -> Machine:
+    machine.has("engine")
+    machine.has("compose")
+    return machine
+
+
+class TestChoice:
+    def test_an_engine_that_answers_is_used(self, with_docker):
+        result = with_docker.does("down")
+
+        assert result.stdout.splitlines()[0] == "runtime: docker (an engine answers; RUNTIME=native overrides)"
+        assert (
+            "docker compose --file compose.local.yml --file compose.test.yml --profile redis --profile monitoring down"
+            in result.stdout
+        )
+
+    def test_a_client_without_an_engine_is_not(self, machine):
+        result = machine.does("down")
+
+        assert result.stdout.splitlines() == [
+            "runtime: native (no Docker engine answers; RUNTIME=docker overrides)",
+            "python -m devtools.native down",
+        ]
+
+    def test_an_engine_without_compose_is_not(self, machine):
+        machine.has("engine")
+        result = machine.does("down")
+
+        assert result.stdout.startswith("runtime: native (Docker Compose is missing, older than 2.24")
+
+    def test_a_person_decides(self, with_docker):
+        result = with_docker.does("tool", "ruff", "check", RUNTIME="native")
+
+        assert result.stdout.splitlines() == [
+            "runtime: native (RUNTIME says so)",
+            "python -m devtools.native tool ruff check",
+        ]
+
+    def test_a_person_is_told_when_it_cannot_be(self, machine):
+        result = machine.does("up", RUNTIME="docker")
+
+        assert result.returncode != 0
+        assert result.stderr == "error: RUNTIME=docker, but no Docker engine answers\n"
+
+    def test_a_wrong_word_is_named(self, machine):
+        result = machine.does("up", RUNTIME="podman")
+
+        assert result.returncode != 0
+        assert result.stderr == "error: RUNTIME is 'podman': it must be docker, native, or not set\n"
+
+
+class TestDotenv:
+    @pytest.fixture
+    def checkout(self, tmp_path) -> Path:
+        """A checkout of which only these scripts are there."""
+        folder = tmp_path / "checkout"
+        (folder / "devtools").mkdir(parents=True)
+        for name in ("run", "docker.sh", "say-up"):
+            shutil.copy(ROOT / "devtools" / name, folder / "devtools")
+        return folder
+
+    @pytest.mark.parametrize("runtime", ["docker", "native", ""])
+    @pytest.mark.parametrize("kind", NOT_TEXT)
+    def test_that_is_no_text_is_one_line_that_names_it(self, with_docker, checkout, runtime, kind):
+        make, complaint = NOT_TEXT[kind]
+        make(checkout / ".env")
+
+        result = with_docker.runs(f"{checkout}/devtools/run", "up", RUNTIME=runtime)
+
+        (line,) = result.stderr.splitlines()
+        assert re.search(complaint, line.removeprefix("error: "))
+        assert (result.returncode, result.stdout) == (1, "")
+
+    @pytest.mark.parametrize("text", ["", "PORT=8001\n", "NAME=é\n", "\ufeffPORT=8001\r\n"])
+    def test_that_is_text_is_taken(self, with_docker, checkout, text):
+        (checkout / ".env").write_bytes(text.encode())
+
+        assert with_docker.runs(f"{checkout}/devtools/run", "tool", "true").returncode == 0
+
+    @pytest.mark.parametrize(
+        "line", ["PORT=8001", "\ufeffPORT=8001\r", "PORT='8001'\r", 'export PORT="8001" # a remark', "PORT = 8001  "]
+    )
+    def test_says_the_port_as_compose_reads_it(self, with_docker, checkout, line):
+        (checkout / ".env").write_bytes(f"{line}\nDB_PORT=18998\nMETRICS_PORT=18997\n".encode())
+
+        result = with_docker.runs(f"{checkout}/devtools/run", "up")
+
+        assert "http://localhost:8001/ping/" in result.stdout, result.stderr
+
+
+class TestShell:
+    @pytest.mark.parametrize("runtime", ["native", "docker"])
+    def test_what_it_has_for_other_work_is_set_aside(self, with_docker, runtime):
+        says = 'echo "${PYTHONSAFEPATH-no} ${PYTHONHOME-no} ${PYTHON_GIL-no} ${DJANGO_SETTINGS_MODULE-no}"'
+        with_docker.has("python3.13", f"#!/bin/sh\n[ $1 = -c ] || {says}\n")
+        with_docker.has("docker", DOCKER.replace("*) echo", f"*) {says}; echo"))
+        foreign = {"PYTHONSAFEPATH": "1", "PYTHONHOME": "/nowhere", "PYTHON_GIL": "0"}
+
+        for module, expected in (("mysite.settings", "no"), ("config.settings.staging", "config.settings.staging")):
+            result = with_docker.does("local", "true", RUNTIME=runtime, DJANGO_SETTINGS_MODULE=module, **foreign)
+            assert f"no no no {expected}" in result.stdout.splitlines()
+
+    def test_the_python_that_it_names_is_used(self, machine):
+        machine.has("another", PYTHON)
+
+        assert machine.does("build", PYTHON=str(machine.folder / "another")).stdout.endswith(
+            "devtools/native.py build\n"
+        )
+
+
+class TestPython:
+    def test_one_that_does_not_run_is_passed_over(self, machine):
+        machine.has("python3.13", "#!/bin/sh\nexit 127\n")
+        machine.has("python3.12", PYTHON)
+
+        assert machine.does("build").stdout.endswith("python -m devtools.native build\n")
+
+    def test_one_that_cannot_make_environments_is_named(self, machine):
+        lame = '#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\n'
+        for name in ("python3.13", "python3.12", "python3.11", "python3", "python"):
+            machine.has(name, lame)
+
+        result = machine.does("build")
+
+        assert result.returncode != 0
+        assert "error: python3.13 cannot make virtual environments" in result.stderr
+        assert "apt install python3.13-venv" in result.stderr
+
+    def test_none_is_an_error_that_names_both_ways_out(self, machine):
+        for name in ("python3.13", "python3.12", "python3.11", "python3", "python"):
+            machine.has(name, "#!/bin/sh\nexit 1\n")
+
+        result = machine.does("build")
+
+        assert result.returncode != 0
+        assert "neither a Docker engine nor a Python 3.11 or newer" in result.stderr
+
+
+class TestDocker:
+    @pytest.mark.parametrize("name", ["PORT", "METRICS_PORT"])
+    def test_a_taken_port_is_named_with_its_variable(self, with_docker, name):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            result = with_docker.does("up", **({"PORT": "18999", "METRICS_PORT": "18997"} | {name: str(port)}))
+
+        assert result.returncode != 0
+        assert (
+            f"error: port {port} is taken: stop what uses it, or set {name}: make {name}={port + 1} ..."
+            in result.stderr
+        )
+
+    @pytest.mark.parametrize(("verb", "prefix"), [("local", ""), ("test", "TEST_")])
+    def test_servers_of_your_own_are_the_ones_that_are_used(self, with_docker, verb, prefix):
+        urls = {"DATABASE_URL": "postgres://me@elsewhere/mine", "REDIS_URL": "redis://elsewhere"}
+
+        result = with_docker.does(verb, "true", **{f"{prefix}{name}": url for name, url in urls.items()})
+
+        assert " up " not in result.stdout
+
+    @pytest.mark.parametrize(("gate", "started"), [("off", False), ("redis", True)])
+    def test_redis_comes_with_the_gate(self, with_docker, gate, started):
+        result = with_docker.does("up", LEDGER_GATE=gate, PORT="18999", DB_PORT="18998", METRICS_PORT="18997")
+
+        assert ("up --detach --wait redis" in result.stdout) is started
+
+    def test_monitoring_is_beside_the_application_and_a_taken_port_is_named(self, with_docker):
+        ports = {"PORT": "18999", "DB_PORT": "18998", "METRICS_PORT": "18997", "GRAFANA_PORT": "18995"}
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            result = with_docker.does("monitoring", **ports, PROMETHEUS_PORT=str(port))
+
+        assert "up --detach --wait --no-deps app" in result.stdout
+        assert result.returncode != 0
+        assert f"port {port} is taken: stop what uses it, or set PROMETHEUS_PORT" in result.stderr
+
+    def test_traffic_comes_from_inside_the_application_s_container(self, with_docker):
+        result = with_docker.does("traffic", "--seconds", "5")
+
+        assert result.stdout.splitlines()[-1] == (
+            "docker compose --file compose.local.yml exec --no-TTY app python -m devtools.example_traffic --seconds 5"
+        )
+
+    def test_commands_need_no_terminal(self, with_docker):
+        result = with_docker.does("tool", "ruff", "check")
+
+        assert result.stdout.splitlines()[-1] == (
+            "docker compose --file compose.test.yml run --rm --no-deps --no-TTY tests ruff check"
+        )
+
+    def test_the_deployed_image_is_one_manifest_that_names_its_commit(self, with_docker):
+        result = with_docker.runs("devtools/docker.sh", "image", "bank:test", "0123abcd")
+
+        (command,) = result.stdout.splitlines()
+        assert command.startswith("docker buildx build --load --provenance=false --sbom=false ")
+        version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+        assert command.endswith(
+            f"--build-arg REVISION=0123abcd --build-arg VERSION={version} --file docker/Dockerfile --tag bank:test ."
+        )
+
+    def test_an_index_that_pip_knows_reaches_the_build(self, with_docker):
+        (with_docker.folder / ".config" / "pip").mkdir(parents=True)
+        (with_docker.folder / ".config" / "pip" / "pip.conf").write_text(
+            "[global]\nindex-url = https://one.example/simple\nextra-index-url =\n"
+            "    https://two.example/simple\n    file:///here/only\nfind-links = /here/only\n"
+            "[freeze]\nindex-url = https://other.example\n"
+        )
+
+        with_docker.does("build", PIP_TRUSTED_HOST="one.example")
+        told = (with_docker.folder / "pip.conf").read_text().splitlines()
+        assert told[0] == "[global]"
+        assert sorted(told[1:]) == [
+            "extra-index-url = https://two.example/simple",
+            "index-url = https://one.example/simple",
+            "trusted-host = one.example",
+        ]
+
+        with_docker.does("build", PIP_INDEX_URL="https://three.example/simple")
+        assert "index-url = https://three.example/simple" in (with_docker.folder / "pip.conf").read_text().splitlines()
+
+
+def test_compose_passes_on_what_the_example_env_offers():
+    offered = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    for_make = {"PORT", "DB_PORT", "TEST_DB_PORT", "TEST_DATABASE_URL", "TEST_REDIS_URL"}
+    for_make |= {"PROMETHEUS_PORT", "GRAFANA_PORT"}
+
+    compose = (ROOT / "compose.local.yml").read_text()
+
+    assert offered - for_make == {
+        name for name in offered - for_make if re.search(rf"^      {name}:", compose, re.MULTILINE)
+    }

@@ -1,0 +1,60 @@
+"""Fixtures of several folders: AWS, a server that asks for passwords, and the two roles of a deployment."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from config import secrets_manager as secrets
+from config.settings.base import database
+from tests.config.test_boot import run
+from tests.config.test_env import FULL
+from tests.support.aws import Moto
+from tests.support.password_postgres import TELLER, Guarded, Vault, connected
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory) -> Iterator[Moto]:
+    with Moto(tmp_path_factory.mktemp("moto") / "log") as moto:
+        yield moto
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory) -> Iterator[Guarded]:
+    with Guarded(tmp_path_factory.mktemp("guarded")) as guarded:
+        yield guarded
+
+
+@pytest.fixture(scope="session")
+def vault(guarded) -> Iterator[Vault]:
+    """Migrated as a deployment does, with production's settings and both URLs; and by two tasks at once."""
+    vault = Vault(guarded)
+    given = FULL | {"DATABASE_URL": vault.teller_url, "MIGRATION_DATABASE_URL": vault.owner_url}
+    with ThreadPoolExecutor(2) as pool:
+        tasks = list(pool.map(lambda _: run("manage.py", "migrate", "--noinput", **given), range(2)))
+    assert [task.returncode for task in tasks] == [0, 0], [task.stderr for task in tasks]
+    assert sorted("No migrations to apply" in task.stdout for task in tasks) == [False, True]
+    for task in tasks:
+        assert task.stdout.endswith(f"Granted the role {TELLER} what the application needs.\n")
+    yield vault
+    vault.remove()
+
+
+@pytest.fixture
+def as_teller(vault, django_db_blocker) -> Iterator[None]:
+    """Let Django work in the vault as the role that serves."""
+    with django_db_blocker.unblock(), connected(vault.teller_url):
+        yield
+
+
+@pytest.fixture
+def migrates_as_owner(as_teller, vault, settings) -> None:
+    settings.MIGRATION_DATABASE = database(vault.owner_url, key="MIGRATION_DATABASE_URL")
+
+
+@pytest.fixture
+def _no_secret_held():
+    """A process that has not asked for its secret yet, before and after."""
+    secrets.hold(None)
+    yield
+    secrets.hold(None)

@@ -1,0 +1,89 @@
+"""The way to a database: it can be cut, or fall silent, and come back."""
+
+import contextlib
+import socket
+import threading
+from typing import Self
+
+from tests.support.client import Address
+
+
+class Line:
+    """A port of 127.0.0.1 that leads to a PostgreSQL, at first to nobody.
+
+    target: what the server listens on, the path of a Unix socket or an address.
+    """
+
+    def __init__(self, target: str | Address) -> None:
+        self._target = target
+        # Bound and not listening: the port stays ours, and whoever connects meanwhile is refused.
+        self._reserved = self._bound()
+        self._listener: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def address(self) -> Address:
+        return self._reserved.getsockname()
+
+    def connect(self) -> None:
+        """Lead to the server."""
+        self._listen()
+        self._start(self._accept, self._listener)
+
+    def mute(self) -> None:
+        """Let everybody connect, and never say a word."""
+        self._listen()
+
+    def refuse(self) -> None:
+        """Cut all connections, and admit nobody."""
+        for each in [*self._sockets, *([self._listener] if self._listener else [])]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join(timeout=5)
+        self._listener, self._sockets, self._threads = None, [], []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.refuse()
+        self._reserved.close()
+
+    def _bound(self) -> socket.socket:
+        bound = socket.socket()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(self.address if hasattr(self, "_reserved") else ("127.0.0.1", 0))
+        return bound
+
+    def _listen(self) -> None:
+        self.refuse()
+        self._listener = self._bound()
+        self._listener.listen(128)
+
+    def _start(self, target, *args) -> None:
+        thread = threading.Thread(target=target, args=args)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET)
+            server.connect(self._target)
+            self._sockets += [client, server]
+            self._start(self._pass_on, client, server)
+            self._start(self._pass_on, server, client)
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
