@@ -38,7 +38,7 @@ ACCEPTED: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class Finding:
+class MigrationProblem:
     """What is wrong with a migration."""
 
     rule: str
@@ -65,7 +65,7 @@ def main() -> int:
     for name, one in written.items():
         if one.moves_rows_under_locks:
             found[name].append(
-                Finding("data-with-schema", "Rows are moved while tables are locked: make it a second one.")
+                MigrationProblem("data-with-schema", "Rows are moved while tables are locked: make it a second one.")
             )
         for finding in judge(found[name], one.source.read_text()):
             print(f"{display(one.source)}: {finding.rule}: {finding.words}")
@@ -121,7 +121,7 @@ def migrate_and_write() -> dict[str, Written]:
     return written
 
 
-def lint(sql: Mapping[str, str]) -> dict[str, list[Finding]]:
+def lint(sql: Mapping[str, str]) -> dict[str, list[MigrationProblem]]:
     """Return what squawk has to say of each text."""
     with tempfile.TemporaryDirectory() as folder:
         for name, text in sql.items():
@@ -133,25 +133,25 @@ def lint(sql: Mapping[str, str]) -> dict[str, list[Finding]]:
             reports = json.loads(result.stdout)
         except ValueError:
             sys.exit(f"error: squawk says nothing that can be read\n{result.stderr}")
-    found: dict[str, list[Finding]] = {name: [] for name in sql}
+    found: dict[str, list[MigrationProblem]] = {name: [] for name in sql}
     for report in reports:
         name = Path(report["file"]).stem
         statement = sql[name].splitlines()[report["line"]].strip()
         words = " ".join(filter(None, [report["message"], report["help"], f"[{statement[:120]}]"]))
-        found[name].append(Finding(report["rule_name"], words))
+        found[name].append(MigrationProblem(report["rule_name"], words))
     return found
 
 
-def judge(found: list[Finding], source: str) -> Iterator[Finding]:
+def judge(found: list[MigrationProblem], source: str) -> Iterator[MigrationProblem]:
     """Take away what the migration's own file accepts, and say where it accepts without a reason or a need."""
     accepted = set()
     for comment in ACCEPTED.finditer(source):
         rules = set(re.split(r", *", comment["rules"]))
         if not comment["reason"]:
-            yield Finding("squawk-ignore", f"Say after a colon why {comment['rules']} is accepted.")
+            yield MigrationProblem("squawk-ignore", f"Say after a colon why {comment['rules']} is accepted.")
         accepted |= rules
     for rule in sorted(accepted - {finding.rule for finding in found}):
-        yield Finding("squawk-ignore", f"There is no {rule} to accept here.")
+        yield MigrationProblem("squawk-ignore", f"There is no {rule} to accept here.")
     yield from (finding for finding in found if finding.rule not in accepted)
 
 

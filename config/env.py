@@ -47,7 +47,7 @@ PUBLISHED_SECRET_KEYS: Final = frozenset({LOCAL_SECRET_KEY})
 # What a worker opens besides its threads' connections: the one on which the probes ask (apps.core.middleware.probes).
 PROBE_CONNECTIONS: Final = 1
 # The client's own clock for a statement (apps.database.postgresql).
-ANSWER_TIMEOUT_S: Final = 6.0
+RESPONSE_TIMEOUT_S: Final = 6.0
 
 
 def weak_key(key: str) -> str:
@@ -175,7 +175,7 @@ class Environment:
     STATEMENT_TIMEOUT = Key(
         kind=SECONDS,
         default=5.0,
-        about=f"How long a statement runs; above LOCK_TIMEOUT, below {ANSWER_TIMEOUT_S:g}, when the client gives up.",
+        about=f"How long a statement runs; above LOCK_TIMEOUT, below {RESPONSE_TIMEOUT_S:g}, when the client gives up.",
     )
 
     REVISION = Key(
@@ -315,7 +315,7 @@ class Environment:
 
     @property
     def deployed(self) -> bool:
-        """Whether strangers' money is at stake."""
+        """Whether unknown_secret_names' money is at stake."""
         return self.name in DEPLOYED
 
 
@@ -345,9 +345,9 @@ def rule(*keys: str) -> Callable[[Callable[[Environment], str]], Callable[[Envir
 
 @rule("LOCK_TIMEOUT", "STATEMENT_TIMEOUT", "WORKER_TIMEOUT")
 def limits_in_order(env: Environment) -> str:
-    if env.LOCK_TIMEOUT < env.STATEMENT_TIMEOUT < ANSWER_TIMEOUT_S < env.WORKER_TIMEOUT:
+    if env.LOCK_TIMEOUT < env.STATEMENT_TIMEOUT < RESPONSE_TIMEOUT_S < env.WORKER_TIMEOUT:
         return ""
-    return f"must rise in this order, the statement's below {ANSWER_TIMEOUT_S:g} s and the worker's above"
+    return f"must rise in this order, the statement's below {RESPONSE_TIMEOUT_S:g} s and the worker's above"
 
 
 @rule("LEDGER_GATE", "REDIS_URL")
@@ -392,7 +392,7 @@ def _too_weak(url: str, least: str) -> str:
     return "disagree: the URL asks for a weaker sslmode"
 
 
-def doubts(env: Environment) -> list[str]:
+def deployment_warnings(env: Environment) -> list[str]:
     """Return what a deployment may want and most often has forgotten: a server that starts says so in its log."""
     if not env.deployed:
         return []
@@ -463,7 +463,7 @@ def read(given: Mapping[str, str], fetch: Callable[[str, str], Mapping[str, str]
         if problems.keys().isdisjoint(rule.keys) and (words := rule.broken(env))
     ]
     if told:
-        told += [f"{key} is in the secret and no key that is read from it" for key in strangers(secret)]
+        told += [f"{key} is in the secret and no key that is read from it" for key in unknown_secret_names(secret)]
         raise ConfigurationError(module, told)
     return env
 
@@ -477,7 +477,7 @@ def _find(key: Key[Any], given: Mapping[str, str], secret: Mapping[str, str]) ->
     return "", "default"
 
 
-def strangers(secret: Mapping[str, str]) -> list[str]:
+def unknown_secret_names(secret: Mapping[str, str]) -> list[str]:
     """Return the names in a secret that nothing reads: most often one is misspelt."""
     return sorted(name for name in secret if name not in KEYS or KEYS[name].outside_only)
 
@@ -508,7 +508,7 @@ def load_for_server() -> Environment:
         return load()
 
 
-def tell_libraries(name: str, value: str | None) -> None:
+def set_environment_variable(name: str, value: str | None) -> None:
     """Set a variable that a library reads by itself, in this process and those that it starts; None takes it away."""
     if value is None:
         os.environ.pop(name, None)

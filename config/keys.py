@@ -39,7 +39,7 @@ class Holder(Protocol):
 
 
 @dataclass(frozen=True)
-class Kind(Generic[T]):
+class ValueType(Generic[T]):
     """What a value must be, in words that follow "must be", and the function that reads it or raises `ValueError`."""
 
     words: str
@@ -55,7 +55,7 @@ class Key(Generic[T]):
     needed to find the secret, or by programs that know the process's environment only.
     """
 
-    kind: Kind[T]
+    kind: ValueType[T]
     default: T
     about: str
     required: Collection[str] = ()
@@ -171,40 +171,40 @@ def _redis_url(given: str) -> str:
     return given
 
 
-TEXT: Final = Kind("text without spaces around it", str)
-FLAG: Final = Kind("true or false", _flag)
-NAMES: Final = Kind("texts separated by commas", _names)
-HOSTS: Final = Kind(
+TEXT: Final = ValueType("text without spaces around it", str)
+FLAG: Final = ValueType("true or false", _flag)
+NAMES: Final = ValueType("texts separated by commas", _names)
+HOSTS: Final = ValueType(
     "host names separated by commas, without scheme or port (.example.org: with its subdomains)", _hosts
 )
-ORIGINS: Final = Kind(
+ORIGINS: Final = ValueType(
     "origins separated by commas, as browsers send them: https://app.example.org, in small letters, with a port where it is "
     "not the default, without a path, a slash at the end or a wildcard",
     _origins,
 )
-PATH: Final = Kind("a path like back-office/, in small letters and unlike the others that are served", _path)
-SECONDS: Final = Kind("a number of seconds above 0", _seconds)
-SHARE: Final = Kind("a number from 0 to 1", _share)
-POSTGRES_URL: Final = Kind("a URL postgres://user:password@host:port/database", _postgres_url)
-REDIS: Final = Kind("a URL redis://, rediss:// or unix://", _redis_url)
-SENTRY: Final = Kind("a URL https://key@host/project", _sentry_dsn)
+PATH: Final = ValueType("a path like back-office/, in small letters and unlike the others that are served", _path)
+SECONDS: Final = ValueType("a number of seconds above 0", _seconds)
+SHARE: Final = ValueType("a number from 0 to 1", _share)
+POSTGRES_URL: Final = ValueType("a URL postgres://user:password@host:port/database", _postgres_url)
+REDIS: Final = ValueType("a URL redis://, rediss:// or unix://", _redis_url)
+SENTRY: Final = ValueType("a URL https://key@host/project", _sentry_dsn)
 
 
-def whole(least: int, most: int) -> Kind[int]:
+def whole(least: int, most: int) -> ValueType[int]:
     """Return the kind of a whole number within bounds."""
 
     def read(given: str) -> int:
         _demand(met=given.isascii() and given.isdecimal() and least <= int(given[:10]) <= most)
         return int(given)
 
-    return Kind(f"a whole number from {least} to {most}", read)
+    return ValueType(f"a whole number from {least} to {most}", read)
 
 
-def one_of(*choices: str) -> Kind[str]:
+def one_of(*choices: str) -> ValueType[str]:
     """Return the kind of a word out of a few."""
 
     def read(given: str) -> str:
         _demand(met=given in choices)
         return given
 
-    return Kind(f"one of {', '.join(choices)}", read)
+    return ValueType(f"one of {', '.join(choices)}", read)

@@ -24,7 +24,7 @@ PAUSE_S: Final = 0.5
 # A server that has just read it to see whether it can start need not read it again to start.
 RELOAD_PAUSE_S: Final = 2.0
 
-REASONS: Final[Mapping[str, str]] = {
+AWS_ERROR_REASONS: Final[Mapping[str, str]] = {
     "ResourceNotFoundException": "names no secret in this region and account, or one without a current version",
     "AccessDeniedException": "names a secret that this role may not read (it needs secretsmanager:GetSecretValue)",
     "InvalidRequestException": "names a secret that cannot be read: it is marked for deletion",
@@ -119,7 +119,7 @@ def fetch(secret_id: str, region: str, deadline_s: float = BOOT_DEADLINE_S) -> d
         answer = _within(deadline_s, ask)
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        raise SecretError(REASONS.get(code, f"could not be read: AWS answers {code}")) from None
+        raise SecretError(AWS_ERROR_REASONS.get(code, f"could not be read: AWS answers {code}")) from None
     except NoRegionError:
         raise SecretError("needs AWS_REGION") from None
     except NoCredentialsError:

@@ -6,7 +6,7 @@ from typing import Final
 import django
 from django.conf import settings
 
-from apps.core.wsgi import PlainWSGIHandler
+from apps.core.wsgi import LenientWSGIHandler
 from config.env import ConfigurationError
 
 # What makes gunicorn stop, rather than start worker after worker. With server/gunicorn_conf.py it never comes to that:
@@ -32,4 +32,4 @@ if settings.SENTRY_DSN:
 from apps.core import housekeeping  # noqa: E402
 
 housekeeping.start_publishing()
-application = PlainWSGIHandler()
+application = LenientWSGIHandler()

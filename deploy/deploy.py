@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import ClientError
 
-from deploy.images import PATIENCE, CannotError, Image, Registry, doing
+from deploy.images import PATIENCE, DeliveryError, Image, Registry, doing
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
@@ -53,7 +53,7 @@ ANSWERS_IN_A_ROW = 5
 LOG_LINES = 50
 
 
-class FailedError(CannotError):
+class FailedError(DeliveryError):
     """The new version is not fit to serve: the service must go back."""
 
 
@@ -87,9 +87,9 @@ class Target:
         try:
             values = json.loads(text)
         except ValueError as error:
-            raise CannotError(f"the deployment's target is not JSON: {error}") from error
+            raise DeliveryError(f"the deployment's target is not JSON: {error}") from error
         if not isinstance(values, dict):
-            raise CannotError("the deployment's target must be a JSON object")
+            raise DeliveryError("the deployment's target must be a JSON object")
         wanted = {part.name: part.type for part in fields(cls)}
         wrong = [f"{name} is missing" for name in sorted(wanted.keys() - values.keys())]
         wrong += [f"{name} is not known" for name in sorted(values.keys() - wanted.keys())]
@@ -101,7 +101,7 @@ class Target:
         if not wrong and not re.fullmatch(r"https?://[^/]+", values["url"]):
             wrong.append("url must be https://HOST and nothing more")
         if wrong:
-            raise CannotError(f"the deployment's target is wrong: {', '.join(wrong)}")
+            raise DeliveryError(f"the deployment's target is wrong: {', '.join(wrong)}")
         return cls(**values)
 
 
@@ -120,7 +120,7 @@ def render(template: str, target: Target, image: str) -> dict[str, Any]:
     try:
         rendered: dict[str, Any] = fill(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError) as error:
-        raise CannotError(f"rendering {path.name}: {type(error).__name__}: {error}") from error
+        raise DeliveryError(f"rendering {path.name}: {type(error).__name__}: {error}") from error
     return rendered
 
 
@@ -183,10 +183,12 @@ class Deployment:
         """Find the image, and see that it may come here."""
         image = self.clients.registry.find(self.reference)
         if image is None:
-            raise CannotError(f"{self.target.repository} has no image {self.reference}: {why_missing(self.reference)}")
+            raise DeliveryError(
+                f"{self.target.repository} has no image {self.reference}: {why_missing(self.reference)}"
+            )
         needed = f"{self.target.requires}-{image.commit}"
         if needed not in image.tags:
-            raise CannotError(f"{self.target.environment} takes no image without the tag {needed}")
+            raise DeliveryError(f"{self.target.environment} takes no image without the tag {needed}")
         self.image = image
         print(f"   commit {image.commit}, {image.digest}")
 
@@ -195,9 +197,9 @@ class Deployment:
         with doing("looking at the service"):
             self.before = self._service()
         if self.before["status"] != "ACTIVE":
-            raise CannotError(f"service {self.target.service} is {self.before['status']}")
+            raise DeliveryError(f"service {self.target.service} is {self.before['status']}")
         if primary(self.before).get("rolloutState") == "IN_PROGRESS":
-            raise CannotError(f"service {self.target.service} has a rollout under way: wait until it has ended")
+            raise DeliveryError(f"service {self.target.service} has a rollout under way: wait until it has ended")
         print(f"   {self.before['desiredCount']} tasks of {short(self.before['taskDefinition'])}")
 
     def register(self) -> None:
@@ -221,14 +223,14 @@ class Deployment:
             )
         if answer["failures"] or not answer["tasks"]:
             reasons = ", ".join(failure.get("reason", "no reason given") for failure in answer["failures"])
-            raise CannotError(f"the migration task was not started: {reasons or 'no reason given'}")
+            raise DeliveryError(f"the migration task was not started: {reasons or 'no reason given'}")
         arn = answer["tasks"][0]["taskArn"]
         task = self._until_stopped(arn)
         container = next((one for one in task.get("containers", []) if one.get("name") == "migrate"), None)
         code = container.get("exitCode") if container else None
         if code != 0:
             self._print_log_tail(arn)
-            raise CannotError(f"the migration failed: {why_stopped(task, container)}; the service was not touched")
+            raise DeliveryError(f"the migration failed: {why_stopped(task, container)}; the service was not touched")
 
     def _until_stopped(self, arn: str) -> "TaskTypeDef":
         """Return the task when it has stopped; stop it if it takes too long."""
@@ -244,7 +246,7 @@ class Deployment:
         # PostgreSQL undoes what was not committed. Left alone, it would go on behind the next deployment's back.
         with doing("stopping the migration task, which took too long"):
             self.clients.ecs.stop_task(cluster=self.target.cluster, task=arn, reason="took too long")
-        raise CannotError(
+        raise DeliveryError(
             f"the migration took longer than {MIGRATION_S} s and was stopped; the service was not touched"
         )
 
@@ -256,7 +258,7 @@ class Deployment:
                 events = self.clients.logs.get_log_events(
                     logGroupName=self.target.log_group, logStreamName=stream, limit=LOG_LINES, startFromHead=False
                 )["events"]
-        except CannotError as error:
+        except DeliveryError as error:
             print(f"   (the log cannot be shown: {error})")
             return
         print(f"--- the end of {self.target.log_group} {stream}:")
@@ -269,7 +271,7 @@ class Deployment:
         try:
             with doing("updating the service"):
                 self._update_service(self.registered["web.json"], tasks)
-        except CannotError as error:
+        except DeliveryError as error:
             if is_refusal(error.__cause__):
                 raise
             # The request may have arrived, and only its answer got lost.
@@ -299,11 +301,11 @@ class Deployment:
             try:
                 with doing("waiting for the rollout"):
                     deployment = primary(self._service())
-            except CannotError as error:
+            except DeliveryError as error:
                 raise FailedError(str(error)) from error
             current = deployment.get("taskDefinition", "")
             if current not in ours:
-                raise CannotError(f"{short(current) or 'nothing'} is primary: somebody else deploys, so we let go")
+                raise DeliveryError(f"{short(current) or 'nothing'} is primary: somebody else deploys, so we let go")
             # What ECS describes may be a moment old: the revision counts as lost only after it was seen.
             if current != revision and seen:
                 raise FailedError(f"ECS went back to {short(current)} by itself")
@@ -328,7 +330,7 @@ class Deployment:
                     for task in ecs.describe_tasks(cluster=cluster, tasks=stopped[:5])["tasks"]:
                         web = next((one for one in task.get("containers", []) if one.get("name") == "web"), None)
                         print(f"stopped task {short(task['taskArn'])}: {why_stopped(task, web)}")
-        except CannotError as error:
+        except DeliveryError as error:
             print(f"   (no more can be shown: {error})")
 
     def smoke(self) -> None:
@@ -375,8 +377,8 @@ class Deployment:
     def _tag(self, tag: str) -> None:
         try:
             self.clients.registry.tag(self.image, tag)
-        except CannotError as error:
-            raise CannotError(f"{error} (the new version serves; only the tag is missing)") from error
+        except DeliveryError as error:
+            raise DeliveryError(f"{error} (the new version serves; only the tag is missing)") from error
 
     def _go_back(self, failure: FailedError) -> None:
         """Put the service back to what served before; always raises, with both outcomes in one line."""
@@ -386,15 +388,15 @@ class Deployment:
             with doing("going back"):
                 self._update_service(revision, self.before["desiredCount"])
             self._until_completed(revision)
-        except CannotError as error:
-            raise CannotError(f"{failure}; AND GOING BACK FAILED, look at the service now: {error}") from failure
-        raise CannotError(f"{failure}; the service is back at {short(revision)}") from failure
+        except DeliveryError as error:
+            raise DeliveryError(f"{failure}; AND GOING BACK FAILED, look at the service now: {error}") from failure
+        raise DeliveryError(f"{failure}; the service is back at {short(revision)}") from failure
 
     def _service(self) -> "ServiceTypeDef":
         answer = self.clients.ecs.describe_services(cluster=self.target.cluster, services=[self.target.service])
         if not answer["services"]:
             reasons = ", ".join(failure.get("reason", "no reason given") for failure in answer["failures"])
-            raise CannotError(f"there is no service {self.target.service} in {self.target.cluster}: {reasons}")
+            raise DeliveryError(f"there is no service {self.target.service} in {self.target.cluster}: {reasons}")
         return answer["services"][0]
 
 
@@ -484,7 +486,7 @@ def main(arguments: Sequence[str], clients: Callable[[Target], Clients] = connec
     options = parser.parse_args(arguments)
     try:
         carry_out(options, clients)
-    except (CannotError, OSError) as error:
+    except (DeliveryError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -493,10 +495,10 @@ def main(arguments: Sequence[str], clients: Callable[[Target], Clients] = connec
 def carry_out(options: argparse.Namespace, clients: Callable[[Target], Clients]) -> None:
     """Do what the command line says."""
     if options.release and not VERSION.fullmatch(options.release):
-        raise CannotError(f"--release is {options.release!r}: it must look like v1.2.3")
+        raise DeliveryError(f"--release is {options.release!r}: it must look like v1.2.3")
     told = options.to.read_text() if options.to else os.environ.get("DEPLOYMENT", "")
     if not told:
-        raise CannotError("DEPLOYMENT is not set: it is Terraform's output `deployment`")
+        raise DeliveryError("DEPLOYMENT is not set: it is Terraform's output `deployment`")
     target = Target.read(told)
     deployment = Deployment(
         target=target,

@@ -43,7 +43,7 @@ MANIFEST_TYPES = [
 PATIENCE = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 5})
 
 
-class CannotError(Exception):
+class DeliveryError(Exception):
     """What was asked for cannot be done; the message is the one line that the pipeline ends with."""
 
 
@@ -54,9 +54,9 @@ def doing(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         refusal = error.response.get("Error", {})
-        raise CannotError(f"{what}: {refusal.get('Code')}: {refusal.get('Message')}") from error
+        raise DeliveryError(f"{what}: {refusal.get('Code')}: {refusal.get('Message')}") from error
     except BotoCoreError as error:
-        raise CannotError(f"{what}: {error}") from error
+        raise DeliveryError(f"{what}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Image:
         """The commit that it was built from."""
         commits = [tag.removeprefix("sha-") for tag in self.tags if tag.startswith("sha-")]
         if len(commits) != 1 or not COMMIT.fullmatch(commits[0]):
-            raise CannotError(f"image {self.digest} has no sha-<commit> tag: it was not published from main")
+            raise DeliveryError(f"image {self.digest} has no sha-<commit> tag: it was not published from main")
         return commits[0]
 
 
@@ -108,7 +108,7 @@ class Registry:
                 acceptedMediaTypes=MANIFEST_TYPES,
             )["images"]
             if not stored:
-                raise CannotError(f"tagging {image.digest} as {tag}: it is not in {self.name}")
+                raise DeliveryError(f"tagging {image.digest} as {tag}: it is not in {self.name}")
             try:
                 self._client.put_image(
                     registryId=self._account,
@@ -124,7 +124,7 @@ class Registry:
             ) as error:
                 holder = self.find(tag)
                 if holder is None or holder.digest != image.digest:
-                    raise CannotError(f"tag {tag} is another image's already, and tags never move") from error
+                    raise DeliveryError(f"tag {tag} is another image's already, and tags never move") from error
 
     def log_in(self) -> None:
         """Let docker push here."""
@@ -142,15 +142,15 @@ def run(*command: str, text: str | None = None) -> None:
     try:
         subprocess.run(command, cwd=ROOT, input=text, text=True, check=True)
     except FileNotFoundError as error:
-        raise CannotError(f"there is no {command[0]} command") from error
+        raise DeliveryError(f"there is no {command[0]} command") from error
     except subprocess.CalledProcessError as error:
-        raise CannotError(f"{shown} failed (exit code {error.returncode}): the reason is above") from error
+        raise DeliveryError(f"{shown} failed (exit code {error.returncode}): the reason is above") from error
 
 
 def publish(registry: Registry, commit: str) -> Image:
     """Build, check and push the image of a commit, unless it is there already; return what the registry holds."""
     if not COMMIT.fullmatch(commit):
-        raise CannotError(f"the commit is {commit!r}: it must be 40 hexadecimal digits")
+        raise DeliveryError(f"the commit is {commit!r}: it must be 40 hexadecimal digits")
     tag = f"sha-{commit}"
     image = registry.find(tag)
     if image is not None:
@@ -162,7 +162,7 @@ def publish(registry: Registry, commit: str) -> Image:
     registry.log_in()
     try:
         run("docker", "push", "--quiet", name)
-    except CannotError:
+    except DeliveryError:
         # Another run of the same commit may have been faster: then its image is the image.
         image = registry.find(tag)
         if image is None:
@@ -171,7 +171,7 @@ def publish(registry: Registry, commit: str) -> Image:
         return image
     image = registry.find(tag)
     if image is None:
-        raise CannotError(f"{tag} was pushed, but {registry.name} does not have it")
+        raise DeliveryError(f"{tag} was pushed, but {registry.name} does not have it")
     return image
 
 
@@ -187,7 +187,7 @@ def main(arguments: Sequence[str]) -> int:
         with doing("connecting to AWS"):
             registry = Registry(boto3.client("ecr", config=PATIENCE), options.repository)
         image = publish(registry, options.commit)
-    except CannotError as error:
+    except DeliveryError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{image.digest} is the image of commit {image.commit}")

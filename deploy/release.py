@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VERSION = re.compile(r"v(\d+\.\d+\.\d+)")
 
 
-class CannotError(Exception):
+class ReleaseError(Exception):
     """The version may not go to production; the message is the one line that the pipeline ends with."""
 
 
@@ -35,7 +35,7 @@ def number_of(tag: str) -> str:
     """Return the version without its v."""
     match = VERSION.fullmatch(tag)
     if match is None:
-        raise CannotError(f"the tag is {tag!r}: it must look like v1.2.3")
+        raise ReleaseError(f"the tag is {tag!r}: it must look like v1.2.3")
     return match[1]
 
 
@@ -45,15 +45,15 @@ def check(tag: str, main: str) -> str:
     # An annotated tag is an object of its own: ^{commit} is what it points to.
     found = git("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
     if found.returncode:
-        raise CannotError(f"there is no tag {tag}")
+        raise ReleaseError(f"there is no tag {tag}")
     commit = found.stdout.strip()
     if git("rev-parse", "--verify", "--quiet", f"{main}^{{commit}}").returncode:
-        raise CannotError(f"there is no {main} to compare with: fetch it, with its history")
+        raise ReleaseError(f"there is no {main} to compare with: fetch it, with its history")
     if git("merge-base", "--is-ancestor", commit, main).returncode:
-        raise CannotError(f"{tag} is commit {commit}, which is not on {main}")
+        raise ReleaseError(f"{tag} is commit {commit}, which is not on {main}")
     declared = tomllib.loads(file_at(commit, "pyproject.toml"))["project"]["version"]
     if declared != number:
-        raise CannotError(f"{tag} is not the version in its pyproject.toml, which is {declared}")
+        raise ReleaseError(f"{tag} is not the version in its pyproject.toml, which is {declared}")
     notes(tag, file_at(commit, "CHANGELOG.md"))
     return commit
 
@@ -62,7 +62,7 @@ def file_at(commit: str, path: str) -> str:
     """Return a file as it is in a commit."""
     shown = git("show", f"{commit}:{path}")
     if shown.returncode:
-        raise CannotError(f"commit {commit} has no {path}")
+        raise ReleaseError(f"commit {commit} has no {path}")
     return shown.stdout
 
 
@@ -72,7 +72,7 @@ def notes(tag: str, changelog: str) -> str:
         heading, _, text = section.partition("\n")
         if heading.startswith(f"[{number_of(tag)}]") and text.strip():
             return text.strip()
-    raise CannotError(f"CHANGELOG.md says nothing of {tag}")
+    raise ReleaseError(f"CHANGELOG.md says nothing of {tag}")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"commit={check(options.tag, options.main)}")
         else:
             print(notes(options.tag, (ROOT / "CHANGELOG.md").read_text()))
-    except CannotError as error:
+    except ReleaseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

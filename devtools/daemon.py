@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class CannotError(Exception):
+class DevtoolsError(Exception):
     """What was asked for cannot be done; the message is for the person at the keyboard."""
 
 
@@ -88,7 +88,7 @@ class Background:
                 time.sleep(0.1)
             if self.running() is None:
                 return True
-        raise CannotError(f"{self.name} (process group {group}) does not end")
+        raise DevtoolsError(f"{self.name} (process group {group}) does not end")
 
     def show_log_tail(self) -> None:
         """Print the end of its log."""

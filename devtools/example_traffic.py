@@ -32,7 +32,7 @@ PAUSE_S = 0.05
 HABITS = (25, 20, 15, 15, 10, 6, 3, 2, 1, 1, 2)
 
 
-class CannotError(Exception):
+class DevtoolsError(Exception):
     """What was asked for cannot be done; the message is for the person at the keyboard."""
 
 
@@ -75,7 +75,7 @@ class Customer:
         """Sign up, and open two accounts with something in them."""
         signed_up = self.send("POST", "/api/v1/users/", {"username": self.name, "password": PASSWORD})
         if "id" not in signed_up:
-            raise CannotError(f"cannot sign up: {signed_up.get('detail')} (SIGN_UP_OPEN opens it)")
+            raise DevtoolsError(f"cannot sign up: {signed_up.get('detail')} (SIGN_UP_OPEN opens it)")
         self.log_in()
         for name in ("Everyday", "Savings"):
             account = self.send("POST", "/api/v1/accounts/", {"currency": "USD", "name": name})["id"]
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{chosen.customers} customers on {chosen.url} for {chosen.seconds:g} s", flush=True)
     try:
         seen = run(address, seconds=chosen.seconds, customers=chosen.customers, seed=chosen.seed)
-    except (CannotError, OSError, http.client.HTTPException) as error:
+    except (DevtoolsError, OSError, http.client.HTTPException) as error:
         print(f"error: {error}: is the application up (`make up`)?", file=sys.stderr)
         return 1
     print(f"{seen.total()} answers: " + ", ".join(f"{count} x {status}" for status, count in sorted(seen.items())))

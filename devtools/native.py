@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from devtools import prometheus as on_this_machine
-from devtools.daemon import Background, CannotError
+from devtools.daemon import Background, DevtoolsError
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -85,7 +85,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
         where = f"{path.name}, line {number}"
         assignment = re.fullmatch(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)", text, re.ASCII)
         if assignment is None:
-            raise CannotError(f"{where}: this is not KEY=value")
+            raise DevtoolsError(f"{where}: this is not KEY=value")
         values[assignment[1]] = read_value(assignment[2], where)
     return values
 
@@ -96,25 +96,25 @@ def read_lines(path: Path) -> list[str]:
         return []
     name = path.name
     if path.is_dir():
-        raise CannotError(f"{name} is a folder: remove it, or make it a file of lines KEY=value (.env.example)")
+        raise DevtoolsError(f"{name} is a folder: remove it, or make it a file of lines KEY=value (.env.example)")
     if path.is_symlink() and not os.access(path, os.F_OK):
-        raise CannotError(f"{name} is a link that leads to no file: mend it or remove it")
+        raise DevtoolsError(f"{name} is a link that leads to no file: mend it or remove it")
     # Anything else might never end, or never begin.
     if not path.is_file():
-        raise CannotError(f"{name} is not a file: remove it, or make it a file of lines KEY=value (.env.example)")
+        raise DevtoolsError(f"{name} is not a file: remove it, or make it a file of lines KEY=value (.env.example)")
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CannotError(f"{name} cannot be read ({error.strerror}): chmod u+r {name}") from error
+        raise DevtoolsError(f"{name} cannot be read ({error.strerror}): chmod u+r {name}") from error
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise CannotError(f"{name} is in UTF-16: save it as UTF-8")
+        raise DevtoolsError(f"{name} is in UTF-16: save it as UTF-8")
     if b"\0" in content:
-        raise CannotError(f"{name} has a NUL in it, so it is not UTF-8 text: save it as UTF-8")
+        raise DevtoolsError(f"{name} has a NUL in it, so it is not UTF-8 text: save it as UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise CannotError(f"{name} is not in UTF-8, see line {line}: save it as UTF-8") from error
+        raise DevtoolsError(f"{name} is not in UTF-8, see line {line}: save it as UTF-8") from error
     return text.split("\n")
 
 
@@ -122,12 +122,12 @@ def read_value(text: str, where: str) -> str:
     """Return the value that stands behind a `=`."""
     quoted = re.fullmatch(r"""'(?P<single>[^']*)'\s*(?:#.*)?|"(?P<double>(?:[^"\\]|\\.)*)"\s*(?:#.*)?""", text)
     if quoted is None and text.startswith(("'", '"')):
-        raise CannotError(f"{where}: the quotation mark is not closed, or something follows it")
+        raise DevtoolsError(f"{where}: the quotation mark is not closed, or something follows it")
     if quoted is not None and quoted["single"] is not None:
         return quoted["single"]
     value = re.split(r"(?:^|\s)#", text, maxsplit=1)[0].rstrip() if quoted is None else quoted["double"]
     if re.search(r"(?<!\\)\$", value):
-        raise CannotError(f"{where}: put single quotes round a value that has a $")
+        raise DevtoolsError(f"{where}: put single quotes round a value that has a $")
     if quoted is not None:
         escapes = {"n": "\n", "r": "\r", "t": "\t"}
         return re.sub(r"\\(.)", lambda match: escapes.get(match[1], match[1]), value)
@@ -258,7 +258,7 @@ def up() -> None:
             say("The application is up already; it reloads when its files change")
         try:
             wait_until_it_answers(port)
-        except CannotError:
+        except DevtoolsError:
             APP.show_log_tail()
             if state is None:
                 APP.stop(within_s=STOP_SECONDS)
@@ -270,7 +270,7 @@ def port_of(env: Mapping[str, str], name: str = "PORT", default: int = 8000) -> 
     """Return a port to serve on."""
     text = env.get(name) or str(default)
     if not text.isdecimal() or not 0 < int(text) < 2**16:
-        raise CannotError(f"{name} is {text!r}: it must be a number from 1 to 65535")
+        raise DevtoolsError(f"{name} is {text!r}: it must be a number from 1 to 65535")
     return int(text)
 
 
@@ -293,7 +293,7 @@ def refuse_taken(port: int, name: str = "PORT", target: str = "up") -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise CannotError(
+            raise DevtoolsError(
                 f"port {port} is taken ({error.strerror}): stop what uses it, or set {name}:"
                 f" make {target} {name}={port + 1}"
             ) from error
@@ -312,7 +312,7 @@ def wait_until_it_answers(port: int) -> None:
     deadline = time.monotonic() + BOOT_SECONDS
     while time.monotonic() < deadline:
         if APP.running() is None:
-            raise CannotError("the application ended while it was starting: the reason is above")
+            raise DevtoolsError("the application ended while it was starting: the reason is above")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
             connection.request("GET", "/ping/")
@@ -327,7 +327,7 @@ def wait_until_it_answers(port: int) -> None:
         finally:
             connection.close()
         time.sleep(0.2)
-    raise CannotError(f"/ping/ on port {port} answers with {answer}: the reason is above")
+    raise DevtoolsError(f"/ping/ on port {port} answers with {answer}: the reason is above")
 
 
 def monitoring() -> None:
@@ -353,7 +353,7 @@ def monitoring() -> None:
             PROMETHEUS.start(on_this_machine.command(program, folder, port), env, port=port, settings=settings)
         try:
             on_this_machine.wait_until_ready(port, lambda: PROMETHEUS.running() is not None)
-        except CannotError:
+        except DevtoolsError:
             PROMETHEUS.show_log_tail()
             PROMETHEUS.stop(within_s=PROMETHEUS_STOP_SECONDS)
             raise
@@ -364,7 +364,7 @@ def traffic(arguments: list[str]) -> None:
     """Let customers do business with the running application."""
     state = APP.running()
     if state is None:
-        raise CannotError("the application is not running: `make up` starts it")
+        raise DevtoolsError("the application is not running: `make up` starts it")
     run(sys.executable, "-m", "devtools.example_traffic", f"--url=http://127.0.0.1:{state['port']}", *arguments)
 
 
@@ -380,7 +380,7 @@ def down() -> None:
 def logs() -> NoReturn:
     """Follow the application's log."""
     if not APP.log.exists():
-        raise CannotError("there is no log yet: `make up` starts the application")
+        raise DevtoolsError("there is no log yet: `make up` starts the application")
     os.execvp("tail", ["tail", "-n", "100", "-F", str(APP.log)])  # noqa: S606, S607  no shell is wanted
 
 
@@ -418,7 +418,7 @@ def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> None:
     result = subprocess.run(arguments, cwd=ROOT, env=inherited() if env is None else env, check=False)
     if result.returncode:
         shown = " ".join(str(argument) for argument in arguments)
-        raise CannotError(f"this failed: {shown.replace(f'{ROOT}/', '')}")
+        raise DevtoolsError(f"this failed: {shown.replace(f'{ROOT}/', '')}")
 
 
 def say(text: str) -> None:
@@ -452,7 +452,7 @@ def main(arguments: list[str]) -> int:
             command(verb, rest)
         else:
             verbs[verb]()
-    except CannotError as error:
+    except DevtoolsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

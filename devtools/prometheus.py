@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from devtools.daemon import ROOT, CannotError
+from devtools.daemon import ROOT, DevtoolsError
 
 CONFIGURATION = ROOT / "monitoring" / "prometheus"
 # The names that stand for themselves in a container.
@@ -32,7 +32,7 @@ def program(path: str | None = None) -> str:
     """Return where Prometheus is."""
     found = shutil.which("prometheus", path=path)
     if found is None:
-        raise CannotError(
+        raise DevtoolsError(
             "there is no prometheus in the PATH, so there is nothing to start: install it (on Debian and Ubuntu: apt"
             " install prometheus), or use Docker, which brings Grafana too"
         )
@@ -45,7 +45,7 @@ def configuration(target: str, *, interval: str = INTERVAL) -> str:
     rules = json.dumps(str(CONFIGURATION / RULES))
     for name, here in ((TARGET, target), (RULES, rules), (INTERVAL, interval)):
         if name not in text:
-            raise CannotError(
+            raise DevtoolsError(
                 f"monitoring/prometheus/prometheus.yml no longer says {name}, which stands for {here} here"
             )
         text = text.replace(name, here)
@@ -71,9 +71,9 @@ def wait_until_ready(port: int, lives: Callable[[], bool]) -> None:
             if get(port, "/-/ready")[0] == http.HTTPStatus.OK:
                 return
         if time.monotonic() > deadline:
-            raise CannotError(f"Prometheus does not answer on port {port} within {READY_SECONDS} s")
+            raise DevtoolsError(f"Prometheus does not answer on port {port} within {READY_SECONDS} s")
         time.sleep(0.1)
-    raise CannotError("Prometheus ended while it was starting")
+    raise DevtoolsError("Prometheus ended while it was starting")
 
 
 def get(port: int, path: str, **parameters: str) -> tuple[int, bytes]:
@@ -90,7 +90,7 @@ def api(port: int, path: str, **parameters: str) -> Any:
     status, body = get(port, f"/api/v1/{path}", **parameters)
     answer = json.loads(body)
     if status != http.HTTPStatus.OK or answer["status"] != "success":
-        raise CannotError(f"Prometheus: {answer.get('error', status)}: {parameters}")
+        raise DevtoolsError(f"Prometheus: {answer.get('error', status)}: {parameters}")
     return answer["data"]
 
 
@@ -106,8 +106,8 @@ def prometheus(folder: Path, target: str, *, interval: str) -> Iterator[int]:
     try:
         try:
             wait_until_ready(port, lambda: process.poll() is None)
-        except CannotError as error:
-            raise CannotError(f"{error}:\n{log.read_text()[-4000:]}") from error
+        except DevtoolsError as error:
+            raise DevtoolsError(f"{error}:\n{log.read_text()[-4000:]}") from error
         yield port
     finally:
         process.terminate()

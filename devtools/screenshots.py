@@ -27,7 +27,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from devtools import example_traffic as traffic
 from devtools import prometheus as monitoring
-from devtools.daemon import ROOT, CannotError
+from devtools.daemon import ROOT, DevtoolsError
 
 FOLDER = ROOT / "docs" / "img"
 WIDTH, HEIGHT = 1200, 1200
@@ -59,7 +59,7 @@ def application(folder: Path) -> Iterator[tuple[int, int]]:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise CannotError(f"the application does not start:\n{log.read_text()[-4000:]}")
+                raise DevtoolsError(f"the application does not start:\n{log.read_text()[-4000:]}")
             time.sleep(0.2)
         yield port, metrics
     finally:
@@ -79,7 +79,7 @@ def browser(folder: Path) -> Iterator[webdriver.Chrome]:
     """Run a chromium that knows nothing and asks nobody."""
     programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if not all(programs):
-        raise CannotError("there is no chromium with its driver (on Debian: apt install chromium chromium-driver)")
+        raise DevtoolsError("there is no chromium with its driver (on Debian: apt install chromium chromium-driver)")
     options = Options()
     options.binary_location = str(programs[0])
     for argument in (
@@ -110,7 +110,7 @@ def take(driver: webdriver.Chrome, name: str, url: str, ready: str) -> None:
     try:
         WebDriverWait(driver, PATIENCE_SECONDS).until(lambda page: page.execute_script(ready))
     except TimeoutException:
-        raise CannotError(f"{url} shows nothing to take a picture of") from None
+        raise DevtoolsError(f"{url} shows nothing to take a picture of") from None
     time.sleep(1)  # what fades in
     path = FOLDER / f"{name}.png"
     driver.save_screenshot(str(path))
@@ -121,7 +121,7 @@ def graph(port: int, expr: str) -> str:
     """Return the address of Prometheus' own page for a query; Debian has the classic one."""
     page = next((page for page in ("/classic/graph", "/graph") if monitoring.get(port, page)[0] < 400), None)  # noqa: PLR2004  no error
     if page is None:
-        raise CannotError("this Prometheus comes without its pages")
+        raise DevtoolsError("this Prometheus comes without its pages")
     query = {"g0.expr": expr, "g0.tab": "0", "g0.stacked": "0", "g0.range_input": f"{TRAFFIC_SECONDS - 15}s"}
     return f"http://127.0.0.1:{port}{page}?{urlencode(query)}"
 
@@ -143,7 +143,7 @@ def main() -> int:
                     take(driver, name, graph(prometheus, expr), DRAWN)
                 swagger = f"http://127.0.0.1:{port}/schema/swagger-ui/"
                 take(driver, "swagger-ui", swagger, "return document.querySelectorAll('.opblock').length > 10")
-        except (CannotError, WebDriverException, subprocess.CalledProcessError) as error:
+        except (DevtoolsError, WebDriverException, subprocess.CalledProcessError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
     return 0

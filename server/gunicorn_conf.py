@@ -72,7 +72,7 @@ logging.captureWarnings(capture=True)
 
 def when_ready(server: Any) -> None:
     """Once the arbiter has its sockets and handles signals, before there are workers."""
-    for doubt in environment.doubts(configured):
+    for doubt in environment.deployment_warnings(configured):
         server.log.warning(doubt)
     serve_metrics(server)
     if configured.DRAIN_SECONDS:

@@ -70,7 +70,7 @@ def served_by_arbiter(*, port: int, directory: str, version: str) -> Callable[[A
             sys.exit(
                 f"error: port {port} for metrics is taken ({error.strerror}): stop what uses it, or set METRICS_PORT"
             )
-        environment.tell_libraries(VARIABLE, str(_claimed(Path(directory)) if directory else _made()))
+        environment.set_environment_variable(VARIABLE, str(_claimed(Path(directory)) if directory else _made()))
         values.ValueClass = values.MultiProcessValue(process_identifier=lambda: _slot)
         registry.register(WorkersCollector(None))  # type: ignore[no-untyped-call]  # its class has no annotations
         registry.register(ArbiterCollector(arbiter, version))

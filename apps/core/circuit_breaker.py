@@ -5,7 +5,7 @@ import threading
 import time
 
 
-class Breaker:
+class CircuitBreaker:
     """After an error, one request in every pause finds out whether the helper answers again; the others pass it by.
 
     broken and healed: what the logger says when that is news.
@@ -19,7 +19,7 @@ class Breaker:
         self._healed_from = 0.0
         self._lock = threading.Lock()
 
-    def lets_through(self) -> bool:
+    def allows_request(self) -> bool:
         """Tell whether to ask."""
         if not self._is_open:
             return True
@@ -30,7 +30,7 @@ class Breaker:
             self._try_again_at = now + self.pause_s
             return True
 
-    def trip(self, error: Exception) -> None:
+    def record_failure(self, error: Exception) -> None:
         """Note that it failed; say so if it is news."""
         with self._lock:
             was_open, self._is_open = self._is_open, True
@@ -38,7 +38,7 @@ class Breaker:
         if not was_open:
             self._logger.warning("%s: %s: %s", self._broken, type(error).__name__, error)
 
-    def heal(self) -> None:
+    def record_success(self) -> None:
         """Note that it answered; say so if it is news."""
         if not self._is_open:
             return

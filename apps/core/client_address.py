@@ -1,4 +1,4 @@
-"""Client addresses: the one subscriber whom a limit counts, however a proxy has written the address.
+"""Client addresses: the one rate_limit_key whom a limit counts, however a proxy has written the address.
 
 Each part that a client changes at will (the port; of IPv6 the lower half) would be a new key to the limit, and with it no
 limit at all.
@@ -8,17 +8,17 @@ import ipaddress
 import re
 from typing import Final
 
-# What one subscriber has of IPv6; of its 2^64 addresses each request could use another.
+# What one rate_limit_key has of IPv6; of its 2^64 addresses each request could use another.
 IPV6_PREFIX: Final = 64
 NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-# All that is no address is one subscriber: else each invented word would be another.
+# All that is no address is one rate_limit_key: else each invented word would be another.
 NO_ADDRESS: Final = "unknown"
 
 _BRACKETED: Final = re.compile(r"\[([^]]*)\](?::.*)?")
 _LEADING_ZEROS: Final = re.compile(r"(?<![0-9a-f])0+(?=[0-9])", re.IGNORECASE)
 
 
-def subscriber(address: str | None) -> str:
+def rate_limit_key(address: str | None) -> str:
     """Return what is counted for an address: IPv6 stands for its /64, IPv4 for itself, also inside of IPv6."""
     ip = _parsed(address or "")
     if ip is None:
@@ -44,7 +44,7 @@ def _parsed(written: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 
 
 def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address of the subscriber, where IPv6 only carries it: mapped, NAT64, 6to4, Teredo."""
+    """Return the IPv4 address of the rate_limit_key, where IPv6 only carries it: mapped, NAT64, 6to4, Teredo."""
     if ip in NAT64:
         return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
     return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)

@@ -18,7 +18,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core.errors import DomainError, Kind
+from apps.core.errors import DomainError, ErrorKind
 
 _MEMBER: Final = re.compile(r'\*|(?:W/)?"[^"]*"')
 
@@ -26,7 +26,7 @@ _MEMBER: Final = re.compile(r'\*|(?:W/)?"[^"]*"')
 class PreconditionFailed(DomainError):
     """The client's If-Match or If-None-Match is not true of what is there now."""
 
-    kind = Kind.STALE
+    kind = ErrorKind.STALE
     code = "precondition_failed"
     detail = "What this request was made for has changed since; read it again."
 

@@ -4,7 +4,7 @@ from enum import Enum, auto
 from typing import ClassVar
 
 
-class Kind(Enum):
+class ErrorKind(Enum):
     """How a client should take a refusal."""
 
     INVALID = auto()
@@ -26,7 +26,7 @@ class Kind(Enum):
 class DomainError(Exception):
     """A named refusal: expected, explained to the client, and never an incident."""
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[ErrorKind]
     code: ClassVar[str]
     detail: str
 
@@ -41,7 +41,7 @@ class DomainError(Exception):
         super().__init__(self.detail)
 
     @property
-    def facts(self) -> dict[str, str]:
+    def extensions(self) -> dict[str, str]:
         """Members that the problem document carries besides the standard ones."""
         return {}
 
@@ -49,7 +49,7 @@ class DomainError(Exception):
 class NotFound(DomainError):
     """No such object, or not the caller's: the two are indistinguishable on purpose."""
 
-    kind = Kind.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
     code = "not_found"
     detail = "There is nothing here."
 
@@ -57,7 +57,7 @@ class NotFound(DomainError):
 class PermissionDenied(DomainError):
     """The caller is known and may not do this."""
 
-    kind = Kind.FORBIDDEN
+    kind = ErrorKind.FORBIDDEN
     code = "permission_denied"
     detail = "You may not do this."
 
@@ -65,7 +65,7 @@ class PermissionDenied(DomainError):
 class InvalidField(DomainError):
     """One field of the request is wrong in a way that only the rules below the parser could tell."""
 
-    kind = Kind.INVALID
+    kind = ErrorKind.INVALID
     code = "invalid_request"
     detail = "Some fields are invalid."
 

@@ -28,7 +28,7 @@ from psycopg import errors as postgres
 
 from apps.core.middleware import probes as health
 from apps.core.models import HousekeepingRun
-from apps.core.observability.metrics import with_every
+from apps.core.observability.metrics import with_all_label_values
 
 # Returns how many rows are gone.
 Task = Callable[[], int]
@@ -143,7 +143,7 @@ def exclusive() -> Iterator[None]:
 READ_EVERY_S: Final = 60
 
 # Of all workers' readings the newest, also where one of them has stopped reading.
-LAST_SUCCESS: Final = with_every(
+LAST_SUCCESS: Final = with_all_label_values(
     Gauge(
         "bank_housekeeping_last_success_timestamp_seconds",
         "When `manage.py housekeeping` last succeeded, in seconds since 1970; 0: never.",
@@ -152,7 +152,7 @@ LAST_SUCCESS: Final = with_every(
     ),
     part=HousekeepingRun.Part.values,
 )
-LAST_FAILURE: Final = with_every(
+LAST_FAILURE: Final = with_all_label_values(
     Gauge(
         "bank_housekeeping_last_failure_timestamp_seconds",
         "When `manage.py housekeeping` last failed, in seconds since 1970; 0: never.",
@@ -184,7 +184,7 @@ def start_publishing() -> None:
     def work() -> None:
         while True:
             try:
-                health.database.confirms(publish)
+                health.database.passes(publish)
             # The process is about to end, and its executors already have.
             except RuntimeError:
                 return

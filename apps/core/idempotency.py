@@ -18,7 +18,7 @@ from typing import Final
 from django.db import connection
 from drf_spectacular.utils import OpenApiParameter
 
-from apps.core.errors import DomainError, Kind
+from apps.core.errors import DomainError, ErrorKind
 
 HEADER: Final = "Idempotency-Key"
 MAX_LENGTH: Final = 255
@@ -33,7 +33,7 @@ MARK: Final = "pg_try_advisory_xact_lock_shared(hashtextextended(%(scope)s || ' 
 class IdempotencyKeyMissing(DomainError):
     """The operation needs a key."""
 
-    kind = Kind.INVALID
+    kind = ErrorKind.INVALID
     code = "idempotency_key_missing"
     detail = "This needs an Idempotency-Key header."
 
@@ -41,7 +41,7 @@ class IdempotencyKeyMissing(DomainError):
 class IdempotencyKeyInvalid(DomainError):
     """The header is no key, or there is more than one. See Note [One line, one key]."""
 
-    kind = Kind.INVALID
+    kind = ErrorKind.INVALID
     code = "idempotency_key_invalid"
     detail = f"An Idempotency-Key has 1 to {MAX_LENGTH} visible ASCII characters, no comma, and one line."
 
@@ -49,7 +49,7 @@ class IdempotencyKeyInvalid(DomainError):
 class IdempotencyKeyReused(DomainError):
     """The key belongs to another command; the first one stands. The client has a bug: one key, one intent."""
 
-    kind = Kind.REFUSED
+    kind = ErrorKind.REFUSED
     code = "idempotency_key_reused"
     detail = "This Idempotency-Key was used for another request."
 
@@ -57,7 +57,7 @@ class IdempotencyKeyReused(DomainError):
 class IdempotencyKeyInProgress(DomainError):
     """A request under the same key is still running; sent again, this one will replay its answer."""
 
-    kind = Kind.BUSY
+    kind = ErrorKind.BUSY
     code = "idempotency_key_in_progress"
     detail = "A request with this Idempotency-Key is still being processed."
     retry_after_s = 1

@@ -18,21 +18,21 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework import exceptions, status
 
-from apps.core.errors import DomainError, InvalidField, Kind
+from apps.core.errors import DomainError, ErrorKind, InvalidField
 from apps.core.middleware.request_id import current_request_id
-from apps.core.middleware.request_log import named, user_id_of
-from apps.core.observability.redaction import describe
+from apps.core.middleware.request_log import log_fields, user_id_of
+from apps.core.observability.redaction import safe_message
 
 logger = logging.getLogger(__name__)
 
 STATUS_OF_KIND = {
-    Kind.INVALID: HTTPStatus.BAD_REQUEST,
-    Kind.FORBIDDEN: HTTPStatus.FORBIDDEN,
-    Kind.NOT_FOUND: HTTPStatus.NOT_FOUND,
-    Kind.BUSY: HTTPStatus.CONFLICT,
-    Kind.REFUSED: HTTPStatus.UNPROCESSABLE_ENTITY,
-    Kind.STALE: HTTPStatus.PRECONDITION_FAILED,
-    Kind.THROTTLED: HTTPStatus.TOO_MANY_REQUESTS,
+    ErrorKind.INVALID: HTTPStatus.BAD_REQUEST,
+    ErrorKind.FORBIDDEN: HTTPStatus.FORBIDDEN,
+    ErrorKind.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ErrorKind.BUSY: HTTPStatus.CONFLICT,
+    ErrorKind.REFUSED: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ErrorKind.STALE: HTTPStatus.PRECONDITION_FAILED,
+    ErrorKind.THROTTLED: HTTPStatus.TOO_MANY_REQUESTS,
 }
 
 # What PostgreSQL refuses for want of a server, a connection or time; the rest of DatabaseError is our bug.
@@ -78,7 +78,7 @@ class ProblemResponse(JsonResponse):
         code: str,
         detail: str,
         errors: Iterable[FieldError] = (),
-        facts: Mapping[str, str] | None = None,
+        extensions: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         document: dict[str, Any] = {
@@ -92,7 +92,7 @@ class ProblemResponse(JsonResponse):
         }
         if listed := [error._asdict() for error in itertools.islice(errors, MAX_ERRORS)]:
             document["errors"] = listed
-        document.update(facts or {})
+        document.update(extensions or {})
         super().__init__(document, status=int(status), content_type="application/problem+json", headers=headers)
 
 
@@ -122,8 +122,8 @@ def from_exception(request: HttpRequest, exc: Exception) -> ProblemResponse:  # 
 
 
 def _from_domain_error(request: HttpRequest, error: DomainError) -> ProblemResponse:
-    if error.kind is Kind.FORBIDDEN:
-        _tell_denial(request)
+    if error.kind is ErrorKind.FORBIDDEN:
+        _log_permission_denied(request)
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
@@ -136,7 +136,7 @@ def _from_domain_error(request: HttpRequest, error: DomainError) -> ProblemRespo
         code=error.code,
         detail=error.detail,
         errors=errors,
-        facts=error.facts,
+        extensions=error.extensions,
         headers=headers,
     )
 
@@ -198,13 +198,13 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Pro
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> ProblemResponse:
     """Return 403."""
-    _tell_denial(request)
+    _log_permission_denied(request)
     return ProblemResponse(request, status=403, code="permission_denied", detail="You may not do this.")
 
 
-def _tell_denial(request: HttpRequest) -> None:
+def _log_permission_denied(request: HttpRequest) -> None:
     """Say that somebody asked for what he may not do; another's object is a 404, which the request's line tells."""
-    logger.warning("permission denied", extra=named(request) | {"user_id": user_id_of(request)})
+    logger.warning("permission denied", extra=log_fields(request) | {"user_id": user_id_of(request)})
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> ProblemResponse:
@@ -215,7 +215,9 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> Probl
 def unavailable(request: HttpRequest, exc: DatabaseError | InterfaceError) -> ProblemResponse:
     """Return 503: nothing was decided, or the decision is safe under its idempotency key; try again."""
     error = exc.__cause__ or exc
-    logger.error("The database did not answer: %s", describe(error) or type(error).__name__, extra=named(request))
+    logger.error(
+        "The database did not answer: %s", safe_message(error) or type(error).__name__, extra=log_fields(request)
+    )
     return ProblemResponse(
         request,
         status=503,
@@ -233,7 +235,7 @@ def server_error(request: HttpRequest) -> ProblemResponse:
 
 def internal_error(request: HttpRequest, exc: Exception | None = None) -> ProblemResponse:
     """Return 500, log the cause once and tell the client nothing but the request's id."""
-    logger.error("Unhandled exception", exc_info=exc or True, extra=named(request))
+    logger.error("Unhandled exception", exc_info=exc or True, extra=log_fields(request))
     return ProblemResponse(
         request, status=500, code="internal_error", detail="Something went wrong on our side; it has been recorded."
     )

@@ -70,8 +70,8 @@ class ProblemAutoSchema(AutoSchema):
             codes[401].append("not_authenticated")
         if "{" in self.path:
             codes[404].append("not_found")
-        refusals_of = getattr(self.view, "refusals_of", {}).get(self.method, ())
-        for refusal in (*getattr(self.view, "refusals", ()), *refusals_of):
+        domain_errors_by_method = getattr(self.view, "domain_errors_by_method", {}).get(self.method, ())
+        for refusal in (*getattr(self.view, "domain_errors", ()), *domain_errors_by_method):
             status = int(STATUS_OF_KIND[refusal.kind])
             if refusal.code not in codes[status]:
                 codes[status].append(refusal.code)

@@ -7,7 +7,7 @@ end.
 
 It fails open, like the ledger's gate: this spares the service a flood and protects no secret, so while the cache is gone,
 slow or wrong, requests pass uncounted, which a metric counts and the log says once. Passwords are counted in PostgreSQL,
-always (`apps.users.login_limits`).
+always (`apps.users.login_throttling`).
 
 Not counted: probes; what is refused before a view looks at who is asking (a wrong host, plain HTTP, a body that is too
 large, a method that nobody may use, an unknown path), none of which touches the database; the admin.
@@ -25,8 +25,8 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from apps.core.circuit_breaker import Breaker
-from apps.core.client_address import subscriber
+from apps.core.circuit_breaker import CircuitBreaker
+from apps.core.client_address import rate_limit_key
 from apps.core.observability.metrics import REQUESTS_THROTTLED, REQUESTS_UNCOUNTED
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 WINDOW_S: Final = 60
 CACHE_PAUSE_S: Final = 1.0
 
-breaker: Final = Breaker(
+breaker: Final = CircuitBreaker(
     CACHE_PAUSE_S,
     logger=logger,
     broken="The cache that counts requests fails, so they pass uncounted",
@@ -42,7 +42,7 @@ breaker: Final = Breaker(
 )
 
 
-class Limit(NamedTuple):
+class RateLimit(NamedTuple):
     """How many requests of whom."""
 
     name: str
@@ -73,30 +73,30 @@ class RequestThrottle(BaseThrottle):
 def address_of(request: HttpRequest | Request) -> str:
     """Return the client's address as it came, believing exactly `NUM_PROXIES` entries of X-Forwarded-For (DRF's rule).
 
-    Whatever counts it counts its `subscriber`.
+    Whatever counts it counts its `rate_limit_key`.
     """
     return BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # it reads META, which both have
 
 
-def _limit(request: Request) -> Limit:
+def _limit(request: Request) -> RateLimit:
     if request.user.is_authenticated:
-        return Limit("user", settings.THROTTLE_USER_PER_MINUTE, str(request.user.pk))
-    return Limit("anonymous", settings.THROTTLE_ANONYMOUS_PER_MINUTE, subscriber(address_of(request)))
+        return RateLimit("user", settings.THROTTLE_USER_PER_MINUTE, str(request.user.pk))
+    return RateLimit("anonymous", settings.THROTTLE_ANONYMOUS_PER_MINUTE, rate_limit_key(address_of(request)))
 
 
 def _count(key: str) -> int:
     """Count one more under a key and return how many those are; 0 if nobody could count."""
-    if not breaker.lets_through():
+    if not breaker.allows_request():
         REQUESTS_UNCOUNTED.inc()
         return 0
     try:
         count = _increment(key)
     # Each backend has errors of its own, and none of them is the client's fault.
     except Exception as error:  # noqa: BLE001
-        breaker.trip(error)
+        breaker.record_failure(error)
         REQUESTS_UNCOUNTED.inc()
         return 0
-    breaker.heal()
+    breaker.record_success()
     return count
 
 

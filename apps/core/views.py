@@ -21,9 +21,9 @@ class Endpoint(APIView):
     """One resource's operations; OPTIONS and TRACE are not among them."""
 
     http_method_names = ["get", "head", "post", "patch", "delete"]  # noqa: RUF012  Django declares it so
-    refusals: ClassVar[tuple[type[DomainError], ...]] = ()
+    domain_errors: ClassVar[tuple[type[DomainError], ...]] = ()
     """The domain errors that all its operations may answer with, for the OpenAPI schema."""
-    refusals_of: ClassVar[Mapping[str, tuple[type[DomainError], ...]]] = {}
+    domain_errors_by_method: ClassVar[Mapping[str, tuple[type[DomainError], ...]]] = {}
     """Those that one method may answer with besides, as {"PATCH": (Contention,)}."""
 
     def get_authenticators(self) -> list[BaseAuthentication]:
@@ -57,7 +57,7 @@ class Endpoint(APIView):
         """The authenticated caller's id."""
         return cast("UUID", self.request.user.pk)
 
-    def body(self, serializer_class: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    def validated_body(self, serializer_class: type[serializers.Serializer[Any]]) -> dict[str, Any]:
         """Return the validated request body; raises what the parser and the serializer refuse."""
         serializer = serializer_class(data=self.request.data)
         serializer.is_valid(raise_exception=True)
@@ -74,11 +74,11 @@ class ListEndpoint(Endpoint, ListAPIView[Any]):
     ordering: ClassVar[str]
     filters: ClassVar[type[serializers.Serializer[Any]]] = serializers.Serializer
 
-    query: dict[str, Any]
+    validated_query: dict[str, Any]
     """The validated filters."""
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        self.query = self._validated_query()
+        self.validated_query = self._validated_query()
         return super().list(request, *args, **kwargs)
 
     def _validated_query(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.utils.http import parse_header_parameters
 
 
-class PlainRequest(WSGIRequest):
+class LenientWSGIRequest(WSGIRequest):
     """A request whose Content-Type neither breaks it nor chooses the codec of its query string.
 
     Django decodes the query string by the charset that is sent, here, where no handler catches anything yet: one header,
@@ -21,7 +21,7 @@ class PlainRequest(WSGIRequest):
             self.content_type, self.content_params = "", {"charset": "unreadable"}
 
 
-class PlainWSGIHandler(WSGIHandler):
+class LenientWSGIHandler(WSGIHandler):
     """Django's handler for plain requests."""
 
-    request_class = PlainRequest
+    request_class = LenientWSGIRequest

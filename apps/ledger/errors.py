@@ -2,17 +2,17 @@
 
 from uuid import UUID
 
-from apps.core.errors import DomainError, InvalidField, Kind
+from apps.core.errors import DomainError, ErrorKind, InvalidField
 
 
 class Declined(DomainError):
     """The state of the books said no; a declined transaction records it, so a retry is told the same."""
 
-    kind = Kind.REFUSED
+    kind = ErrorKind.REFUSED
     transaction_id: UUID | None = None
 
     @property
-    def facts(self) -> dict[str, str]:
+    def extensions(self) -> dict[str, str]:
         return {"transaction": str(self.transaction_id)} if self.transaction_id else {}
 
 
@@ -86,7 +86,7 @@ class CurrencyWithdrawn(InvalidField):
 class SameAccount(DomainError):
     """A transfer needs two accounts."""
 
-    kind = Kind.REFUSED
+    kind = ErrorKind.REFUSED
     code = "same_account"
     detail = "Source and destination are the same account."
 
@@ -94,7 +94,7 @@ class SameAccount(DomainError):
 class DestinationInvalid(DomainError):
     """There is no such account to transfer to."""
 
-    kind = Kind.REFUSED
+    kind = ErrorKind.REFUSED
     code = "destination_invalid"
     detail = "The destination is not an account."
 
@@ -102,7 +102,7 @@ class DestinationInvalid(DomainError):
 class AccountNotEmpty(DomainError):
     """An account can be closed only when its balance is zero."""
 
-    kind = Kind.REFUSED
+    kind = ErrorKind.REFUSED
     code = "account_not_empty"
     detail = "Only an empty account can be closed."
 
@@ -110,7 +110,7 @@ class AccountNotEmpty(DomainError):
 class Contention(DomainError):
     """The accounts were busy for longer than the lock timeout; nothing was written."""
 
-    kind = Kind.BUSY
+    kind = ErrorKind.BUSY
     code = "contention"
     detail = "The account is busy; the same request may be sent again."
     retry_after_s = 1

@@ -29,7 +29,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from apps.core.circuit_breaker import Breaker
+from apps.core.circuit_breaker import CircuitBreaker
 from apps.ledger.metrics import GATE_WAIT
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class RedisGate:
 
         self.lease_ms = max(1, round(lease_s * 1000))
         self.wait_s = wait_s
-        self.breaker = Breaker(
+        self.breaker = CircuitBreaker(
             REDIS_PAUSE_S,
             logger=logger,
             broken="The gate's Redis fails, so commands go straight to the database",
@@ -150,7 +150,7 @@ class RedisGate:
             self._leave(taken, token)
 
     def _enter(self, account_ids: Iterable[UUID], token: str, taken: list[UUID]) -> Outcome:
-        if not self.breaker.lets_through():
+        if not self.breaker.allows_request():
             return Outcome.BYPASSED
         deadline = time.monotonic() + self.wait_s
         outcome = Outcome.AT_ONCE
@@ -169,9 +169,9 @@ class RedisGate:
                     break
                 taken.append(account_id)
         except self._redis_error as error:
-            self.breaker.trip(error)
+            self.breaker.record_failure(error)
             return Outcome.BYPASSED
-        self.breaker.heal()
+        self.breaker.record_success()
         return outcome
 
     def _nap(self, account_id: UUID, seconds: float) -> None:
@@ -184,7 +184,7 @@ class RedisGate:
             for account_id in taken:
                 self._give_back(keys=_keys(account_id), args=[token, round(LONGEST_NAP_S * 1000)])
         except self._redis_error as error:
-            self.breaker.trip(error)
+            self.breaker.record_failure(error)
 
 
 @cache

@@ -8,12 +8,12 @@ from django.db import OperationalError
 from prometheus_client import Counter, Histogram
 from psycopg import errors as postgres
 
-from apps.core.errors import DomainError, Kind
-from apps.core.observability.metrics import with_every
+from apps.core.errors import DomainError, ErrorKind
+from apps.core.observability.metrics import with_all_label_values
 from apps.ledger.errors import Declined
 from apps.ledger.models import Receipt, Transaction
 
-COMMANDS: Final = with_every(
+COMMANDS: Final = with_all_label_values(
     Counter(
         "bank_money_commands_total",
         "Commands to move money by what became of them; one that is repeated under its key is a replay instead.",
@@ -22,15 +22,15 @@ COMMANDS: Final = with_every(
     kind=Transaction.Kind.values,
     outcome=("posted", "declined", "refused", "busy", "failed"),
 )
-REPLAYS: Final = with_every(
+REPLAYS: Final = with_all_label_values(
     Counter("bank_idempotent_replays_total", "Answers that an Idempotency-Key was given again.", ["kind"]),
     kind=(*Transaction.Kind.values, "opening"),
 )
-CONTENTION: Final = with_every(
+CONTENTION: Final = with_all_label_values(
     Counter("bank_contention_total", "Meetings on a locked account, also those that a retry healed.", ["reason"]),
     reason=("lock_timeout", "deadlock", "serialization", "key_in_progress"),
 )
-GATE_WAIT: Final = with_every(
+GATE_WAIT: Final = with_all_label_values(
     Histogram(
         "bank_gate_wait_seconds",
         "Time at the ledger's gate by how it ended; open: its Redis could not be asked.",
@@ -73,7 +73,7 @@ def _outcome(error: Exception) -> str:
         case Declined() if error.transaction_id:
             return "declined"
         case DomainError():
-            return "busy" if error.kind is Kind.BUSY else "refused"
+            return "busy" if error.kind is ErrorKind.BUSY else "refused"
         case _:
             return "failed"
 

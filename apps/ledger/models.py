@@ -34,7 +34,7 @@ M = TypeVar("M", bound=models.Model)
 
 
 class RefusingQuerySet(models.QuerySet[M]):
-    """A queryset whose misses are refusals that the client is told about."""
+    """A queryset whose misses are errors that the client is told about."""
 
     def get_or_refuse(self, pk: UUID) -> M:
         """Return the row; raises NotFound."""

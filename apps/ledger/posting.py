@@ -245,7 +245,7 @@ def load(*, accounts: Iterable[Account], transactions: Iterable[Transaction], en
     """Write new accounts with a history that was worked out elsewhere, by COPY; for example data.
 
     Promises nothing but the database's own constraints: the caller's arithmetic must be right (`books` in the tests).
-    Requires: an open `patient_transaction`, so that a history is there whole or not at all.
+    Requires: an open `transaction_without_timeouts`, so that a history is there whole or not at all.
     """
     with connection.cursor() as cursor:
         # A foreign key check planned while the tables were empty would scan them from end to end for every row.

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.db import connection, models
 
-from apps.database.postgresql import patient_transaction
+from apps.database.postgresql import transaction_without_timeouts
 from apps.ledger.models import Account, Entry, Transaction
 
 OF_ACCOUNT = "(%(accounts)s::uuid[] IS NULL OR account.id = ANY(%(accounts)s))"
@@ -40,7 +40,7 @@ class Invariant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Violation:
     """What became of one invariant: how many violations, the earliest and the one with the largest discrepancy."""
 
     invariant: Invariant
@@ -304,7 +304,7 @@ def snapshot() -> Iterator[None]:
 
     Takes as long as it takes. Requires: no open transaction.
     """
-    with patient_transaction():
+    with transaction_without_timeouts():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             # Sorts of a million rows in memory rather than on the disk; PostgreSQL's, and bounded all the same.
@@ -312,16 +312,16 @@ def snapshot() -> Iterator[None]:
         yield
 
 
-def check(accounts: Sequence[UUID] | None = None) -> Iterator[Finding]:
+def check(accounts: Sequence[UUID] | None = None) -> Iterator[Violation]:
     """Check the invariants one after the other, of the whole ledger or of some accounts."""
     for invariant in INVARIANTS:
         if invariant.is_global and accounts is not None:
-            yield Finding(invariant=invariant, violations=0, first=None, worst=None, is_skipped=True)
+            yield Violation(invariant=invariant, violations=0, first=None, worst=None, is_skipped=True)
         else:
             yield _find(invariant, accounts)
 
 
-def _find(invariant: Invariant, accounts: Sequence[UUID] | None) -> Finding:
+def _find(invariant: Invariant, accounts: Sequence[UUID] | None) -> Violation:
     guards = _guards()
     parameters = {
         "accounts": None if accounts is None else list(accounts),
@@ -341,7 +341,7 @@ def _find(invariant: Invariant, accounts: Sequence[UUID] | None) -> Finding:
         violations, *examples = cursor.fetchone()
     # Django takes psycopg's own reading of jsonb away: its JSONField does it.
     first, worst = (None if text is None else json.loads(text) for text in examples)
-    return Finding(invariant=invariant, violations=violations, first=first, worst=worst)
+    return Violation(invariant=invariant, violations=violations, first=first, worst=worst)
 
 
 def _guards() -> list[tuple[str, str, str]]:

@@ -67,7 +67,7 @@ class AccountsView(ListEndpoint):
 
     ordering = "-id"
     serializer_class = AccountOutput
-    refusals_of: ClassVar = {"POST": (IdempotencyKeyInvalid, *CLAIMS)}
+    domain_errors_by_method: ClassVar = {"POST": (IdempotencyKeyInvalid, *CLAIMS)}
 
     def get_queryset(self) -> QuerySet[Account]:
         return Account.objects.owned_by(self.caller_id)
@@ -89,7 +89,7 @@ class AccountsView(ListEndpoint):
         With an Idempotency-Key, the same key and body again show the account as it is by then.
         """
         key = optional_key(request.headers)
-        body = self.body(OpenAccountInput)
+        body = self.validated_body(OpenAccountInput)
         opening = OpenAccount(owner_id=self.caller_id, idempotency_key=key, **body, now=timezone.now()).execute()
         location = reverse("account", args=[opening.account.pk])
         return shown(opening.account, status=201, headers={"Location": location} | replay_header(opening))
@@ -98,8 +98,8 @@ class AccountsView(ListEndpoint):
 class AccountView(Endpoint):
     """One of the caller's accounts."""
 
-    refusals = (PreconditionFailed,)
-    refusals_of: ClassVar = {"PATCH": (errors.Contention,)}
+    domain_errors = (PreconditionFailed,)
+    domain_errors_by_method: ClassVar = {"PATCH": (errors.Contention,)}
 
     @extend_schema(
         responses={200: AccountOutput, 304: OpenApiResponse(description="The client has it already.")},
@@ -119,7 +119,7 @@ class AccountView(Endpoint):
     )
     def patch(self, request: Request, account_id: UUID) -> Response:
         """Rename an account, a closed one too; with If-Match, only if it is still as the client knows it."""
-        body = self.body(RenameAccountInput)
+        body = self.validated_body(RenameAccountInput)
 
         def precondition(account: Account) -> object:
             return check_preconditions(request, entity_tag(AccountOutput(account).data))
@@ -131,12 +131,12 @@ class AccountView(Endpoint):
 class CloseView(Endpoint):
     """The end of an account."""
 
-    refusals = (errors.AccountNotEmpty, errors.Contention)
+    domain_errors = (errors.AccountNotEmpty, errors.Contention)
 
     @extend_schema(request=None, responses={200: AccountOutput}, operation_id="account_close", parameters=[ETAG])
     def post(self, request: Request, account_id: UUID) -> Response:
         """Close an empty account for good; closing it again changes nothing."""
-        self.body(EmptyInput)
+        self.validated_body(EmptyInput)
         account = CloseAccount(owner_id=self.caller_id, account_id=account_id).execute()
         return shown(account)
 
@@ -144,7 +144,7 @@ class CloseView(Endpoint):
 class MoneyEndpoint(Endpoint):
     """An operation that moves money once per idempotency key."""
 
-    refusals_of: ClassVar = {"POST": (IdempotencyKeyMissing, IdempotencyKeyInvalid, *CLAIMS)}
+    domain_errors_by_method: ClassVar = {"POST": (IdempotencyKeyMissing, IdempotencyKeyInvalid, *CLAIMS)}
 
     def idempotency_key(self) -> str:
         """Return the header. Raises IdempotencyKeyMissing, IdempotencyKeyInvalid."""
@@ -165,33 +165,33 @@ def money_schema(request: type[Serializer[Any]], operation_id: str) -> Callable[
 class DepositsView(MoneyEndpoint):
     """Money into an account."""
 
-    refusals = (errors.CurrencyMismatch, errors.AccountClosed, errors.BalanceLimitExceeded)
+    domain_errors = (errors.CurrencyMismatch, errors.AccountClosed, errors.BalanceLimitExceeded)
 
     @money_schema(MoneyInput, "account_deposit")
     def post(self, request: Request, account_id: UUID) -> Response:
         """Pay money into an account of the caller's."""
         key = self.idempotency_key()
-        body = self.body(MoneyInput)
+        body = self.validated_body(MoneyInput)
         return rendered(Deposit(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute())
 
 
 class WithdrawalsView(MoneyEndpoint):
     """Money out of an account."""
 
-    refusals = (errors.CurrencyMismatch, errors.AccountClosed, errors.InsufficientFunds)
+    domain_errors = (errors.CurrencyMismatch, errors.AccountClosed, errors.InsufficientFunds)
 
     @money_schema(MoneyInput, "account_withdraw")
     def post(self, request: Request, account_id: UUID) -> Response:
         """Pay money out of an account of the caller's."""
         key = self.idempotency_key()
-        body = self.body(MoneyInput)
+        body = self.validated_body(MoneyInput)
         return rendered(Withdraw(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute())
 
 
 class TransfersView(MoneyEndpoint):
     """Money from one account to another."""
 
-    refusals = (
+    domain_errors = (
         errors.SameAccount,
         errors.DestinationInvalid,
         errors.CurrencyMismatch,
@@ -204,7 +204,7 @@ class TransfersView(MoneyEndpoint):
     def post(self, request: Request, account_id: UUID) -> Response:
         """Move money from an account of the caller's to any open account of the same currency."""
         key = self.idempotency_key()
-        body = self.body(TransferInput)
+        body = self.validated_body(TransferInput)
         destination_id = body.pop("destination")
         transfer = Transfer(
             actor_id=self.caller_id,
@@ -227,8 +227,8 @@ class StatementView(ListEndpoint):
         account = Account.objects.owned_by(self.caller_id).get_or_refuse(self.kwargs["account_id"])
         entries = account.entries.select_related("transaction")
         for name, lookup in LOOKUPS.items():
-            if name in self.query:
-                entries = entries.filter(lookup(self.query[name]))
+            if name in self.validated_query:
+                entries = entries.filter(lookup(self.validated_query[name]))
         return entries
 
     @extend_schema(operation_id="account_statement", parameters=[StatementQuery])
@@ -270,7 +270,7 @@ class TransactionView(TransactionEndpoint):
 class ReversalView(TransactionEndpoint, MoneyEndpoint):
     """The undoing of a transaction."""
 
-    refusals = (
+    domain_errors = (
         PermissionDenied,
         errors.NotReversible,
         errors.AlreadyReversed,
@@ -283,7 +283,7 @@ class ReversalView(TransactionEndpoint, MoneyEndpoint):
     def post(self, request: Request, transaction_id: UUID) -> Response:
         """Send a posted transaction's money back the way it came, at most once; staff only."""
         key = self.idempotency_key()
-        body = self.body(ReversalInput)
+        body = self.validated_body(ReversalInput)
         receipt = ReverseTransaction(
             actor_id=self.caller_id,
             actor_is_staff=request.user.is_staff,

@@ -10,9 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from apps.core.throttling import address_of
+from apps.users.audit_log import log_attempt
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
-from apps.users.events import told_attempt
-from apps.users.login_limits import limited
+from apps.users.login_throttling import limited
 from apps.users.metrics import counted_login
 
 
@@ -37,7 +37,7 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
     @counted_login()
     def _log_in(self, username: str, password: str) -> None:
         assert self.request is not None  # noqa: S101  the view gives it
-        with told_attempt("login", door="admin") as attempt:
+        with log_attempt("login", channel="admin") as attempt:
             with limited(username=username, address=address_of(self.request), now=timezone.now()):
                 self.user_cache = authenticate(self.request, username=username, password=password)
                 if self.user_cache is None:

@@ -1,12 +1,12 @@
 """Every refusal of this app."""
 
-from apps.core.errors import DomainError, Kind
+from apps.core.errors import DomainError, ErrorKind
 
 
 class InvalidCredentials(DomainError):
     """The password does not fit: one answer for an unknown name, a wrong password and a deactivated user."""
 
-    kind = Kind.INVALID
+    kind = ErrorKind.INVALID
     code = "invalid_credentials"
     detail = "The credentials do not fit."
 
@@ -14,7 +14,7 @@ class InvalidCredentials(DomainError):
 class TooManyLoginFailures(DomainError):
     """Too many wrong passwords for this name or from this address; nothing was checked."""
 
-    kind = Kind.THROTTLED
+    kind = ErrorKind.THROTTLED
     code = "throttled"
     detail = "Too many failed attempts; try again later."
 

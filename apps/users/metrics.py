@@ -6,14 +6,14 @@ from typing import Final
 
 from prometheus_client import Counter
 
-from apps.core.observability.metrics import with_every
+from apps.core.observability.metrics import with_all_label_values
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
 
-LOGINS: Final = with_every(
+LOGINS: Final = with_all_label_values(
     Counter("bank_logins_total", "Logins by how they ended.", ["outcome"]),
     outcome=("succeeded", "failed", "throttled"),
 )
-LOGIN_THROTTLED: Final = with_every(
+LOGIN_THROTTLED: Final = with_all_label_values(
     Counter(
         "bank_login_throttled_total",
         "Attempts at a password, at a login or its change, that a limit refused; one may have reached several limits.",

@@ -10,8 +10,8 @@ from apps.core.errors import PermissionDenied
 from apps.core.parsers import StrictFormParser, StrictJSONParser, StrictMultiPartParser
 from apps.core.throttling import address_of
 from apps.core.views import Endpoint
+from apps.users.audit_log import log_token_revoked
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
-from apps.users.events import tell_revocation
 from apps.users.models import Token, User
 from apps.users.serializers import ChangePasswordInput, LogInInput, RegisterUserInput, TokenOutput, UserOutput
 from apps.users.use_cases.change_password import ChangePassword
@@ -23,7 +23,7 @@ class TokenView(Endpoint):
     """Log in and out."""
 
     parser_classes = (StrictJSONParser, StrictFormParser, StrictMultiPartParser)
-    refusals = (InvalidCredentials, TooManyLoginFailures)
+    domain_errors = (InvalidCredentials, TooManyLoginFailures)
 
     def get_permissions(self) -> list[BasePermission]:
         return [AllowAny() if self.request.method == "POST" else IsAuthenticated()]
@@ -31,14 +31,14 @@ class TokenView(Endpoint):
     @extend_schema(request=LogInInput, responses={200: TokenOutput}, operation_id="token_create")
     def post(self, request: Request) -> Response:
         """Exchange a user name and a password for a token, which lives for ten hours unless configured otherwise."""
-        issued = LogIn(**self.body(LogInInput), address=address_of(request), now=timezone.now()).execute()
+        issued = LogIn(**self.validated_body(LogInInput), address=address_of(request), now=timezone.now()).execute()
         return Response(TokenOutput(issued).data)
 
     @extend_schema(request=None, responses={204: None}, operation_id="token_revoke")
     def delete(self, request: Request) -> Response:
         """Revoke the token that this request carries."""
         Token.objects.filter(pk=request.auth.pk).delete()
-        tell_revocation(self.caller_id)
+        log_token_revoked(self.caller_id)
         return Response(status=204)
 
 
@@ -46,12 +46,12 @@ class UsersView(Endpoint):
     """Sign-up."""
 
     permission_classes = (AllowAny,)
-    refusals = (PermissionDenied,)
+    domain_errors = (PermissionDenied,)
 
     @extend_schema(request=RegisterUserInput, responses={201: UserOutput}, operation_id="user_register")
     def post(self, request: Request) -> Response:
         """Sign up; where sign-up is closed, 403."""
-        user = RegisterUser(**self.body(RegisterUserInput)).execute()
+        user = RegisterUser(**self.validated_body(RegisterUserInput)).execute()
         return Response(UserOutput(user).data, status=201)
 
 
@@ -67,12 +67,12 @@ class MeView(Endpoint):
 class PasswordView(Endpoint):
     """The caller's own password."""
 
-    refusals = (InvalidCredentials, TooManyLoginFailures)
+    domain_errors = (InvalidCredentials, TooManyLoginFailures)
 
     @extend_schema(request=ChangePasswordInput, responses={204: None}, operation_id="user_change_password")
     def post(self, request: Request) -> Response:
         """Change the password; every token of the user dies with the old one."""
-        body = self.body(ChangePasswordInput)
+        body = self.validated_body(ChangePasswordInput)
         ChangePassword(user=_user(request), **body, address=address_of(request), now=timezone.now()).execute()
         return Response(status=204)
 

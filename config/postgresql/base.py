@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class DatabaseWrapper(base.DatabaseWrapper):
     """When the server refuses a password that came from the secret, read the secret once and try once more."""
 
-    def get_new_connection(self, conn_params: dict[str, Any]) -> base.ImpatientConnection:
+    def get_new_connection(self, conn_params: dict[str, Any]) -> base.TimeoutConnection:
         try:
             return super().get_new_connection(conn_params)
         except psycopg.OperationalError as error:

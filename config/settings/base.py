@@ -15,7 +15,7 @@ from csp.constants import NONE, SELF
 
 from apps.core.observability import logs
 from apps.database import libpq
-from config.env import load, tell_libraries
+from config.env import load, set_environment_variable
 from config.keys import SSLMODES
 
 # Makes ModelAdmin[Account] and its like work at run time, as the type checker reads them.
@@ -41,7 +41,7 @@ SESSION = {
 }
 # libpq sends these variables after all options, as if they were ours.
 for _variable in ("PGDATESTYLE", "PGTZ", "PGGEQO"):
-    tell_libraries(_variable, None)
+    set_environment_variable(_variable, None)
 
 
 def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
@@ -136,16 +136,16 @@ MIDDLEWARE = [
     "apps.core.middleware.security_headers.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     # Before all others: probes come by bare IP and over plain HTTP, so nothing that checks hosts or redirects precedes it.
-    "apps.core.middleware.probes.HealthMiddleware",
+    "apps.core.middleware.probes.ProbesMiddleware",
     # Around all others, so that what they refuse is counted too; its other half is the last.
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "apps.core.observability.metrics.RequestsInProgressMiddleware",
     "apps.core.middleware.request_id.RequestIdMiddleware",
     "apps.core.middleware.request_log.RequestLogMiddleware",
-    *(["apps.core.observability.sentry.RequestIdMiddleware"] if env.SENTRY_DSN else []),
+    *(["apps.core.observability.sentry.SentryRequestIdMiddleware"] if env.SENTRY_DSN else []),
     # Around whatever refuses, so that a page on another origin can read why; a preflight goes no further.
     *(["corsheaders.middleware.CorsMiddleware"] if env.CORS_ALLOWED_ORIGINS else []),
-    "apps.core.middleware.request_validation.RequestGuardMiddleware",
+    "apps.core.middleware.request_validation.RequestValidationMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "apps.core.middleware.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -374,7 +374,7 @@ SPECTACULAR_SETTINGS = {
 
 if "server.metrics" not in sys.modules:
     # Only gunicorn's workers share their counts (server.metrics): what another process left there would count for ever.
-    tell_libraries("PROMETHEUS_MULTIPROC_DIR", None)
+    set_environment_variable("PROMETHEUS_MULTIPROC_DIR", None)
 
 # In seconds. 0.3 is the service level objective's bound, so that what is slower can be counted exactly.
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5)

@@ -30,7 +30,7 @@ STORAGES = {
 if env.SILK:
     INSTALLED_APPS = [*INSTALLED_APPS, "silk"]
     # Behind the guard, which refuses what nobody should read.
-    _guard = MIDDLEWARE.index("apps.core.middleware.request_validation.RequestGuardMiddleware")
+    _guard = MIDDLEWARE.index("apps.core.middleware.request_validation.RequestValidationMiddleware")
     MIDDLEWARE = [*MIDDLEWARE[: _guard + 1], "devtools.profiling.ProfilingMiddleware", *MIDDLEWARE[_guard + 1 :]]
     # The newest thousand requests, and of none what it said or was answered.
     SILKY_MAX_RECORDED_REQUESTS = 1000

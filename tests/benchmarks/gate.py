@@ -167,7 +167,7 @@ def pooler(bank: Bank, size: int, folder: Path) -> Iterator[str]:
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n"
         f"default_pool_size = {size}\nmax_client_conn = 500\nignore_startup_parameters = options,extra_float_digits\n"
     )
-    owner = bank.cluster.data.owner()
+    owner = bank.cluster.data.as_owner()
     command = [shutil.which("pgbouncer"), "--quiet", configuration]
     process = subprocess.Popen(command, user=owner if os.geteuid() == 0 else None, stderr=subprocess.DEVNULL)
     try:

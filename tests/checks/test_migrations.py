@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from checks import migrations as check_migrations
-from checks.migrations import Finding
+from checks.migrations import MigrationProblem
 from tests.live.conftest import database_url
 
 pytestmark = pytest.mark.slow
@@ -127,7 +127,7 @@ def test_unsafe_migrations_are_told_and_safe_ones_are_not(tmp_path):
 
 
 def test_a_reason_is_as_much_as_a_rule_to_accept():
-    found = [Finding("ban-drop-column", "Gone."), Finding("renaming-table", "Elsewhere.")]
+    found = [MigrationProblem("ban-drop-column", "Gone."), MigrationProblem("renaming-table", "Elsewhere.")]
 
     def judged(source: str) -> list[str]:
         return [finding.rule for finding in check_migrations.judge(found, source)]

@@ -101,7 +101,7 @@ def test_every_url_and_method_is_in_the_table():
     assert len(API) * len(METHODS) * len(CALLERS) >= 500
 
 
-class World:
+class ApiWorld:
     """Ada's account with a hundred dollars, and one caller of each kind."""
 
     def __init__(self) -> None:
@@ -139,8 +139,8 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(for_all) -> World:
-    return for_all(World)
+def world(for_all) -> ApiWorld:
+    return for_all(ApiWorld)
 
 
 @pytest.mark.parametrize("name", sorted(API))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apps.core.middleware import probes as health
-from apps.database.postgresql.base import ANSWER_TIMEOUT_S
+from apps.database.postgresql.base import RESPONSE_TIMEOUT_S
 from config import env as environment
 from config import secrets_manager as secrets
 from config.env import KEYS, ConfigurationError, read
@@ -268,8 +268,8 @@ def test_limits_rise_and_what_belongs_together_fits(given, fits):
     ],
 )
 def test_what_a_deployment_has_probably_forgotten_is_said(given, named):
-    assert [doubt.split()[0] for doubt in environment.doubts(configure(**FULL | given))] == named
-    assert environment.doubts(configure("local", **given)) == []
+    assert [doubt.split()[0] for doubt in environment.deployment_warnings(configure(**FULL | given))] == named
+    assert environment.deployment_warnings(configure("local", **given)) == []
 
 
 def test_origins_are_taken_as_browsers_send_them():
@@ -291,7 +291,7 @@ def test_what_other_modules_decide_is_what_the_rules_count_with():
     probes = [value for value in vars(health).values() if isinstance(value, health.DatabaseProbe)]
 
     assert len(probes) == environment.PROBE_CONNECTIONS
-    assert environment.ANSWER_TIMEOUT_S == ANSWER_TIMEOUT_S
+    assert environment.RESPONSE_TIMEOUT_S == RESPONSE_TIMEOUT_S
 
 
 def test_the_examples_name_only_keys_that_there_are():

@@ -1,4 +1,4 @@
-"""Every class of bad input at every door it can knock on: its status and code, soon, and no row written.
+"""Every class of bad input at every door it can call on: its status and code, soon, and no row written.
 
 What only a socket can say (framing, odd request lines) is in tests/live/test_framing.py.
 """
@@ -6,21 +6,21 @@ What only a socket can say (framing, odd request lines) is in tests/live/test_fr
 import pytest
 
 from tests.factories import PASSWORD
-from tests.support.endpoints import DOORS, KEYED, MONEY, READS, World
+from tests.support.endpoints import ENDPOINTS, KEYED, MONEY, READS, ApiWorld
 
 # Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
 pytestmark = [pytest.mark.django_db, pytest.mark.no_cover]
 
 
 @pytest.fixture(scope="module")
-def world(for_all) -> World:
-    return for_all(World)
+def world(for_all) -> ApiWorld:
+    return for_all(ApiWorld)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", ENDPOINTS)
 def test_the_door_opens_to_what_it_honours(world, door):
     """So that a refusal below is for the one thing that is wrong."""
-    assert world.knock(door).status_code in {200, 201, 204}
+    assert world.call(door).status_code in {200, 201, 204}
 
 
 # --- Bodies ----------------------------------------------------------------------------------------------------------
@@ -101,15 +101,15 @@ BODIES = {
 @pytest.mark.parametrize("kind", BODIES)
 def test_a_body_that_is_not_one_plain_object(world, kind):
     make, code = BODIES[kind]
-    for door in DOORS:
+    for door in ENDPOINTS:
         body = make(world.body(door))
 
-        world.refused(400, code, world.knock, door, body)
+        world.refused(400, code, world.call, door, body)
 
 
-@pytest.mark.parametrize("door", [name for name, door in DOORS.items() if not door.optional])
+@pytest.mark.parametrize("door", [name for name, door in ENDPOINTS.items() if not door.optional])
 def test_an_empty_body_where_one_is_needed(world, door):
-    world.refused(400, "invalid_request", world.knock, door, b"")
+    world.refused(400, "invalid_request", world.call, door, b"")
 
 
 # --- Forms: the log-in alone takes them ------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ FORMS = {
 def test_a_form_that_is_not_a_name_and_a_password(world, kind):
     content_type, body, code = FORMS[kind]
 
-    world.refused(400, code, world.knock, "log-in", body, CONTENT_TYPE=content_type)
+    world.refused(400, code, world.call, "log-in", body, CONTENT_TYPE=content_type)
 
 
 # --- Headers ---------------------------------------------------------------------------------------------------------
@@ -193,23 +193,23 @@ HEADERS = {
 @pytest.mark.parametrize("kind", HEADERS)
 def test_a_header_that_asks_for_what_is_not_done_here(world, kind):
     status, code, environ = HEADERS[kind]
-    for door in DOORS:
-        world.refused(status, code, world.knock, door, **environ)
+    for door in ENDPOINTS:
+        world.refused(status, code, world.call, door, **environ)
 
 
 @pytest.mark.parametrize("content_type", FORM_TYPES)
 def test_a_form_where_only_json_is_taken(world, content_type):
     """Which is also what a form on somebody else's page could send."""
-    for door in DOORS.keys() - {"log-in"}:
-        world.refused(415, "unsupported_media_type", world.knock, door, VALID_FORM, CONTENT_TYPE=content_type)
+    for door in ENDPOINTS.keys() - {"log-in"}:
+        world.refused(415, "unsupported_media_type", world.call, door, VALID_FORM, CONTENT_TYPE=content_type)
 
 
 @pytest.mark.parametrize("size", [64 * 1024 + 1, 10**6])
 def test_a_body_that_is_too_large(world, size):
-    for door in DOORS:
+    for door in ENDPOINTS:
         body = world.body(door).ljust(size)
 
-        world.refused(413, "body_too_large", world.knock, door, body)
+        world.refused(413, "body_too_large", world.call, door, body)
 
 
 @pytest.mark.parametrize(
@@ -221,10 +221,10 @@ def test_a_body_that_is_too_large(world, size):
     ],
 )  # fmt: skip  # a table: many short values to a line
 def test_a_token_that_is_none(world, authorization):
-    for door in (name for name, door in DOORS.items() if door.who):
+    for door in (name for name, door in ENDPOINTS.items() if door.who):
         sent = authorization.replace("{key}", world.tokens["ada"])
 
-        world.refused(401, "not_authenticated", world.knock, door, HTTP_AUTHORIZATION=sent)
+        world.refused(401, "not_authenticated", world.call, door, HTTP_AUTHORIZATION=sent)
 
 
 @pytest.mark.parametrize(
@@ -237,18 +237,18 @@ def test_a_token_that_is_none(world, authorization):
 )  # fmt: skip  # a table: many short values to a line
 def test_an_idempotency_key_that_is_none(world, key):
     for door in (*KEYED, "open"):
-        world.refused(400, "idempotency_key_invalid", world.knock, door, HTTP_IDEMPOTENCY_KEY=key)
+        world.refused(400, "idempotency_key_invalid", world.call, door, HTTP_IDEMPOTENCY_KEY=key)
 
 
 @pytest.mark.parametrize("door", KEYED)
 def test_no_idempotency_key(world, door):
-    world.refused(400, "idempotency_key_missing", world.knock, door, HTTP_IDEMPOTENCY_KEY=None)
+    world.refused(400, "idempotency_key_missing", world.call, door, HTTP_IDEMPOTENCY_KEY=None)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "G\xcbT"])
 def test_a_method_that_is_not_known(world, method):
-    for door in (name for name, door in DOORS.items() if door.method != method):
-        world.refused(405, "method_not_allowed", world.knock, door, method=method, who="ada")
+    for door in (name for name, door in ENDPOINTS.items() if door.method != method):
+        world.refused(405, "method_not_allowed", world.call, door, method=method, who="ada")
 
 
 # --- Fields ----------------------------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ NOT_TEXT = {
 @pytest.mark.parametrize(("door", "field"), [(door, field) for door, fields in TEXTS.items() for field in fields])
 def test_what_is_not_a_line_of_text(world, door, field):
     for value in (*NOT_TEXT.values(), "x" * (TEXTS[door][field] + 1)):
-        problem = world.refused(400, "invalid_request", world.knock, door, world.body(door, **{field: value}))
+        problem = world.refused(400, "invalid_request", world.call, door, world.body(door, **{field: value}))
 
         assert {error["field"] for error in problem["errors"]} == {field}, value
 
@@ -299,7 +299,7 @@ LIGATURE = "\ufdfa"
 def test_a_user_that_cannot_be(world, field, value):
     body = world.body("sign-up", **{field: value})
 
-    problem = world.refused(400, "invalid_request", world.knock, "sign-up", body)
+    problem = world.refused(400, "invalid_request", world.call, "sign-up", body)
 
     assert {error["field"] for error in problem["errors"]} == {field}
 
@@ -330,7 +330,7 @@ def test_a_currency_that_is_none(world, currency):
     for door in ("open", *MONEY):
         body = world.body(door, currency=currency)
 
-        problem = world.refused(400, "invalid_request", world.knock, door, body)
+        problem = world.refused(400, "invalid_request", world.call, door, body)
 
         assert [error["field"] for error in problem["errors"]] == ["currency"]
 
@@ -349,7 +349,7 @@ def test_a_destination_that_is_no_id(world, destination):
 
     body = world.body("transfer", destination=destination)
 
-    problem = world.refused(400, "invalid_request", world.knock, "transfer", body)
+    problem = world.refused(400, "invalid_request", world.call, "transfer", body)
 
     assert [error["field"] for error in problem["errors"]] == ["destination"]
 
@@ -378,7 +378,7 @@ def test_an_amount_that_no_human_reads_as_money(world, door, field_code):
     for amount in AMOUNTS[field_code]:
         body = world.body(door, amount=amount)
 
-        problem = world.refused(400, "invalid_request", world.knock, door, body)
+        problem = world.refused(400, "invalid_request", world.call, door, body)
 
         assert [(error["field"], error["code"]) for error in problem["errors"]] == [("amount", field_code)], amount
 
@@ -391,7 +391,7 @@ def test_a_json_number_with_a_fraction_or_an_exponent(world, number):
     for door in MONEY:
         body = world.body(door).replace(b'"1.00"', number.encode())
 
-        world.refused(400, "invalid_request", world.knock, door, body)
+        world.refused(400, "invalid_request", world.call, door, body)
 
 
 # --- Paths -----------------------------------------------------------------------------------------------------------
@@ -411,14 +411,14 @@ STRANGE_IDS = {
 
 @pytest.mark.parametrize("kind", STRANGE_IDS)
 def test_an_id_that_names_nothing(world, kind):
-    for door, honoured in DOORS.items():
+    for door, honoured in ENDPOINTS.items():
         if "{" in honoured.path:
-            world.refused(404, "not_found", world.knock, door, path=with_id(world, honoured.path, kind))
+            world.refused(404, "not_found", world.call, door, path=with_id(world, honoured.path, kind))
     for path in READS:
         world.refused(404, "not_found", world.send, "GET", with_id(world, path, kind))
 
 
-def with_id(world: World, path: str, kind: str) -> str:
+def with_id(world: ApiWorld, path: str, kind: str) -> str:
     """Return the path with a strange id in the place of a real one."""
     before, _, rest = path.partition("{")
     name, _, after = rest.partition("}")
@@ -512,9 +512,9 @@ def cursors(world, for_all) -> dict[str, str]:
 
     def fill() -> dict[str, str]:
         for _ in range(2):
-            world.knock("deposit")
-            world.knock("deposit", path=DOORS["deposit"].path.replace("account}", "empty}"))
-            world.knock("open", who="staff")
+            world.call("deposit")
+            world.call("deposit", path=ENDPOINTS["deposit"].path.replace("account}", "empty}"))
+            world.call("open", who="staff")
         mine = {place: cursor(place) for place in (ACCOUNTS, STATEMENT, EMPTY_STATEMENT)}
         return {**mine, "another user's": cursor(ACCOUNTS, who="staff")}
 

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from apps.core.client_address import NO_ADDRESS, subscriber
+from apps.core.client_address import NO_ADDRESS, rate_limit_key
 from tests.core.test_throttling import clock, limit, redis_server
 from tests.factories import PASSWORD, UserFactory
 from tests.ledger.test_api import assert_problem
@@ -92,18 +92,18 @@ NO_ADDRESSES = [
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=ascii)
 def test_has_one_subscriber_however_it_is_written(spelling):
-    assert subscriber(spelling) == SPELLINGS[spelling]
+    assert rate_limit_key(spelling) == SPELLINGS[spelling]
 
 
 @pytest.mark.parametrize("text", NO_ADDRESSES, ids=lambda text: ascii(text)[:30])
 def test_what_is_no_address_is_one_subscriber(text):
-    assert subscriber(text) == NO_ADDRESS
+    assert rate_limit_key(text) == NO_ADDRESS
 
 
 def test_addresses_of_two_are_not_one():
     addresses = ["203.0.113.7", "203.0.113.8", "2001:db8:0:1::1", "2001:db8:0:2::1", "64:ff9b::203.0.113.9", "::1"]
 
-    assert len({subscriber(address) for address in [*addresses, "unknown"]}) == len(addresses) + 1
+    assert len({rate_limit_key(address) for address in [*addresses, "unknown"]}) == len(addresses) + 1
 
 
 PORTS = [f"203.0.113.7:{port}" for port in range(50_001, 50_013)]

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from tests.ledger.test_api import assert_problem
-from tests.support.endpoints import MONEY, World, rows
+from tests.support.endpoints import MONEY, ApiWorld, rows
 
 pytestmark = pytest.mark.django_db
 
@@ -14,11 +14,11 @@ PAST, FUTURE = "Sat, 29 Oct 1994 19:43:31 GMT", "Fri, 29 Oct 2094 19:43:31 GMT"
 
 
 @pytest.fixture(scope="module")
-def world(for_all) -> World:
-    return for_all(World)
+def world(for_all) -> ApiWorld:
+    return for_all(ApiWorld)
 
 
-def get(world: World, method: str = "GET", **conditions: str):
+def get(world: ApiWorld, method: str = "GET", **conditions: str):
     """Read the account; `{etag}` in a condition is its entity tag."""
     etag = world.send("GET", ACCOUNT).headers["ETag"]
     return world.send(method, ACCOUNT, **{name: value.replace("{etag}", etag) for name, value in conditions.items()})
@@ -85,10 +85,10 @@ def test_conditions_are_judged_in_the_order_of_the_standard(world):
 class TestChange:
     """An operation that changes what the condition is about."""
 
-    def patch(self, world: World, **conditions: str):
+    def patch(self, world: ApiWorld, **conditions: str):
         etag = world.send("GET", ACCOUNT).headers["ETag"]
         conditions = {name: value.replace("{etag}", etag) for name, value in conditions.items()}
-        return world.knock("rename", **conditions)
+        return world.call("rename", **conditions)
 
     @pytest.mark.parametrize("value", MATCHES)
     def test_is_made_where_if_match_is_true(self, world, value):
@@ -117,10 +117,10 @@ class TestChange:
     def test_an_answer_that_is_no_success_anyway_ignores_them(self, world):
         stale = {"HTTP_IF_MATCH": '"x"'}
 
-        world.refused(400, "invalid_request", world.knock, "rename", b'{"name": 5}', **stale)
-        world.refused(404, "not_found", world.knock, "rename", who="staff", **stale)
+        world.refused(400, "invalid_request", world.call, "rename", b'{"name": 5}', **stale)
+        world.refused(404, "not_found", world.call, "rename", who="staff", **stale)
         world.refused(404, "not_found", world.send, "GET", ACCOUNT, who="staff", **stale)
-        world.refused(401, "not_authenticated", world.knock, "rename", who=None, **stale)
+        world.refused(401, "not_authenticated", world.call, "rename", who=None, **stale)
 
 
 # --- Headers that ask for what nobody here offers ---------------------------------------------------------------------
@@ -163,4 +163,4 @@ def test_an_answer_is_the_same_whatever_else_is_asked(world, header):
         assert asked.status_code == plain.status_code, case
         assert asked.headers["Content-Type"] == plain.headers["Content-Type"], case
     for value, door in itertools.product(ASKS[header], ("open", "rename", *MONEY)):
-        assert world.knock(door, **{header: value}).status_code in {200, 201}, (door, header, value)
+        assert world.call(door, **{header: value}).status_code in {200, 201}, (door, header, value)

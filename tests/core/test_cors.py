@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 ORIGIN = "https://app.example.org"
 CORS = "corsheaders.middleware.CorsMiddleware"
-GUARD = "apps.core.middleware.request_validation.RequestGuardMiddleware"
+GUARD = "apps.core.middleware.request_validation.RequestValidationMiddleware"
 EXPOSED = {"etag", "location", "retry-after", "idempotent-replayed", "x-request-id"}
 # What answers them is before the API, and says nothing that a page would have to read.
 NOT_OF_THE_API = {

@@ -25,7 +25,7 @@ from apps.ledger import money
 from apps.ledger import serializers as of_ledger
 from apps.users import serializers as of_users
 from tests.core.test_schema import COMMITTED
-from tests.support.endpoints import DOORS, READS, World
+from tests.support.endpoints import ENDPOINTS, READS, ApiWorld
 
 pytestmark = pytest.mark.no_cover
 
@@ -222,8 +222,8 @@ def test_the_pattern_of_an_amount_ends_at_the_limit(limit):
 
 
 @pytest.fixture(scope="module")
-def world(for_all) -> World:
-    return for_all(World)
+def world(for_all) -> ApiWorld:
+    return for_all(ApiWorld)
 
 
 def declared(method: str, path: str, status: int) -> dict[str, Any] | None:
@@ -235,11 +235,11 @@ def declared(method: str, path: str, status: int) -> dict[str, Any] | None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", ENDPOINTS)
 def test_answers_of_an_operation_are_as_declared(world, door):
     for body in (None, b'{"x": 1}'):
-        answer = world.knock(door, body)
-        schema = declared("post", DOORS[door].path, answer.status_code)
+        answer = world.call(door, body)
+        schema = declared("post", ENDPOINTS[door].path, answer.status_code)
 
         assert (schema is None) == (not answer.content)
         if schema:
@@ -256,7 +256,7 @@ def test_answers_of_a_read_are_as_declared(world, path):
 
 @pytest.mark.django_db
 def test_a_user_without_an_address_is_as_declared(world):
-    answer = world.knock("sign-up", world.body("sign-up", username="zoe", email=""))
+    answer = world.call("sign-up", world.body("sign-up", username="zoe", email=""))
 
     assert (answer.status_code, answer.json()["email"]) == (201, "")
-    validator(json.dumps(declared("post", DOORS["sign-up"].path, 201))).validate(answer.json())
+    validator(json.dumps(declared("post", ENDPOINTS["sign-up"].path, 201))).validate(answer.json())

@@ -12,7 +12,7 @@ from tests.core.test_schema import COMMITTED
 from tests.core.test_throttling import clock, limit, redis_server
 from tests.factories import UserFactory, token_of
 from tests.ledger.test_api import assert_problem
-from tests.support.endpoints import DOORS, World
+from tests.support.endpoints import ENDPOINTS, ApiWorld
 
 __all__ = ["clock", "limit", "redis_server"]
 
@@ -45,8 +45,8 @@ MALFORMED = [
 
 
 @pytest.fixture(scope="module")
-def world(for_all) -> World:
-    return for_all(World)
+def world(for_all) -> ApiWorld:
+    return for_all(ApiWorld)
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def headers() -> dict[str, str]:
     return tokens | {text: text for text in MALFORMED}
 
 
-def body(world: World, method: str, path: str) -> bytes:
-    door = next((name for name, door in DOORS.items() if method == "POST" and door.path == path), None)
+def body(world: ApiWorld, method: str, path: str) -> bytes:
+    door = next((name for name, door in ENDPOINTS.items() if method == "POST" and door.path == path), None)
     return world.body(door) if door else b""
 
 

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.ledger.models import Account
 from tests.factories import AccountFactory, UserFactory, deposit, token_of
-from tests.support.endpoints import DOORS, World
+from tests.support.endpoints import ENDPOINTS, ApiWorld
 from tests.support.server import ROOT
 
 pytestmark = pytest.mark.no_cover
@@ -31,9 +31,9 @@ class Operation:
     path: str = ""
     door: str = ""
 
-    def send(self, world: World):
+    def send(self, world: ApiWorld):
         if self.door:
-            return world.knock(self.door)
+            return world.call(self.door)
         return world.send(self.method, self.path)
 
 
@@ -65,14 +65,14 @@ def test_every_operation_of_the_api_is_counted():
     documented = {operation["operationId"] for path in document["paths"].values() for operation in path.values()}
 
     assert OPERATIONS.keys() == documented
-    assert {operation.door for operation in OPERATIONS.values()} - {""} == DOORS.keys()
+    assert {operation.door for operation in OPERATIONS.values()} - {""} == ENDPOINTS.keys()
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("rows", [1, 30])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_sends_as_many_statements_as_it_says(name, rows):
-    operation, world = OPERATIONS[name], World()
+    operation, world = OPERATIONS[name], ApiWorld()
     account = Account.objects.get(pk=world.names["account"])
     for _ in range(rows - 1):
         AccountFactory(owner=account.owner)

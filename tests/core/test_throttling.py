@@ -16,12 +16,12 @@ from prometheus_client import REGISTRY
 from rest_framework.test import APIClient
 
 from apps.core import throttling
-from apps.core.circuit_breaker import Breaker
+from apps.core.circuit_breaker import CircuitBreaker
 from apps.core.views import Endpoint
 from tests.config.test_access import API
 from tests.factories import PASSWORD, client_of, new_idempotency_key
 from tests.ledger.test_api import assert_problem
-from tests.support.endpoints import DOORS, World
+from tests.support.endpoints import ENDPOINTS, ApiWorld
 from tests.support.patience import HANG_S
 from tests.support.redis_server import RedisServer
 
@@ -40,12 +40,12 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def limit(settings, redis_server, monkeypatch) -> Callable[..., Breaker]:
+def limit(settings, redis_server, monkeypatch) -> Callable[..., CircuitBreaker]:
     """Set the limits and count from nothing, in a Redis that is there."""
 
     def set_to(
         *, user: int = 0, anonymous: int = 0, redis: RedisServer = redis_server, timeout_s: float = HANG_S
-    ) -> Breaker:
+    ) -> CircuitBreaker:
         with redis.client() as client:
             client.flushall()
         settings.CACHES = {
@@ -56,7 +56,7 @@ def limit(settings, redis_server, monkeypatch) -> Callable[..., Breaker]:
             }
         }
         settings.THROTTLE_USER_PER_MINUTE, settings.THROTTLE_ANONYMOUS_PER_MINUTE = user, anonymous
-        breaker = Breaker(0.1, logger=throttling.logger, broken="Broken", healed="Healed")
+        breaker = CircuitBreaker(0.1, logger=throttling.logger, broken="Broken", healed="Healed")
         monkeypatch.setattr(throttling, "breaker", breaker)
         return breaker
 
@@ -168,18 +168,18 @@ class TestEveryView:
             assert issubclass(view, Endpoint), name
             assert view.throttle_classes == [throttling.RequestThrottle], name
 
-    @pytest.mark.parametrize("door", DOORS)
+    @pytest.mark.parametrize("door", ENDPOINTS)
     def test_records_nothing_of_what_is_refused(self, limit, clock, door):
-        world = World()
+        world = ApiWorld()
         limit(user=1, anonymous=1)
-        who = DOORS[door].who
+        who = ENDPOINTS[door].who
         world.send("GET", ME, who=who)
         key = new_idempotency_key()
 
-        world.refused(429, "throttled", world.knock, door, HTTP_IDEMPOTENCY_KEY=key)
+        world.refused(429, "throttled", world.call, door, HTTP_IDEMPOTENCY_KEY=key)
 
         clock.now += 60
-        answer = world.knock(door, HTTP_IDEMPOTENCY_KEY=key)
+        answer = world.call(door, HTTP_IDEMPOTENCY_KEY=key)
         assert answer.status_code < 300
         assert "Idempotent-Replayed" not in answer.headers
 

@@ -240,14 +240,14 @@ def test_django_is_given_the_parts_as_libpq_reads_them(url, parts):
 
 
 @pytest.mark.django_db(transaction=True)  # allows connections
-def test_a_socket_is_reached_by_each_spelling(guarded):
-    folder = str(guarded.cluster.sockets)
+def test_a_socket_is_reached_by_each_spelling(password_postgres):
+    folder = str(password_postgres.cluster.sockets)
     encoded = folder.replace("/", "%2F")
     for url in (
-        f"postgres://app@{encoded}:{guarded.port}/bank",
-        f"postgres://app@/{encoded}/bank?port={guarded.port}",
-        f"postgres://app@/{folder}/bank?port={guarded.port}",
-        f"postgres://app@/bank?host={folder}&port={guarded.port}",
+        f"postgres://app@{encoded}:{password_postgres.port}/bank",
+        f"postgres://app@/{encoded}/bank?port={password_postgres.port}",
+        f"postgres://app@/{folder}/bank?port={password_postgres.port}",
+        f"postgres://app@/bank?host={folder}&port={password_postgres.port}",
     ):
         connection = DatabaseWrapper(connections["default"].settings_dict | database(url), "default")
         try:

@@ -52,8 +52,8 @@ def _soon(settings, monkeypatch):
 
 
 @pytest.fixture
-def as_owner(vault, django_db_blocker):
-    with django_db_blocker.unblock(), connected(vault.owner_url):
+def as_owner(two_role_database, django_db_blocker):
+    with django_db_blocker.unblock(), connected(two_role_database.owner_url):
         yield
 
 
@@ -87,21 +87,21 @@ def show(name: str) -> str:
 
 
 @pytest.fixture
-def triggers(vault):
-    with vault.owner() as owner:
+def triggers(two_role_database):
+    with two_role_database.as_owner() as owner:
         yield lambda: owner.execute(LEDGERS_TRIGGER).fetchone()[0]
 
 
 class TestALock:
     def test_that_others_hold_is_waited_for_in_short_turns_so_that_nobody_waits_long_behind(
-        self, migrates_as_owner, vault, triggers, capsys
+        self, migrates_as_owner, two_role_database, triggers, capsys
     ):
         tries, over = Said("locked by others: again in"), threading.Event()
         # How often the migration had given up its place in the row when a look was over.
         looks = []
 
         def look():
-            with vault.teller() as customer:
+            with two_role_database.as_app_role() as customer:
                 while not over.is_set():
                     customer.execute("SELECT count(*) FROM ledger_entry")
                     looks.append(tries.count)
@@ -112,7 +112,7 @@ class TestALock:
         try:
             # It holds what the migration wants until others have looked between two of its tries.
             seen = lambda: tries.count >= 2 and {1, 2} & set(looks)  # noqa: E731  it is a condition
-            with vault.teller() as writer, holding(writer, "SELECT FROM ledger_entry", until=seen):
+            with two_role_database.as_app_role() as writer, holding(writer, "SELECT FROM ledger_entry", until=seen):
                 call_command("migrate", "ledger", "0001", verbosity=0, stderr=tries)
             assert triggers() == 0
         finally:
@@ -123,10 +123,12 @@ class TestALock:
         assert triggers() == 1
         assert tries.count >= 2
 
-    def test_that_never_comes_ends_it_with_nothing_done(self, migrates_as_owner, vault, triggers, monkeypatch):
+    def test_that_never_comes_ends_it_with_nothing_done(
+        self, migrates_as_owner, two_role_database, triggers, monkeypatch
+    ):
         monkeypatch.setattr(migrate, "PAUSES_S", (0.1,))
         with (
-            vault.teller() as writer,
+            two_role_database.as_app_role() as writer,
             holding(writer, "SELECT FROM ledger_entry"),
             pytest.raises(CommandError, match="at each of 2 tries"),
         ):
@@ -135,13 +137,13 @@ class TestALock:
         assert triggers() == 1
 
     def test_in_the_middle_of_what_is_no_transaction_ends_it_and_says_so(
-        self, migrates_as_owner, vault, triggers, monkeypatch
+        self, migrates_as_owner, two_role_database, triggers, monkeypatch
     ):
         call_command("migrate", "ledger", "0001", verbosity=0)
         module = import_module("apps.ledger.migrations.0002_entries_are_append_only")
         with (
             monkeypatch.context() as changed,
-            vault.teller() as writer,
+            two_role_database.as_app_role() as writer,
             holding(writer, "LOCK TABLE ledger_entry IN ROW EXCLUSIVE MODE"),
         ):
             changed.setattr(module.Migration, "atomic", False)
@@ -153,12 +155,12 @@ class TestALock:
 
         assert triggers() == 1
 
-    def test_is_no_matter_for_work_that_nobody_waits_behind(self, as_owner, vault):
+    def test_is_no_matter_for_work_that_nobody_waits_behind(self, as_owner, two_role_database):
         """CREATE INDEX CONCURRENTLY waits for every transaction that is older, and that may take a while."""
         with migrate._without_haste(connection), connection.cursor() as cursor:
             with (
-                vault.owner() as look,
-                vault.owner() as other,
+                two_role_database.as_owner() as look,
+                two_role_database.as_owner() as other,
                 holding(
                     other,
                     "LOCK TABLE users_token IN ROW EXCLUSIVE MODE",
@@ -175,29 +177,29 @@ class TestALock:
 
 
 class TestATurn:
-    def test_is_waited_for(self, migrates_as_owner, vault):
+    def test_is_waited_for(self, migrates_as_owner, two_role_database):
         said = Said("at work")
         with (
-            vault.owner() as other,
+            two_role_database.as_owner() as other,
             holding(other, f"SELECT pg_advisory_xact_lock{migrate.ONE_AT_A_TIME}", until=lambda: said.count),
         ):
             call_command("migrate", verbosity=0, stderr=said)
 
         assert said.getvalue() == "Another migrate is at work: waiting for it.\n"
 
-    def test_that_does_not_come_ends_it(self, migrates_as_owner, vault, monkeypatch):
+    def test_that_does_not_come_ends_it(self, migrates_as_owner, two_role_database, monkeypatch):
         monkeypatch.setattr(migrate, "TURN_TIMEOUT_S", 0.2)
         with (
-            vault.owner() as other,
+            two_role_database.as_owner() as other,
             holding(other, f"SELECT pg_advisory_xact_lock{migrate.ONE_AT_A_TIME}"),
             pytest.raises(CommandError, match="another migrate"),
         ):
             call_command("migrate", verbosity=0)
 
-    def test_is_not_needed_to_look(self, as_teller, vault, capsys, monkeypatch):
+    def test_is_not_needed_to_look(self, as_app_role, two_role_database, capsys, monkeypatch):
         monkeypatch.setattr(migrate, "TURN_TIMEOUT_S", 0.2)
         with (
-            vault.owner() as other,
+            two_role_database.as_owner() as other,
             holding(other, f"SELECT pg_advisory_xact_lock{migrate.ONE_AT_A_TIME}"),
         ):
             call_command("migrate", "--check", verbosity=0)
@@ -213,11 +215,11 @@ def test_a_statement_takes_as_long_as_it_takes_and_then_the_usual_limits_hold(as
     unchecked = [show(name) for name in checks]
 
     with migrate._without_haste(connection):
-        assert connection.connection.answer_timeout_s is None
+        assert connection.connection.response_timeout_s is None
         assert [show(name) for name in limits] == ["200ms", "0", "0"]
         assert [show(name) for name in checks] == [f"{CLIENT_CHECK_INTERVAL_MS // 1000}s", "10"]
 
-    assert connection.connection.answer_timeout_s == base.ANSWER_TIMEOUT_S
+    assert connection.connection.response_timeout_s == base.RESPONSE_TIMEOUT_S
     assert [show(name) for name in limits] == usual == ["2s", "5s", "10s"]
     assert [show(name) for name in checks] == unchecked
 
@@ -232,8 +234,8 @@ AT_WORK = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND que
 
 
 @pytest.fixture
-def takes_long(guarded, vault):
-    with guarded.connect_as_superuser(NAME) as superuser:
+def takes_long(password_postgres, two_role_database):
+    with password_postgres.connect_as_superuser(NAME) as superuser:
         superuser.execute(LONG_STATEMENT)
         try:
             yield superuser
@@ -243,8 +245,11 @@ def takes_long(guarded, vault):
 
 @pytest.mark.slow
 class TestAClientThatIsGone:
-    def test_takes_its_statement_its_locks_and_its_turn_with_it(self, takes_long, vault, triggers):
-        given = FULL | {"DATABASE_URL": vault.teller_url, "MIGRATION_DATABASE_URL": vault.owner_url}
+    def test_takes_its_statement_its_locks_and_its_turn_with_it(self, takes_long, two_role_database, triggers):
+        given = FULL | {
+            "DATABASE_URL": two_role_database.app_role_url,
+            "MIGRATION_DATABASE_URL": two_role_database.owner_url,
+        }
         process = subprocess.Popen(
             [sys.executable, "manage.py", "migrate", "ledger", "0001", "--noinput"],
             cwd=ROOT,
@@ -254,7 +259,7 @@ class TestAClientThatIsGone:
         )
         try:
             (backend,) = eventually(lambda: takes_long.execute(AT_WORK).fetchone())
-            with vault.teller() as customer:
+            with two_role_database.as_app_role() as customer:
                 customer.execute("SET lock_timeout = '200ms'")
                 with pytest.raises(psycopg.errors.LockNotAvailable):
                     customer.execute("SELECT count(*) FROM ledger_entry")

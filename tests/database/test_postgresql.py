@@ -29,7 +29,7 @@ asks = pytest.mark.django_db(transaction=True)
 def patience(seconds: float) -> Iterator[None]:
     """Let the connection that there is wait no longer for an answer, during the block; and close it then."""
     connection.ensure_connection()
-    connection.connection.answer_timeout_s = seconds
+    connection.connection.response_timeout_s = seconds
     try:
         yield
     finally:
@@ -45,7 +45,7 @@ def ask(statement: str) -> list[tuple]:
 @asks
 def test_an_answer_that_does_not_come_breaks_the_connection_and_the_next_question_gets_a_new_one():
     (first,) = ask("SELECT pg_backend_pid()")
-    connection.connection.answer_timeout_s = 0.3
+    connection.connection.response_timeout_s = 0.3
 
     with pytest.raises(OperationalError, match=r"did not answer within 0\.3 s"):
         ask("SELECT pg_sleep(4)")
@@ -57,12 +57,12 @@ def test_an_answer_that_does_not_come_breaks_the_connection_and_the_next_questio
 
 @asks
 def test_work_that_takes_as_long_as_it_takes_may_say_so():
-    with patience(0.3), postgresql.patient_transaction():
+    with patience(0.3), postgresql.transaction_without_timeouts():
         ask("SELECT pg_sleep(0.6)")
         assert ask("SHOW statement_timeout") == [("0",)]
 
     with patience(0.3):
-        with postgresql.patient_transaction():
+        with postgresql.transaction_without_timeouts():
             pass
         with pytest.raises(OperationalError, match="did not answer"):
             ask("SELECT pg_sleep(4)")
@@ -71,7 +71,7 @@ def test_work_that_takes_as_long_as_it_takes_may_say_so():
 
 @asks
 def test_such_work_has_its_client_looked_after_until_it_ends():
-    with postgresql.patient_transaction():
+    with postgresql.transaction_without_timeouts():
         assert ask("SHOW client_connection_check_interval") == [("1s",)]
 
     assert ask("SHOW client_connection_check_interval") == [("0",)]
@@ -82,15 +82,15 @@ def test_a_server_that_cannot_look_after_its_clients_goes_without(monkeypatch):
     """Windows refuses every interval but 0 as this server refuses -1: with SQLSTATE 22023."""
     monkeypatch.setattr(postgresql, "CLIENT_CHECK_INTERVAL_MS", -1)
 
-    with postgresql.patient_transaction():
+    with postgresql.transaction_without_timeouts():
         assert ask("SHOW client_connection_check_interval") == [("0",)]
         assert ask("SHOW statement_timeout") == [("0",)]
 
 
 FOR_EVER = """
 from django.db import connection
-from apps.database.postgresql import patient_transaction
-with patient_transaction(), connection.cursor() as cursor:
+from apps.database.postgresql import transaction_without_timeouts
+with transaction_without_timeouts(), connection.cursor() as cursor:
     cursor.execute("SELECT pg_sleep(600)")
 """
 SLEEPERS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
@@ -131,7 +131,7 @@ def limits(of: BaseDatabaseWrapper) -> dict[str, object]:
     names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
     asked = of.connection
     bounds = {name: asked.execute(f"SHOW {name}").fetchone()[0] for name in names}
-    return bounds | {"answer": asked.answer_timeout_s}
+    return bounds | {"answer": asked.response_timeout_s}
 
 
 def seconds(lock: str, statement: str, idle: str, answer: float | None) -> dict[str, object]:
@@ -143,7 +143,7 @@ def seconds(lock: str, statement: str, idle: str, answer: float | None) -> dict[
     }
 
 
-UNLIMITED, USUAL = seconds("1min", "0", "0", None), seconds("2s", "5s", "10s", base.ANSWER_TIMEOUT_S)
+UNLIMITED, USUAL = seconds("1min", "0", "0", None), seconds("2s", "5s", "10s", base.RESPONSE_TIMEOUT_S)
 
 
 @asks

@@ -9,7 +9,7 @@ from django.test import Client
 
 from apps.core.middleware import probes as health
 from apps.database.postgresql import base
-from tests.support.endpoints import DOORS, World, rows
+from tests.support.endpoints import ENDPOINTS, ApiWorld, rows
 
 
 @pytest.fixture
@@ -22,26 +22,26 @@ def probe(monkeypatch):
 
 
 @pytest.fixture
-def world(as_teller, settings) -> World:
+def world(as_app_role, settings) -> ApiWorld:
     settings.SIGN_UP_OPEN = True
-    return World()
+    return ApiWorld()
 
 
 @pytest.fixture
-def reads_only(vault):
+def reads_only(two_role_database):
     """Switch between reading and writing, for everybody and while they are connected."""
 
     def switch(state: str) -> None:
-        vault.guarded.owner.execute(f"ALTER SYSTEM SET default_transaction_read_only = {state}")
-        vault.guarded.owner.execute("SELECT pg_reload_conf()")
+        two_role_database.password_postgres.owner.execute(f"ALTER SYSTEM SET default_transaction_read_only = {state}")
+        two_role_database.password_postgres.owner.execute("SELECT pg_reload_conf()")
         deadline = time.monotonic() + 10
         # The server's processes are told one by one.
         while connection.connection is not None and not connection.connection.closed and ask() != state:
             assert time.monotonic() < deadline
 
     yield switch
-    vault.guarded.owner.execute("ALTER SYSTEM RESET default_transaction_read_only")
-    vault.guarded.owner.execute("SELECT pg_reload_conf()")
+    two_role_database.password_postgres.owner.execute("ALTER SYSTEM RESET default_transaction_read_only")
+    two_role_database.password_postgres.owner.execute("SELECT pg_reload_conf()")
 
 
 def ask(question: str = "SHOW default_transaction_read_only"):
@@ -55,10 +55,10 @@ def test_writing_is_unavailable_reading_goes_on_and_both_are_back_without_a_rest
     reads_only("on")
     browser = Client(raise_request_exception=False)
 
-    for door in DOORS:
+    for door in ENDPOINTS:
         next_request()
         kept = connection.connection
-        response = world.knock(door)
+        response = world.call(door)
         assert (response.status_code, response.json()["code"]) == (503, "unavailable"), door
         assert response.headers["Retry-After"] == "5"
         assert kept.closed, door
@@ -78,21 +78,21 @@ def test_writing_is_unavailable_reading_goes_on_and_both_are_back_without_a_rest
 
     reads_only("off")
     assert browser.get("/readyz/").status_code == 200
-    assert world.knock("deposit").status_code == 201
-    assert world.knock("log-in").status_code == 200
+    assert world.call("deposit").status_code == 201
+    assert world.call("log-in").status_code == 200
 
 
-def test_a_connection_that_the_probe_finds_to_read_only_is_not_kept(as_teller, reads_only, probe):
+def test_a_connection_that_the_probe_finds_to_read_only_is_not_kept(as_app_role, reads_only, probe):
     def backend() -> int:
         return probe._thread.submit(ask, "SELECT pg_backend_pid()").result()
 
-    assert probe.confirms(health.is_reachable)
+    assert probe.passes(health.is_reachable)
     kept = backend()
-    assert probe.confirms(health.is_reachable)
+    assert probe.passes(health.is_reachable)
     assert backend() == kept
 
     reads_only("on")
-    assert probe.confirms(health.is_reachable)
+    assert probe.passes(health.is_reachable)
     assert probe.only_reads
     assert backend() != kept
 
@@ -104,7 +104,7 @@ def next_request() -> None:
     ask()
 
 
-def test_reading_goes_on_and_no_connection_that_only_reads_is_kept_for_long(as_teller, reads_only, monkeypatch):
+def test_reading_goes_on_and_no_connection_that_only_reads_is_kept_for_long(as_app_role, reads_only, monkeypatch):
     next_request()
     kept = connection.connection
     next_request()

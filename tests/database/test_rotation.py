@@ -24,7 +24,7 @@ from config.settings.base import database
 from tests.config.test_env import FULL
 from tests.support import aws
 from tests.support.metric_deltas import counting
-from tests.support.password_postgres import Guarded
+from tests.support.password_postgres import PasswordPostgres
 from tests.support.patience import HANG_S, eventually
 from tests.support.server import Server
 
@@ -36,12 +36,12 @@ HOST = "bank.example.org"
 class Deployed:
     """The process of the tests as a deployment that has read its secret."""
 
-    guarded: Guarded
+    password_postgres: PasswordPostgres
     moto: aws.Moto
     environment: pytest.MonkeyPatch
 
     def put(self, password: str) -> None:
-        self.put_url(self.guarded.url(password))
+        self.put_url(self.password_postgres.url(password))
 
     def put_url(self, url: str) -> None:
         self.moto.put("bank/rotation", secret_for(url))
@@ -51,9 +51,9 @@ class Deployed:
 
 
 @pytest.fixture
-def deployed(guarded, moto, monkeypatch, _no_secret_held) -> Deployed:
-    deployed = Deployed(guarded, moto, monkeypatch)
-    guarded.rotate("first")
+def deployed(password_postgres, moto, monkeypatch, _no_secret_held) -> Deployed:
+    deployed = Deployed(password_postgres, moto, monkeypatch)
+    password_postgres.rotate("first")
     deployed.put("first")
     outside = aws.environment(moto.url) | {
         "APP_SECRETS_ID": "bank/rotation",
@@ -76,10 +76,10 @@ def secret_for(url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def backend(guarded):
+def backend(password_postgres):
     """Make Django's connections to the guarded server: all of one `DATABASES` entry, as threads have them."""
     made = []
-    entry = connections["default"].settings_dict | database(guarded.url("first"))
+    entry = connections["default"].settings_dict | database(password_postgres.url("first"))
 
     def make(**changed) -> DatabaseWrapper:
         made.append(DatabaseWrapper(entry, "default"))
@@ -113,9 +113,9 @@ def who(connection: DatabaseWrapper) -> str:
 
 @pytest.mark.django_db(transaction=True)  # allows connections; these are not to the suite's database
 class TestTheBackend:
-    def test_reads_a_rotated_password_once_for_all_threads(self, guarded, deployed, backend, readings):
+    def test_reads_a_rotated_password_once_for_all_threads(self, password_postgres, deployed, backend, readings):
         assert who(backend()) == "bank"
-        guarded.rotate("second")
+        password_postgres.rotate("second")
         deployed.put("second")
         failures = counting("bank_db_connect_failures")
 
@@ -125,9 +125,9 @@ class TestTheBackend:
         # The one that was healed is told as well.
         assert failures() == {"authentication": 1}
 
-    def test_fails_no_thread_of_many_that_are_refused_at_once(self, guarded, deployed, backend, readings):
+    def test_fails_no_thread_of_many_that_are_refused_at_once(self, password_postgres, deployed, backend, readings):
         refused = [backend() for _ in range(8)]
-        guarded.rotate("second")
+        password_postgres.rotate("second")
         deployed.put("second")
         start = threading.Barrier(len(refused))
 
@@ -140,24 +140,24 @@ class TestTheBackend:
             assert list(pool.map(log_in, refused)) == ["bank"] * len(refused)
         assert readings == ["bank/rotation"]
 
-    def test_follows_a_rotation_that_alternates_users(self, guarded, deployed, backend):
+    def test_follows_a_rotation_that_alternates_users(self, password_postgres, deployed, backend):
         assert who(backend()) == "bank"
-        guarded.owner.execute("CREATE ROLE bank_clone LOGIN PASSWORD 'clone' IN ROLE bank")
-        guarded.rotate("second")
-        deployed.put_url(guarded.url("clone", user="bank_clone"))
+        password_postgres.owner.execute("CREATE ROLE bank_clone LOGIN PASSWORD 'clone' IN ROLE bank")
+        password_postgres.rotate("second")
+        deployed.put_url(password_postgres.url("clone", user="bank_clone"))
 
         assert who(backend()) == "bank_clone"
 
-    def test_gives_up_after_one_reading_that_brings_nothing_new(self, guarded, deployed, backend, readings):
-        guarded.rotate("nobody knows")
+    def test_gives_up_after_one_reading_that_brings_nothing_new(self, password_postgres, deployed, backend, readings):
+        password_postgres.rotate("nobody knows")
 
         for _ in range(3):
             with pytest.raises(OperationalError, match="password authentication failed"):
                 backend().ensure_connection()
         assert readings == ["bank/rotation"]
 
-    def test_gives_up_after_one_retry_with_a_new_password_that_is_wrong_too(self, guarded, deployed, backend):
-        guarded.rotate("second")
+    def test_gives_up_after_one_retry_with_a_new_password_that_is_wrong_too(self, password_postgres, deployed, backend):
+        password_postgres.rotate("second")
         deployed.put("third")
         failures = counting("bank_db_connect_failures")
 
@@ -166,9 +166,11 @@ class TestTheBackend:
         assert failures() == {"authentication": 2}
 
     @pytest.mark.parametrize("broken", ["an outage", "not a URL", "no URL"])
-    def test_tells_the_databases_reason_when_the_secret_is_of_no_help(self, guarded, deployed, backend, caplog, broken):
-        guarded.rotate("canary")
-        deployed.put_url({"not a URL": "canary", "no URL": ""}.get(broken, guarded.url("canary")))
+    def test_tells_the_databases_reason_when_the_secret_is_of_no_help(
+        self, password_postgres, deployed, backend, caplog, broken
+    ):
+        password_postgres.rotate("canary")
+        deployed.put_url({"not a URL": "canary", "no URL": ""}.get(broken, password_postgres.url("canary")))
         if broken == "an outage":
             deployed.outage()
 
@@ -177,10 +179,10 @@ class TestTheBackend:
         assert "canary" not in caplog.text
 
     def test_reads_nothing_again_where_the_password_came_from_the_environment(
-        self, guarded, deployed, backend, monkeypatch, readings
+        self, password_postgres, deployed, backend, monkeypatch, readings
     ):
-        monkeypatch.setenv("DATABASE_URL", guarded.url("first"))
-        guarded.rotate("second")
+        monkeypatch.setenv("DATABASE_URL", password_postgres.url("first"))
+        password_postgres.rotate("second")
         deployed.put("second")
 
         with pytest.raises(OperationalError, match="password authentication failed"):
@@ -193,11 +195,11 @@ class TestTheBackend:
         assert readings == []
 
 
-def test_what_a_refused_password_carries(guarded):
+def test_what_a_refused_password_carries(password_postgres):
     """No SQLSTATE, and text in the server's language; but libpq knows that it sent one."""
-    guarded.rotate("first")
+    password_postgres.rotate("first")
     with pytest.raises(psycopg.OperationalError) as refused:
-        psycopg.connect(guarded.url("wrong"))
+        psycopg.connect(password_postgres.url("wrong"))
     with pytest.raises(psycopg.OperationalError) as unreachable:
         psycopg.connect("postgres://bank:first@127.0.0.1:9/bank")
 
@@ -242,7 +244,7 @@ def ask(address: tuple[str, int], host: str = HOST, path: str = "/api/v1/users/m
 
 
 @pytest.fixture(scope="module")
-def migrated(guarded, moto) -> dict[str, str]:
+def migrated(password_postgres, moto) -> dict[str, str]:
     """Make the tables, and return the environment of production, which knows its database from the secret alone."""
     given = aws.environment(moto.url) | {
         "APP_SECRETS_ID": "bank/live",
@@ -254,7 +256,7 @@ def migrated(guarded, moto) -> dict[str, str]:
         "NUM_PROXIES": "1",
         "DRAIN_SECONDS": "0",
     }
-    prepare(guarded, moto)
+    prepare(password_postgres, moto)
     migrate = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--noinput"],
         cwd=ROOT,
@@ -267,21 +269,21 @@ def migrated(guarded, moto) -> dict[str, str]:
     return given
 
 
-def prepare(guarded: Guarded, moto: aws.Moto) -> None:
-    guarded.rotate("first")
-    moto.put("bank/live", secret_for(guarded.url("first")))
+def prepare(password_postgres: PasswordPostgres, moto: aws.Moto) -> None:
+    password_postgres.rotate("first")
+    moto.put("bank/live", secret_for(password_postgres.url("first")))
 
 
 @pytest.fixture
-def live(guarded, moto, migrated, tmp_path) -> Iterator[Server]:
+def live(password_postgres, moto, migrated, tmp_path) -> Iterator[Server]:
     """Gunicorn on production's settings."""
-    prepare(guarded, moto)
+    prepare(password_postgres, moto)
     with Server("", tmp_path / "log", workers=2, threads=3, **migrated) as server:
         yield server
 
 
 @pytest.mark.slow
-def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, guarded, moto):
+def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, password_postgres, moto):
     stop = threading.Event()
     customers = [Customer(live.address, stop) for _ in range(4)]
     for customer in customers:
@@ -289,9 +291,9 @@ def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, 
     try:
         for password in ("second", "third", "fourth"):
             time.sleep(1.5)
-            guarded.rotate(password)
-            moto.put("bank/live", secret_for(guarded.url(password)))
-            assert guarded.end_idle_connections() > 0
+            password_postgres.rotate(password)
+            moto.put("bank/live", secret_for(password_postgres.url(password)))
+            assert password_postgres.end_idle_connections() > 0
         time.sleep(1.5)
         eventually(lambda: sum(customer.answers[401] for customer in customers) > 200)
     finally:
@@ -308,7 +310,7 @@ def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, 
 
 
 @pytest.mark.slow
-def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_good(live, guarded, moto):
+def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_good(live, password_postgres, moto):
     def reload_and_ask(host: str, expected: int) -> None:
         time.sleep(secrets.RELOAD_PAUSE_S)
         before = set(live.workers())
@@ -319,17 +321,17 @@ def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_go
         )
 
     assert ask(live.address, "new.example.org") == 400
-    moto.put("bank/live", secret_for(guarded.url("first")) | {"ALLOWED_HOSTS": "new.example.org"})
+    moto.put("bank/live", secret_for(password_postgres.url("first")) | {"ALLOWED_HOSTS": "new.example.org"})
     reload_and_ask("new.example.org", 401)
     assert ask(live.address, HOST) == 400
 
-    moto.put("bank/live", secret_for(guarded.url("first")) | {"ALLOWED_HOSTS": "*"})
+    moto.put("bank/live", secret_for(password_postgres.url("first")) | {"ALLOWED_HOSTS": "*"})
     reload_and_ask("new.example.org", 401)
     assert "The server goes on with the secret it has." in live.log.read_text()
 
 
 @pytest.mark.slow
-def test_a_server_opens_as_many_connections_as_the_rule_counts(live, guarded):
+def test_a_server_opens_as_many_connections_as_the_rule_counts(live, password_postgres):
     values = {"WEB_CONCURRENCY": 2, "GUNICORN_THREADS": 3, "WEB_REPLICAS": 1, "DATABASE_RESERVED_CONNECTIONS": 0}
     for available, words in [(8, ""), (7, "do not fit")]:
         env = environment.Environment("test", values | {"DATABASE_MAX_CONNECTIONS": available}, {})
@@ -343,7 +345,9 @@ def test_a_server_opens_as_many_connections_as_the_rule_counts(live, guarded):
         deadline = time.monotonic() + HANG_S
         while time.monotonic() < deadline and most < 8:
             ask(live.address, path="/readyz/")
-            row = guarded.owner.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'bank'").fetchone()
+            row = password_postgres.owner.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE usename = 'bank'"
+            ).fetchone()
             most = max(most, row[0])
     finally:
         stop.set()

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from tests.config.test_boot import run
 from tests.config.test_env import FULL
-from tests.support.password_postgres import NAME, OWNER, TELLER, connected
+from tests.support.password_postgres import APP_ROLE, NAME, OWNER, connected
 
 # Each would change what the server says or does.
 SOMEBODY_ELSES = {
@@ -59,19 +59,19 @@ def refused_here(error: psycopg.Error) -> bool:
 
 
 @pytest.fixture(params=["DATABASE", "ROLE"])
-def somebody_elses(request, vault):
+def somebody_elses(request, two_role_database):
     """Let the database, or both roles, have defaults that nobody here would choose."""
-    targets = [f"DATABASE {NAME}"] if request.param == "DATABASE" else [f"ROLE {OWNER}", f"ROLE {TELLER}"]
+    targets = [f"DATABASE {NAME}"] if request.param == "DATABASE" else [f"ROLE {OWNER}", f"ROLE {APP_ROLE}"]
     for target in targets:
         for name, value in SOMEBODY_ELSES.items():
             try:
-                vault.guarded.owner.execute(f"ALTER {target} SET {name} = '{value}'")
+                two_role_database.password_postgres.owner.execute(f"ALTER {target} SET {name} = '{value}'")
             except psycopg.Error as error:
                 if not refused_here(error):
                     raise
     yield
     for target in targets:
-        vault.guarded.owner.execute(f"ALTER {target} RESET ALL")
+        two_role_database.password_postgres.owner.execute(f"ALTER {target} RESET ALL")
 
 
 def settings_of_the_session() -> dict[str, str]:
@@ -104,19 +104,21 @@ def use() -> None:
 
 
 class TestDefaultsOfTheDatabase:
-    def test_do_not_reach_what_serves(self, vault, somebody_elses, as_teller):
+    def test_do_not_reach_what_serves(self, two_role_database, somebody_elses, as_app_role):
         assert settings_of_the_session() == RELIED_ON
         use()
 
-    def test_do_not_reach_what_migrates(self, vault, somebody_elses, migrates_as_owner):
+    def test_do_not_reach_what_migrates(self, two_role_database, somebody_elses, migrates_as_owner):
         call_command("migrate", verbosity=0)
 
-        with connected(vault.owner_url):
+        with connected(two_role_database.owner_url):
             assert settings_of_the_session() == RELIED_ON
             call_command("migrate", "--check", verbosity=0)
 
-    def test_are_set_aside_unless_the_url_names_a_schema(self, vault, as_teller):
-        with connected(f"{vault.teller_url}?options=-c%20search_path%3Dpg_catalog,public%20-c%20DateStyle%3DGerman"):
+    def test_are_set_aside_unless_the_url_names_a_schema(self, two_role_database, as_app_role):
+        with connected(
+            f"{two_role_database.app_role_url}?options=-c%20search_path%3Dpg_catalog,public%20-c%20DateStyle%3DGerman"
+        ):
             assert settings_of_the_session() == RELIED_ON | {"search_path": "pg_catalog,public"}
 
 
@@ -137,7 +139,7 @@ VARIABLES = {
 
 
 @pytest.mark.slow
-def test_variables_of_libpq_do_not_reach_a_session_that_the_url_describes(vault):
+def test_variables_of_libpq_do_not_reach_a_session_that_the_url_describes(two_role_database):
     code = (
         "import django, json; django.setup()\n"
         "from django.db import connection\n"
@@ -146,7 +148,7 @@ def test_variables_of_libpq_do_not_reach_a_session_that_the_url_describes(vault)
         "    print(json.dumps(dict(cursor.fetchall())))\n"
     )
 
-    result = run("-c", code, **FULL | {"DATABASE_URL": vault.teller_url} | VARIABLES)
+    result = run("-c", code, **FULL | {"DATABASE_URL": two_role_database.app_role_url} | VARIABLES)
 
     assert result.stderr == ""
     assert json.loads(result.stdout) == RELIED_ON

@@ -26,7 +26,7 @@ TASK = "arn:aws:ecs:eu-central-1:123456789012:task/bank/0af1"
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}}
 
 
-class World:
+class ApiWorld:
     """Everything a deployment touches, and what it printed."""
 
     def __init__(self, registry: Registry, ecr: Any, ecs: Road, logs: Road) -> None:
@@ -133,9 +133,9 @@ class World:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world() -> Iterator[ApiWorld]:
     with cloud.registry() as (registry, ecr), Road("ecs") as ecs, Road("logs") as logs:
-        world = World(registry, ecr, ecs, logs)
+        world = ApiWorld(registry, ecr, ecs, logs)
         cloud.push(ecr, f"sha-{COMMIT}")
         with served(world.pages) as world.target["url"]:
             yield world

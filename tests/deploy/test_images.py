@@ -5,7 +5,7 @@ import os
 import pytest
 
 from deploy import images
-from deploy.images import CannotError, Image, Registry
+from deploy.images import DeliveryError, Image, Registry
 from tests.support import fake_aws as cloud
 from tests.support.fake_aws import COMMIT
 
@@ -28,7 +28,7 @@ class Commands:
 
 
 def fail():
-    raise CannotError("it failed")
+    raise DeliveryError("it failed")
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ class TestPublish:
     def test_an_image_that_does_not_serve_is_not_pushed(self, commands):
         commands.happens["checks/check-image", f"{commands.registry.uri}:sha-{COMMIT}"] = fail
 
-        with pytest.raises(CannotError, match="it failed"):
+        with pytest.raises(DeliveryError, match="it failed"):
             images.publish(commands.registry, COMMIT)
 
         assert len(commands.run) == 2
@@ -87,18 +87,18 @@ class TestPublish:
     def test_a_push_that_fails_is_an_error(self, commands):
         commands.happens["docker", "push"] = fail
 
-        with pytest.raises(CannotError, match="it failed"):
+        with pytest.raises(DeliveryError, match="it failed"):
             images.publish(commands.registry, COMMIT)
 
     def test_a_push_that_did_nothing_is_an_error(self, commands, monkeypatch):
         monkeypatch.setattr(cloud, "push", print)
 
-        with pytest.raises(CannotError, match=f"sha-{COMMIT} was pushed, but bank does not have it"):
+        with pytest.raises(DeliveryError, match=f"sha-{COMMIT} was pushed, but bank does not have it"):
             images.publish(commands.registry, COMMIT)
 
     @pytest.mark.parametrize("commit", ["main", COMMIT[:7], COMMIT.upper()])
     def test_a_commit_is_forty_digits(self, commands, commit):
-        with pytest.raises(CannotError, match=f"the commit is '{commit}'"):
+        with pytest.raises(DeliveryError, match=f"the commit is '{commit}'"):
             images.publish(commands.registry, commit)
 
 
@@ -118,19 +118,19 @@ class TestPromotion:
         cloud.push(commands.ecr, f"sha-{COMMIT}")
         before = cloud.digests(commands.ecr)
 
-        with pytest.raises(CannotError, match=r"tag v1\.2\.3 is another image's already, and tags never move"):
+        with pytest.raises(DeliveryError, match=r"tag v1\.2\.3 is another image's already, and tags never move"):
             commands.registry.tag(commands.registry.find(f"sha-{COMMIT}"), "v1.2.3")
 
         assert cloud.digests(commands.ecr) == before
 
     def test_an_image_that_is_gone_cannot_be_tagged(self, commands):
-        with pytest.raises(CannotError, match="it is not in bank"):
+        with pytest.raises(DeliveryError, match="it is not in bank"):
             commands.registry.tag(Image(digest=cloud.sha256("gone"), tags=frozenset()), "v1.2.3")
 
     def test_a_repository_that_is_not_there_is_named(self, commands):
         registry = Registry(cloud.client_of("ecr"), commands.registry.uri + "s")
 
-        with pytest.raises(CannotError, match=r"looking for v1\.2\.3 in banks: RepositoryNotFoundException"):
+        with pytest.raises(DeliveryError, match=r"looking for v1\.2\.3 in banks: RepositoryNotFoundException"):
             registry.find("v1.2.3")
 
 
@@ -163,7 +163,7 @@ class TestCommandLine:
         )
 
     def test_says_when_a_command_is_not_there(self):
-        with pytest.raises(CannotError, match="there is no no-such-command command"):
+        with pytest.raises(DeliveryError, match="there is no no-such-command command"):
             images.run("no-such-command")
 
     def test_says_when_there_is_no_region(self, capsys, monkeypatch):

@@ -107,7 +107,7 @@ class TestDotenv:
     def test_what_would_be_a_surprise_is_refused(self, native, tmp_path, line, complaint):
         (tmp_path / ".env").write_text(f"# a remark\n{line}\n")
 
-        with pytest.raises(native.CannotError, match=complaint):
+        with pytest.raises(native.DevtoolsError, match=complaint):
             native.read_dotenv(tmp_path / ".env")
 
     def test_no_file_is_no_settings(self, native, tmp_path):
@@ -118,7 +118,7 @@ class TestDotenv:
         make, complaint = NOT_TEXT[kind]
         make(tmp_path / ".env")
 
-        with pytest.raises(native.CannotError, match=complaint) as error:
+        with pytest.raises(native.DevtoolsError, match=complaint) as error:
             native.read_dotenv(tmp_path / ".env")
         assert "\n" not in str(error.value)
 
@@ -215,7 +215,7 @@ class TestInherited:
 class TestPort:
     @pytest.mark.parametrize("value", ["http", "0", "65536", "-1", "80 80"])
     def test_a_wrong_one_is_named(self, native, value):
-        with pytest.raises(native.CannotError, match=f"PORT is '{value}'"):
+        with pytest.raises(native.DevtoolsError, match=f"PORT is '{value}'"):
             native.port_of({"PORT": value})
 
     @pytest.mark.parametrize("env", [{}, {"PORT": ""}])
@@ -228,7 +228,7 @@ class TestPort:
             port = taken.getsockname()[1]
 
             with pytest.raises(
-                native.CannotError, match=f"port {port} is taken .*set {name}: make up {name}={port + 1}"
+                native.DevtoolsError, match=f"port {port} is taken .*set {name}: make up {name}={port + 1}"
             ):
                 native.refuse_taken(port, name)
 
@@ -287,7 +287,7 @@ class TestApplication:
         (app.ROOT / "broken").touch()
         app.start_app(ENVIRONMENT, port, "settings")
 
-        with pytest.raises(app.CannotError, match="ended while it was starting"):
+        with pytest.raises(app.DevtoolsError, match="ended while it was starting"):
             app.wait_until_it_answers(port)
 
         app.APP.show_log_tail()
@@ -297,7 +297,7 @@ class TestApplication:
         (app.ROOT / "status").write_text("500")
         app.start_app(ENVIRONMENT, port, "settings")
 
-        with pytest.raises(app.CannotError, match=f"/ping/ on port {port} answers with status 500"):
+        with pytest.raises(app.DevtoolsError, match=f"/ping/ on port {port} answers with status 500"):
             app.wait_until_it_answers(port)
 
 
@@ -307,7 +307,7 @@ class TestMonitoring:
         monkeypatch.setattr(native, "environment", lambda: {"PATH": "/nowhere"})
         monkeypatch.setattr(native, "up", lambda: pytest.fail("the application was started"))
 
-        with pytest.raises(native.CannotError, match=r"there is no prometheus in the PATH.*apt install prometheus"):
+        with pytest.raises(native.DevtoolsError, match=r"there is no prometheus in the PATH.*apt install prometheus"):
             native.monitoring()
 
     def test_starts_once_changes_with_its_settings_and_ends_with_down(self, native, tmp_path, monkeypatch, capfd):
@@ -340,7 +340,7 @@ class TestMonitoring:
     def test_traffic_needs_the_application(self, native, tmp_path, monkeypatch):
         monkeypatch.setattr(native, "APP", background.Background("app", tmp_path))
 
-        with pytest.raises(native.CannotError, match="`make up` starts it"):
+        with pytest.raises(native.DevtoolsError, match="`make up` starts it"):
             native.traffic([])
 
 

@@ -16,6 +16,6 @@ def _all_the_time(monkeypatch) -> Iterator[None]:
     monkeypatch.setitem(
         connection.settings_dict, "OPTIONS", options | {"connect_timeout": int(HANG_S), "options": limits}
     )
-    monkeypatch.setattr(base.ImpatientConnection, "answer_timeout_s", None)
+    monkeypatch.setattr(base.TimeoutConnection, "response_timeout_s", None)
     yield
     connection.close()

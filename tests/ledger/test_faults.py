@@ -25,7 +25,7 @@ from tests.factories import AccountFactory, UserFactory, client_of, deposit, new
 from tests.ledger.assertions import assert_books_balance
 from tests.ledger.test_api import assert_problem
 from tests.ledger.test_races import deadlocks, holding, waiters
-from tests.support.password_postgres import Guarded, connected
+from tests.support.password_postgres import PasswordPostgres, connected
 from tests.support.patience import eventually
 
 # Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
@@ -307,7 +307,7 @@ def meanwhile(action: Callable[[], Any]) -> Iterator[None]:
     """Do something on another thread once the block waits for a lock, which it may do as long as that takes."""
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = 0; SET statement_timeout = 0")
-    connection.connection.answer_timeout_s = None
+    connection.connection.response_timeout_s = None
 
     def act() -> None:
         try:
@@ -401,7 +401,9 @@ class TestTheRealThing:
 
     def test_a_server_that_takes_no_more_connections(self, request_, tmp_path):
         with ExitStack() as stack:
-            server = stack.enter_context(Guarded(tmp_path, max_connections=5, superuser_reserved_connections=1))
+            server = stack.enter_context(
+                PasswordPostgres(tmp_path, max_connections=5, superuser_reserved_connections=1)
+            )
             with suppress(psycopg.OperationalError):
                 for _ in range(5):
                     stack.enter_context(psycopg.connect(server.url("first")))

@@ -3,17 +3,17 @@
 import pytest
 
 from tests.factories import new_idempotency_key
-from tests.support.endpoints import DOORS, READS, World
+from tests.support.endpoints import ENDPOINTS, READS, ApiWorld
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def world(db) -> World:
-    return World()
+def world(db) -> ApiWorld:
+    return ApiWorld()
 
 
-def written(world: World, template: str, write) -> str:
+def written(world: ApiWorld, template: str, write) -> str:
     for name, value in world.names.items():
         template = template.replace(f"{{{name}}}", write(value))
     return template
@@ -23,11 +23,11 @@ SPELLINGS = {"capitals": str.upper, "both": lambda value: value[:20].upper() + v
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-@pytest.mark.parametrize("door", [name for name, door in DOORS.items() if "{" in door.path])
+@pytest.mark.parametrize("door", [name for name, door in ENDPOINTS.items() if "{" in door.path])
 def test_an_operation_is_the_same_one(world, door, spelling):
-    path = written(world, DOORS[door].path, SPELLINGS[spelling])
+    path = written(world, ENDPOINTS[door].path, SPELLINGS[spelling])
 
-    assert world.knock(door, path=path).status_code in {200, 201}
+    assert world.call(door, path=path).status_code in {200, 201}
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -42,12 +42,12 @@ def test_what_is_read_is_the_same(world, path, spelling):
 def test_a_retry_in_another_spelling_is_the_same_command(world):
     key = new_idempotency_key()
     small, large = world.names["empty"], world.names["empty"].upper()
-    first = world.knock("transfer", world.body("transfer", destination=small), HTTP_IDEMPOTENCY_KEY=key)
+    first = world.call("transfer", world.body("transfer", destination=small), HTTP_IDEMPOTENCY_KEY=key)
 
-    again = world.knock(
+    again = world.call(
         "transfer",
         world.body("transfer", destination=large),
-        path=written(world, DOORS["transfer"].path, str.upper),
+        path=written(world, ENDPOINTS["transfer"].path, str.upper),
         HTTP_IDEMPOTENCY_KEY=key,
     )
 
@@ -59,7 +59,7 @@ def test_a_retry_in_another_spelling_is_the_same_command(world):
 
 def test_a_cursor_is_good_for_its_list_in_another_spelling(world):
     statement = "/api/v1/accounts/{account}/transactions/"
-    world.knock("deposit")
+    world.call("deposit")
     following = world.send("GET", f"{statement}?limit=1").json()["next"].partition("?")[2]
 
     small = world.send("GET", f"{statement}?{following}")
@@ -71,5 +71,5 @@ def test_a_cursor_is_good_for_its_list_in_another_spelling(world):
 
 def test_a_transfer_to_itself_in_another_spelling_is_one(world):
     world.refused(
-        422, "same_account", world.knock, "transfer", world.body("transfer", destination=world.names["account"].upper())
+        422, "same_account", world.call, "transfer", world.body("transfer", destination=world.names["account"].upper())
     )

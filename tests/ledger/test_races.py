@@ -358,7 +358,7 @@ def wait_longer_than_the_first() -> None:
     """Return when another command waits for a lock already; this connection then waits for longer than that one."""
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '3500ms'; SET statement_timeout = 0")
-    connection.connection.answer_timeout_s = None
+    connection.connection.response_timeout_s = None
     eventually(lambda: waiters() == 1)
 
 

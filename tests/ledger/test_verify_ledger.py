@@ -51,7 +51,7 @@ def books(user) -> list[Account]:
     return [one, two, yen, gone]
 
 
-def broken() -> dict[str, verification.Finding]:
+def broken() -> dict[str, verification.Violation]:
     return {finding.invariant.id: finding for finding in verification.check() if finding.violations}
 
 

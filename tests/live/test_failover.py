@@ -15,7 +15,7 @@ import pytest
 from apps.database.postgresql.base import ONLY_READING_FOR_S
 from devtools.embedded_postgres import ROLE
 from tests.support.client import Answer, Client, Request
-from tests.support.password_postgres import Guarded
+from tests.support.password_postgres import PasswordPostgres
 from tests.support.server import ROOT, Server
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ SIGN_UP = Request("POST", "/api/v1/users/", LOG_IN.body)
 class Pair:
     """A primary, and a standby that follows it; both may be told to only read."""
 
-    def __init__(self, primary: Guarded) -> None:
+    def __init__(self, primary: PasswordPostgres) -> None:
         self.primary = primary
         self.cluster = primary.cluster
         self.programs = self.cluster._reachable_binaries()
@@ -87,8 +87,8 @@ def only_read(server: psycopg.Connection, state: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def primary(tmp_path_factory) -> Iterator[Guarded]:
-    with Guarded(tmp_path_factory.mktemp("failover")) as primary:
+def primary(tmp_path_factory) -> Iterator[PasswordPostgres]:
+    with PasswordPostgres(tmp_path_factory.mktemp("failover")) as primary:
         yield primary
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.endpoints import World, rows
+from tests.support.endpoints import ApiWorld, rows
 from tests.support.patience import HANG_S
 from tests.support.server import Server
 
@@ -119,8 +119,8 @@ ODD = {
 
 
 @pytest.fixture(scope="module")
-def world(for_all) -> World:
-    return for_all(World)
+def world(for_all) -> ApiWorld:
+    return for_all(ApiWorld)
 
 
 def answer_to(server: Server, raw: bytes) -> tuple[http.client.HTTPResponse, bytes]:
@@ -259,7 +259,7 @@ def test_conditions_on_two_lines_are_lists(server, world):
     assert get(b"If-Unmodified-Since: x", b"If-Unmodified-Since: Sat, 29 Oct 1994 19:43:31 GMT").status == 200
 
 
-def path_and_token(world: World) -> dict[str, bytes]:
+def path_and_token(world: ApiWorld) -> dict[str, bytes]:
     return {
         "path": world.fill("/api/v1/accounts/{account}/deposits/").encode(),
         "token": world.tokens["ada"].encode(),

@@ -370,7 +370,7 @@ class TestLines:
         assert {line["user_id"] for line in requests.values()} == {told.user_id, None}
 
     def test_of_the_door_name_no_names(self, told):
-        door = [line for line in told.lines if line["logger"] == "apps.users.events"]
+        door = [line for line in told.lines if line["logger"] == "apps.users.audit_log"]
 
         assert Counter(line["event"] for line in door) == {
             "login succeeded": 1,

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from apps.core.middleware.probes import TIMEOUT_S
-from apps.database.postgresql.base import ANSWER_TIMEOUT_S
+from apps.database.postgresql.base import RESPONSE_TIMEOUT_S
 from apps.users.hashers import BoundedArgon2PasswordHasher
 from config.env import KEYS
 from devtools import native
@@ -51,7 +51,7 @@ def test_of_a_request(gunicorn):
     lock, statement = KEYS["LOCK_TIMEOUT"].default, KEYS["STATEMENT_TIMEOUT"].default
     worker, proxy = float(gunicorn["timeout"]), number("proxy_read_timeout", "docker/nginx/nginx.conf")
 
-    assert lock < statement < ANSWER_TIMEOUT_S < worker <= proxy
+    assert lock < statement < RESPONSE_TIMEOUT_S < worker <= proxy
     assert (lock, statement, worker) == (2, 5, 30)
 
 

@@ -19,7 +19,7 @@ LOGIN_FAILURES = "users_loginfailures"
 
 
 @dataclass(frozen=True)
-class Door:
+class Endpoint:
     """An operation that takes a body, and a request that it honours."""
 
     path: str
@@ -30,17 +30,23 @@ class Door:
     method: str = "POST"
 
 
-DOORS = {
-    "log-in": Door("/api/token/", {"username": "ada", "password": PASSWORD}, who=None),
-    "sign-up": Door("/api/v1/users/", {"username": "eve", "password": PASSWORD, "email": "eve@example.org"}, who=None),
-    "password": Door("/api/v1/users/me/password/", {"current_password": PASSWORD, "new_password": PASSWORD + "!"}),
-    "open": Door("/api/v1/accounts/", {"currency": "EUR", "name": "Holiday"}, optional=True),
-    "rename": Door("/api/v1/accounts/{account}/", {"name": "Holiday"}, method="PATCH"),
-    "close": Door("/api/v1/accounts/{empty}/close/", {}, optional=True),
-    "deposit": Door("/api/v1/accounts/{account}/deposits/", {"amount": "1.00", "currency": "USD", "reference": "x"}),
-    "withdrawal": Door("/api/v1/accounts/{account}/withdrawals/", {"amount": "1.00", "reference": "x"}),
-    "transfer": Door("/api/v1/accounts/{account}/transfers/", {"amount": "1.00", "destination": "{empty}"}),
-    "reversal": Door("/api/v1/transactions/{transaction}/reversal/", {"reference": "x"}, who="staff", optional=True),
+ENDPOINTS = {
+    "log-in": Endpoint("/api/token/", {"username": "ada", "password": PASSWORD}, who=None),
+    "sign-up": Endpoint(
+        "/api/v1/users/", {"username": "eve", "password": PASSWORD, "email": "eve@example.org"}, who=None
+    ),
+    "password": Endpoint("/api/v1/users/me/password/", {"current_password": PASSWORD, "new_password": PASSWORD + "!"}),
+    "open": Endpoint("/api/v1/accounts/", {"currency": "EUR", "name": "Holiday"}, optional=True),
+    "rename": Endpoint("/api/v1/accounts/{account}/", {"name": "Holiday"}, method="PATCH"),
+    "close": Endpoint("/api/v1/accounts/{empty}/close/", {}, optional=True),
+    "deposit": Endpoint(
+        "/api/v1/accounts/{account}/deposits/", {"amount": "1.00", "currency": "USD", "reference": "x"}
+    ),
+    "withdrawal": Endpoint("/api/v1/accounts/{account}/withdrawals/", {"amount": "1.00", "reference": "x"}),
+    "transfer": Endpoint("/api/v1/accounts/{account}/transfers/", {"amount": "1.00", "destination": "{empty}"}),
+    "reversal": Endpoint(
+        "/api/v1/transactions/{transaction}/reversal/", {"reference": "x"}, who="staff", optional=True
+    ),
 }
 READS = (
     "/api/v1/accounts/{account}/",
@@ -52,7 +58,7 @@ KEYED = (*MONEY, "reversal")
 """Those that need an Idempotency-Key; opening an account takes one."""
 
 
-class World:
+class ApiWorld:
     """Ada with a hundred dollars and an empty account, a member of staff, and a client that knows them."""
 
     def __init__(self) -> None:
@@ -74,7 +80,7 @@ class World:
 
     def body(self, door: str, **changes: Any) -> bytes:
         """Return the body that the door honours, with some fields changed."""
-        return self.fill(json.dumps(DOORS[door].body | changes)).encode()
+        return self.fill(json.dumps(ENDPOINTS[door].body | changes)).encode()
 
     def send(self, method: str, path: str, body: bytes = b"", *, who: str | None = "ada", **environ: Any):
         """Send it with a token and a key, unless `environ` says otherwise; a value of None leaves a header out."""
@@ -84,9 +90,9 @@ class World:
         environ = {name: value for name, value in (defaults | environ).items() if value is not None}
         return self._client.generic(method, self.fill(path), body, environ.get("CONTENT_TYPE", ""), **environ)
 
-    def knock(self, door: str, body: bytes | None = None, **changes: Any):
+    def call(self, door: str, body: bytes | None = None, **changes: Any):
         """Send the door what it honours, but for `body` and `changes`: method, path, who, and what `send` takes."""
-        request = {"method": DOORS[door].method, "path": DOORS[door].path, "who": DOORS[door].who} | changes
+        request = {"method": ENDPOINTS[door].method, "path": ENDPOINTS[door].path, "who": ENDPOINTS[door].who} | changes
         return self.send(body=self.body(door) if body is None else body, **request)
 
     def refused(self, status: int, code: str, send: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:

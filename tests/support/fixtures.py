@@ -10,7 +10,7 @@ from config.settings.base import database
 from tests.config.test_boot import run
 from tests.config.test_env import FULL
 from tests.support.aws import Moto
-from tests.support.password_postgres import TELLER, Guarded, Vault, connected
+from tests.support.password_postgres import APP_ROLE, PasswordPostgres, TwoRoleDatabase, connected
 
 
 @pytest.fixture(scope="session")
@@ -20,36 +20,39 @@ def moto(tmp_path_factory) -> Iterator[Moto]:
 
 
 @pytest.fixture(scope="session")
-def guarded(tmp_path_factory) -> Iterator[Guarded]:
-    with Guarded(tmp_path_factory.mktemp("guarded")) as guarded:
-        yield guarded
+def password_postgres(tmp_path_factory) -> Iterator[PasswordPostgres]:
+    with PasswordPostgres(tmp_path_factory.mktemp("guarded")) as password_postgres:
+        yield password_postgres
 
 
 @pytest.fixture(scope="session")
-def vault(guarded) -> Iterator[Vault]:
+def two_role_database(password_postgres) -> Iterator[TwoRoleDatabase]:
     """Migrated as a deployment does, with production's settings and both URLs; and by two tasks at once."""
-    vault = Vault(guarded)
-    given = FULL | {"DATABASE_URL": vault.teller_url, "MIGRATION_DATABASE_URL": vault.owner_url}
+    two_role_database = TwoRoleDatabase(password_postgres)
+    given = FULL | {
+        "DATABASE_URL": two_role_database.app_role_url,
+        "MIGRATION_DATABASE_URL": two_role_database.owner_url,
+    }
     with ThreadPoolExecutor(2) as pool:
         tasks = list(pool.map(lambda _: run("manage.py", "migrate", "--noinput", **given), range(2)))
     assert [task.returncode for task in tasks] == [0, 0], [task.stderr for task in tasks]
     assert sorted("No migrations to apply" in task.stdout for task in tasks) == [False, True]
     for task in tasks:
-        assert task.stdout.endswith(f"Granted the role {TELLER} what the application needs.\n")
-    yield vault
-    vault.remove()
+        assert task.stdout.endswith(f"Granted the role {APP_ROLE} what the application needs.\n")
+    yield two_role_database
+    two_role_database.remove()
 
 
 @pytest.fixture
-def as_teller(vault, django_db_blocker) -> Iterator[None]:
+def as_app_role(two_role_database, django_db_blocker) -> Iterator[None]:
     """Let Django work in the vault as the role that serves."""
-    with django_db_blocker.unblock(), connected(vault.teller_url):
+    with django_db_blocker.unblock(), connected(two_role_database.app_role_url):
         yield
 
 
 @pytest.fixture
-def migrates_as_owner(as_teller, vault, settings) -> None:
-    settings.MIGRATION_DATABASE = database(vault.owner_url, key="MIGRATION_DATABASE_URL")
+def migrates_as_owner(as_app_role, two_role_database, settings) -> None:
+    settings.MIGRATION_DATABASE = database(two_role_database.owner_url, key="MIGRATION_DATABASE_URL")
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from devtools.embedded_postgres import ROLE, Cluster
 from tests.support.patience import HANG_S
 
 # The owner of the tables, the role that serves, and their database.
-OWNER, TELLER, NAME = "vault", "teller", "vault"
+OWNER, APP_ROLE, NAME = "vault", "teller", "vault"
 
 
-class Guarded:
+class PasswordPostgres:
     """A PostgreSQL of the test's own on 127.0.0.1 that asks everybody for a password (scram-sha-256)."""
 
     def __init__(self, checkout: Path, **settings: int) -> None:
@@ -87,27 +87,27 @@ class Guarded:
         return ended
 
 
-class Vault:
+class TwoRoleDatabase:
     """A database that belongs to one role and is used by another."""
 
-    def __init__(self, guarded: Guarded) -> None:
-        self.guarded = guarded
-        self.owner_url = guarded.url("owners", OWNER, NAME)
-        self.teller_url = guarded.url("tellers", TELLER, NAME)
-        for role, password in ((OWNER, "owners"), (TELLER, "tellers")):
-            guarded.owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
-        guarded.owner.execute(f"CREATE DATABASE {NAME} OWNER {OWNER}")
+    def __init__(self, password_postgres: PasswordPostgres) -> None:
+        self.guarded = password_postgres
+        self.owner_url = password_postgres.url("owners", OWNER, NAME)
+        self.app_role_url = password_postgres.url("tellers", APP_ROLE, NAME)
+        for role, password in ((OWNER, "owners"), (APP_ROLE, "tellers")):
+            password_postgres.owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+        password_postgres.owner.execute(f"CREATE DATABASE {NAME} OWNER {OWNER}")
 
     def remove(self) -> None:
-        self.guarded.owner.execute(f"DROP DATABASE {NAME} WITH (FORCE)")
-        for role in (TELLER, OWNER):
-            self.guarded.owner.execute(f"DROP ROLE {role}")
+        self.password_postgres.owner.execute(f"DROP DATABASE {NAME} WITH (FORCE)")
+        for role in (APP_ROLE, OWNER):
+            self.password_postgres.owner.execute(f"DROP ROLE {role}")
 
-    def teller(self) -> psycopg.Connection:
-        return self.guarded.connect(TELLER, "tellers", NAME)
+    def as_app_role(self) -> psycopg.Connection:
+        return self.password_postgres.connect(APP_ROLE, "tellers", NAME)
 
-    def owner(self) -> psycopg.Connection:
-        return self.guarded.connect(OWNER, "owners", NAME)
+    def as_owner(self) -> psycopg.Connection:
+        return self.password_postgres.connect(OWNER, "owners", NAME)
 
 
 @contextmanager

@@ -28,9 +28,9 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 2.5
 # Migrations that were complete are believed to be so for this long: to know it, every migration file is read.
-MIGRATED_FOR_S = 30
+MIGRATIONS_CACHE_S = 30
 
-Question = Callable[[], bool]
+Check = Callable[[], bool]
 
 
 class DatabaseProbe:
@@ -47,9 +47,9 @@ class DatabaseProbe:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
         self._lock = threading.Lock()
-        self._pending: dict[Question, Future[bool]] = {}
+        self._pending: dict[Check, Future[bool]] = {}
 
-    def confirms(self, question: Question) -> bool:
+    def passes(self, question: Check) -> bool:
         """Return whether the database said yes within `TIMEOUT_S`."""
         with self._lock:
             pending = self._pending.get(question)
@@ -68,7 +68,7 @@ class DatabaseProbe:
     def _close(self) -> None:
         connection.close()
 
-    def _ask(self, question: Question) -> bool:
+    def _ask(self, question: Check) -> bool:
         try:
             connection.close_if_unusable_or_obsolete()
             return question()
@@ -93,7 +93,7 @@ def is_reachable() -> bool:
 
 
 class IsMigrated:
-    """Ask whether the database has every migration of this code. A yes holds for `MIGRATED_FOR_S`, a no not at all."""
+    """Ask whether the database has every migration of this code. A yes holds for `MIGRATIONS_CACHE_S`, a no not at all."""
 
     def __init__(self) -> None:
         self._known_until = 0.0
@@ -104,7 +104,7 @@ class IsMigrated:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             return False
-        self._known_until = time.monotonic() + MIGRATED_FOR_S
+        self._known_until = time.monotonic() + MIGRATIONS_CACHE_S
         return True
 
 
@@ -113,14 +113,14 @@ is_migrated = IsMigrated()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class ProbeResult:
     """What a probe answers, and by the name of each check that fails, what it found: nothing where all is well."""
 
     body: dict[str, Any]
     failing: dict[str, str] = field(default_factory=dict)
 
 
-class StateChanges:
+class TransitionLogger:
     """Logs when a probe begins to fail, fails for another reason, or succeeds again; each worker for itself."""
 
     def __init__(self) -> None:
@@ -140,12 +140,12 @@ class StateChanges:
             logger.info("Probe succeeds again", extra={"probe": probe})
 
 
-class HealthMiddleware:
+class ProbesMiddleware:
     """Answer `/ping/`, `/livez/` and `/readyz/`; pass everything else on."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        self._changes = StateChanges()
+        self._changes = TransitionLogger()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         probe = _PROBES.get(request.path_info)
@@ -165,28 +165,28 @@ class HealthMiddleware:
         return response
 
 
-def livez() -> Finding:
+def livez() -> ProbeResult:
     """Succeed whenever the process can answer at all, with the commit it was built from: a deployment asks for it."""
-    return Finding(body={"status": "ok", "version": settings.REVISION})
+    return ProbeResult(body={"status": "ok", "version": settings.REVISION})
 
 
-def ping() -> Finding:
+def ping() -> ProbeResult:
     """Succeed if the database answers; never tell the reason, which is the operators' business."""
-    state = "ok" if database.confirms(is_reachable) else "unavailable"
-    return Finding(body={"pong": True, "db": state}, failing=_failing({"database": state}))
+    state = "ok" if database.passes(is_reachable) else "unavailable"
+    return ProbeResult(body={"pong": True, "db": state}, failing=_failing({"database": state}))
 
 
-def readyz() -> Finding:
+def readyz() -> ProbeResult:
     """Succeed if this server serves, and its database answers, takes writes and knows every migration of this code."""
-    reachable = database.confirms(is_reachable)
+    reachable = database.passes(is_reachable)
     checks = {
         "server": "draining" if draining.is_on() else "ok",
         "database": ("read_only" if database.only_reads else "ok") if reachable else "unavailable",
         # Unreachable says nothing about migrations, and asking again would wait again.
-        "migrations": ("ok" if database.confirms(is_migrated) else "pending") if reachable else "unknown",
+        "migrations": ("ok" if database.passes(is_migrated) else "pending") if reachable else "unknown",
     }
     failing = _failing(checks)
-    return Finding(body={"status": "unavailable" if failing else "ok", "checks": checks}, failing=failing)
+    return ProbeResult(body={"status": "unavailable" if failing else "ok", "checks": checks}, failing=failing)
 
 
 def _failing(checks: dict[str, str]) -> dict[str, str]:

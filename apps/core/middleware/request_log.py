@@ -28,11 +28,11 @@ class RequestLogMiddleware:
             "duration_ms": round((time.perf_counter() - started) * 1000, 1),
             "user_id": user_id_of(request),
         }
-        logger.info("request", extra=named(request) | outcome)
+        logger.info("request", extra=log_fields(request) | outcome)
         return response
 
 
-def named(request: HttpRequest) -> dict[str, Any]:
+def log_fields(request: HttpRequest) -> dict[str, Any]:
     """Return the request as logs name it: its method, and its route (null where it was refused before it had one)."""
     match = request.resolver_match
     return {"method": request.method, "route": f"/{match.route}" if match and match.route else None}

@@ -22,7 +22,7 @@ NUL: Final = "\0"
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
-class RequestGuardMiddleware:
+class RequestValidationMiddleware:
     """Refuse a host we do not serve, plain HTTP, a body of unknown length, too large, or not plain UTF-8, and NUL anywhere.
 
     The API has no redirect to HTTPS: a client would go on sending its token in the clear and never know.

@@ -17,7 +17,7 @@ from uuid import UUID
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from apps.core.observability.redaction import FILTERED, chain, describe, frames, is_secret, redact
+from apps.core.observability.redaction import FILTERED, exception_chain, is_secret, redact, safe_frames, safe_message
 
 OURS: Final = ("apps.", "config.")
 # What gunicorn says of a request, it says in the request's words: the line, the header or the URL that it met.
@@ -78,8 +78,8 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
     def _json(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
         common = _common(event) | self._process
         exception = [
-            {"type": _name(error), "message": describe(error), "frames": frames(error)[-FRAMES:]}
-            for error in chain(_error(event))[:ERRORS]
+            {"type": _name(error), "message": safe_message(error), "frames": safe_frames(error)[-FRAMES:]}
+            for error in exception_chain(_error(event))[:ERRORS]
         ]
         line = json.dumps(common | _extra(event) | ({"exception": exception} if exception else {}))
         if len(line) <= LONGEST_LINE:

@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 
-def with_every(metric: M, **values: Iterable[str]) -> M:
+def with_all_label_values(metric: M, **values: Iterable[str]) -> M:
     """Make all series of a metric, for every combination of its labels' values."""
     for combination in product(*values.values()):
         metric.labels(**dict(zip(values, combination, strict=True)))
@@ -31,13 +31,13 @@ REQUESTS_IN_PROGRESS: Final = Gauge(
     # A worker's share ends with the worker, however it ends.
     multiprocess_mode="livesum",
 )
-PROBES: Final = with_every(
+PROBES: Final = with_all_label_values(
     Counter("bank_probes_total", "Probes by the answer they got.", ["probe", "status"]),
     probe=("livez", "ping", "readyz"),
     status=("200", "503"),
 )
 
-REQUESTS_THROTTLED: Final = with_every(
+REQUESTS_THROTTLED: Final = with_all_label_values(
     Counter("bank_requests_throttled_total", "Requests that a throttle refused.", ["limit"]),
     limit=("user", "anonymous"),
 )
@@ -73,7 +73,7 @@ DB_CONNECT: Final = Histogram(
     "Time to open a database connection, of those that were opened.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2),
 )
-DB_CONNECT_FAILURES: Final = with_every(
+DB_CONNECT_FAILURES: Final = with_all_label_values(
     Counter("bank_db_connect_failures_total", "Database connections that could not be opened.", ["reason"]),
     reason=("refused", "timeout", "authentication", "too_many", "other"),
 )

@@ -22,7 +22,7 @@ QUERY: Final = re.compile(r"\?[^\s'\"]*=[^\s'\"]*")
 # They speak of code, not of values.
 TELLING: Final = (AttributeError, ImportError, ImproperlyConfigured, NameError, SyntaxError)
 # Why there is no connection: libpq knows no code for it. The text around holds hosts and users.
-REASONS: Final = (
+KNOWN_CONNECTION_FAILURES: Final = (
     *("password authentication failed", "no pg_hba.conf entry", "too many clients", "too many connections"),
     *("remaining connection slots are reserved", "starting up", "shutting down", "in recovery mode"),
     *("connection refused", "could not translate host name", "failed to resolve host", "no such file or directory"),
@@ -39,7 +39,7 @@ REASONS: Final = (
 )
 
 
-def describe(error: BaseException) -> str:
+def safe_message(error: BaseException) -> str:
     """Return what may be told of an error besides its type and place; mostly nothing."""
     if isinstance(error, TELLING):
         return redact(next(iter(str(error).splitlines()), ""))[:LONGEST]
@@ -50,10 +50,10 @@ def describe(error: BaseException) -> str:
     if of_psycopg.sqlstate:
         return " ".join(filter(None, [f"SQLSTATE {of_psycopg.sqlstate}", of_psycopg.diag.constraint_name]))
     said = str(error).lower()
-    return next((reason for reason in REASONS if reason in said), "")
+    return next((reason for reason in KNOWN_CONNECTION_FAILURES if reason in said), "")
 
 
-def chain(error: BaseException | None) -> list[BaseException]:
+def exception_chain(error: BaseException | None) -> list[BaseException]:
     """Return an error and those it was raised from, itself first."""
     errors: list[BaseException] = []
     while error is not None and error not in errors:
@@ -62,7 +62,7 @@ def chain(error: BaseException | None) -> list[BaseException]:
     return errors
 
 
-def frames(error: BaseException) -> list[str]:
+def safe_frames(error: BaseException) -> list[str]:
     """Return where an error passed, as `module:line function`, the place it was raised at last."""
     return [
         f"{frame.f_globals.get('__name__', '?')}:{line} {frame.f_code.co_name}"

@@ -16,7 +16,7 @@ from sentry_sdk.integrations.django import DjangoIntegration
 
 from apps.core.middleware.probes import PATHS
 from apps.core.middleware.request_id import current_request_id
-from apps.core.observability.redaction import chain, describe
+from apps.core.observability.redaction import exception_chain, safe_message
 
 HARMLESS: Final = (
     *("event_id", "timestamp", "start_timestamp", "type", "level", "platform", "environment", "release", "sdk"),
@@ -63,7 +63,7 @@ def start(*, dsn: str, environment: str, release: str, traces_sample_rate: float
     )
 
 
-class RequestIdMiddleware:
+class SentryRequestIdMiddleware:
     """Give what happens in a request its id: a transaction is sent when the request is over."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -76,7 +76,8 @@ class RequestIdMiddleware:
 
 def _error(event: Any, hint: Mapping[str, Any]) -> Any:
     told = {
-        (type(error).__name__, str(error)): describe(error) for error in chain(hint.get("exc_info", (None,) * 3)[1])
+        (type(error).__name__, str(error)): safe_message(error)
+        for error in exception_chain(hint.get("exc_info", (None,) * 3)[1])
     }
     values = (event.get("exception") or {}).get("values") or []
     return _common(event) | {"exception": {"values": [_exception(value, told) for value in values]}}

@@ -22,14 +22,14 @@ PATIENT_LOCK_TIMEOUT_S = 60
 
 
 @contextmanager
-def patient_transaction() -> Iterator[None]:
+def transaction_without_timeouts() -> Iterator[None]:
     """Open a transaction without limits of time on either side, for work that takes as long as it takes.
 
     The commit counts too: it checks the foreign keys of all that was written. Requires: no open transaction.
     """
     connection.ensure_connection()
     asked = connection.connection
-    usual, asked.answer_timeout_s = asked.answer_timeout_s, None
+    usual, asked.response_timeout_s = asked.response_timeout_s, None
     try:
         with transaction.atomic(durable=True):
             with connection.cursor() as cursor:
@@ -37,7 +37,7 @@ def patient_transaction() -> Iterator[None]:
             check_client(connection, "LOCAL")
             yield
     finally:
-        asked.answer_timeout_s = usual
+        asked.response_timeout_s = usual
 
 
 def check_client(connection: BaseDatabaseWrapper, scope: Literal["LOCAL", "SESSION"]) -> None:
@@ -71,7 +71,7 @@ def without_limits(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """
     connection.ensure_connection()
     asked = connection.connection
-    usual, asked.answer_timeout_s = asked.answer_timeout_s, None
+    usual, asked.response_timeout_s = asked.response_timeout_s, None
     try:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -80,7 +80,7 @@ def without_limits(connection: BaseDatabaseWrapper) -> Iterator[None]:
             )
         yield
     finally:
-        asked.answer_timeout_s = usual
+        asked.response_timeout_s = usual
         if not asked.closed:
             with connection.cursor() as cursor:
                 cursor.execute("RESET lock_timeout; RESET statement_timeout; RESET idle_in_transaction_session_timeout")

@@ -25,7 +25,7 @@ from apps.core.observability.metrics import DB_CONNECT, DB_CONNECT_FAILURES
 from apps.database.postgresql import without_limits
 
 # Longer than statement_timeout, so that a server that is merely slow speaks first.
-ANSWER_TIMEOUT_S = 6.0
+RESPONSE_TIMEOUT_S = 6.0
 # How long a connection that was idle may take to say that it lives, at the start of a request.
 HEALTH_CHECK_TIMEOUT_S = 2.0
 # How long a connection to a server that only reads is kept: reading goes on, and a new primary is found as soon.
@@ -49,14 +49,14 @@ class ServerUnavailableError(psycopg.OperationalError):
     """A server that says that it cannot do this now, although psycopg calls it otherwise; it keeps the SQLSTATE."""
 
 
-class ImpatientConnection(psycopg.Connection[Any]):
-    """A connection that breaks when the server does not answer within `answer_timeout_s` (None: waits for ever).
+class TimeoutConnection(psycopg.Connection[Any]):
+    """A connection that breaks when the server does not answer within `response_timeout_s` (None: waits for ever).
 
     And when the server says that it cannot do this now. See Note [Not this server, not now].
     """
 
-    answer_timeout_s: float | None = ANSWER_TIMEOUT_S
-    fell_silent = False
+    response_timeout_s: float | None = RESPONSE_TIMEOUT_S
+    timed_out = False
     opened_at = 0.0
 
     @property
@@ -66,11 +66,11 @@ class ImpatientConnection(psycopg.Connection[Any]):
         return any(self.pgconn.parameter_status(name) == b"on" for name in settings)
 
     def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
-        kwargs.setdefault("timeout", self.answer_timeout_s)
+        kwargs.setdefault("timeout", self.response_timeout_s)
         try:
             return super().wait(gen, *args, **kwargs)
         except psycopg.errors._WaitTimeout as error:  # noqa: SLF001  the name says: to be converted by whoever set a timeout
-            self.fell_silent = True
+            self.timed_out = True
             # The answer may still come, and would be taken for the next question's.
             self.pgconn.finish()
             raise psycopg.OperationalError(f"the server did not answer within {kwargs['timeout']:g} s") from error
@@ -95,14 +95,14 @@ class ForcefulCreation(DatabaseCreation):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships no types
-    """Raise OperationalError, and drop the connection, when a statement is not answered in `ANSWER_TIMEOUT_S`.
+    """Raise OperationalError, and drop the connection, when a statement is not answered in `RESPONSE_TIMEOUT_S`.
 
     A request that finds its connection silent fails after `HEALTH_CHECK_TIMEOUT_S`, without the time that another
     attempt to connect would take. Whether a statement that was not answered had its effect is unknown, as always when a
     connection breaks.
     """
 
-    connection: ImpatientConnection | None
+    connection: TimeoutConnection | None
     creation_class = ForcefulCreation
 
     @contextmanager
@@ -111,27 +111,27 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships n
         with super()._nodb_cursor() as cursor, without_limits(cursor.db):
             yield cursor
 
-    def get_new_connection(self, conn_params: dict[str, Any]) -> ImpatientConnection:
+    def get_new_connection(self, conn_params: dict[str, Any]) -> TimeoutConnection:
         start = time.monotonic()
         try:
-            connection: ImpatientConnection = super().get_new_connection(conn_params)
+            connection: TimeoutConnection = super().get_new_connection(conn_params)
         except psycopg.OperationalError as error:
             DB_CONNECT_FAILURES.labels(reason_of(error)).inc()
             raise
         DB_CONNECT.observe(time.monotonic() - start)
         # Django calls psycopg.connect() and has no place for another class.
-        connection.__class__ = ImpatientConnection
+        connection.__class__ = TimeoutConnection
         connection.opened_at = time.monotonic()
         return connection
 
     def is_usable(self) -> bool:
         if self.connection is None:
             return False
-        usual, self.connection.answer_timeout_s = self.connection.answer_timeout_s, HEALTH_CHECK_TIMEOUT_S
+        usual, self.connection.response_timeout_s = self.connection.response_timeout_s, HEALTH_CHECK_TIMEOUT_S
         try:
             usable: bool = super().is_usable()
         finally:
-            self.connection.answer_timeout_s = usual
+            self.connection.response_timeout_s = usual
         if usable and self.connection.only_reads:
             return time.monotonic() - self.connection.opened_at < ONLY_READING_FOR_S
         return usable
@@ -139,13 +139,13 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships n
     def close_if_health_check_failed(self) -> None:
         asked = self.connection
         super().close_if_health_check_failed()
-        if asked is not None and asked.fell_silent:
+        if asked is not None and asked.timed_out:
             with self.wrap_database_errors:
                 raise psycopg.OperationalError("the server did not answer the health check")
 
 
 # A connection that fails has no SQLSTATE, only words: libpq's and the kernel's own, PostgreSQL's in English, PgBouncer's.
-REASONS = {
+CONNECTION_FAILURE_REASONS = {
     "timeout": ("timeout expired", "timed out"),
     "refused": ("connection refused", "no such file", "is starting up", "is shutting down", "server closed"),
     "too_many": ("too many", "remaining connection slots", "no more connections"),
@@ -158,4 +158,7 @@ def reason_of(error: psycopg.OperationalError) -> str:
     if isinstance(error, psycopg.errors.ConnectionTimeout):
         return "timeout"
     words = str(error).lower()
-    return next((reason for reason, signs in REASONS.items() if any(sign in words for sign in signs)), "other")
+    return next(
+        (reason for reason, signs in CONNECTION_FAILURE_REASONS.items() if any(sign in words for sign in signs)),
+        "other",
+    )

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from django.db import transaction
 
+from apps.users.audit_log import log_attempt
 from apps.users.errors import InvalidCredentials
-from apps.users.events import told_attempt
-from apps.users.login_limits import limited
+from apps.users.login_throttling import limited
 from apps.users.models import User
 from apps.users.passwords import ensure_password_is_strong, locked_with_password
 
@@ -28,7 +28,7 @@ class ChangePassword:
     now: datetime
 
     def execute(self) -> None:
-        with told_attempt("password change", door="api", user_id=self.user.pk):
+        with log_attempt("password change", channel="api", user_id=self.user.pk):
             self._change()
 
     def _change(self) -> None:

@@ -7,9 +7,9 @@ from django.conf import settings
 from django.contrib.auth import authenticate
 from django.db import transaction
 
+from apps.users.audit_log import log_attempt
 from apps.users.errors import InvalidCredentials
-from apps.users.events import told_attempt
-from apps.users.login_limits import limited
+from apps.users.login_throttling import limited
 from apps.users.metrics import counted_login
 from apps.users.models import User, digest_of, new_key
 from apps.users.passwords import locked_with_password
@@ -40,7 +40,7 @@ class LogIn:
 
     @counted_login()
     def execute(self) -> IssuedToken:
-        with told_attempt("login", door="api") as attempt:
+        with log_attempt("login", channel="api") as attempt:
             with limited(username=self.username, address=self.address, now=self.now):
                 user = authenticate(username=self.username, password=self.password)
                 if not isinstance(user, User):

@@ -1,7 +1,7 @@
 from django.core.management.base import BaseCommand
 
 from config import secrets_manager as secrets
-from config.env import KEYS, load, strangers
+from config.env import KEYS, load, unknown_secret_names
 
 
 class Command(BaseCommand):
@@ -12,5 +12,5 @@ class Command(BaseCommand):
         self.stdout.write(f"{'KEY':<26}{'SOURCE':<13}REQUIRED")
         for name, key in sorted(KEYS.items()):
             self.stdout.write(f"{name:<26}{env.sources[name]:<13}{'yes' if env.name in key.required else 'no'}")
-        for name in strangers(secrets.peek() or {}):
+        for name in unknown_secret_names(secrets.peek() or {}):
             self.stderr.write(f"{name} is in the secret and no key that is read from it")

@@ -181,7 +181,7 @@ class TestMigrations:
 
         assert {Client().get("/readyz/").status_code for _ in range(5)} == {200}
         assert len(loaded) == 1
-        is_migrated._known_until -= health.MIGRATED_FOR_S
+        is_migrated._known_until -= health.MIGRATIONS_CACHE_S
         assert Client().get("/readyz/").status_code == 200
         assert len(loaded) == 2
 

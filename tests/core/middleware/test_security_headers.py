@@ -133,7 +133,7 @@ class Answers:
         return self.a_bug(https, monkeypatch)
 
     def a_bug_in_middleware(self, https, monkeypatch):
-        monkeypatch.setattr(request_validation.RequestGuardMiddleware, "_refusal", broken(RuntimeError()))
+        monkeypatch.setattr(request_validation.RequestValidationMiddleware, "_refusal", broken(RuntimeError()))
         return 500, https.get(ACCOUNTS)
 
     def no_database(self, https, monkeypatch):
@@ -150,7 +150,7 @@ class Answers:
         return 200, https.get("/ping/")
 
     def ping_without_a_database(self, https, monkeypatch):
-        monkeypatch.setattr(health.database, "confirms", lambda _: False)
+        monkeypatch.setattr(health.database, "passes", lambda _: False)
         return 503, https.get("/ping/")
 
     def document(self, https, monkeypatch):

@@ -6,7 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, OperationalError
 from psycopg import errors as postgres
 
-from apps.core.observability.redaction import LONGEST, chain, describe, frames, is_secret, redact
+from apps.core.observability.redaction import LONGEST, exception_chain, is_secret, redact, safe_frames, safe_message
 from tests.factories import UserFactory
 
 TOKEN = "bank_AbCdEfGhIjKlMnOp-_0123456789"
@@ -47,7 +47,7 @@ class TestDescribe:
         ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
     )
     def test_tells_what_is_not_of_a_customers(self, error, told):
-        assert describe(error) == told
+        assert safe_message(error) == told
 
     @pytest.mark.django_db
     def test_names_the_constraint_that_was_broken_and_no_value(self):
@@ -56,8 +56,8 @@ class TestDescribe:
         with pytest.raises(IntegrityError, match="cnry") as refused:
             UserFactory(username="cnry")
 
-        assert describe(refused.value) == ""
-        told = describe(refused.value.__cause__)
+        assert safe_message(refused.value) == ""
+        told = safe_message(refused.value.__cause__)
         assert told.startswith("SQLSTATE 23505 users_user_username")
         assert "cnry" not in told
 
@@ -71,22 +71,22 @@ class TestChain:
         return error
 
     def test_of_no_error_is_empty(self):
-        assert chain(None) == []
+        assert exception_chain(None) == []
 
     def test_follows_the_cause_before_the_context(self, error):
-        assert chain(error) == [error, error.__cause__]
+        assert exception_chain(error) == [error, error.__cause__]
 
     def test_follows_the_context_unless_it_is_suppressed(self, error):
         # As `raise` inside an `except` has it, and `raise ... from None`.
         error.__cause__, error.__suppress_context__ = None, False
-        assert chain(error) == [error, error.__context__]
+        assert exception_chain(error) == [error, error.__context__]
         error.__suppress_context__ = True
-        assert chain(error) == [error]
+        assert exception_chain(error) == [error]
 
     def test_ends_where_it_bites_its_tail(self, error):
         error.__cause__.__cause__ = error
 
-        assert chain(error) == [error, error.__cause__]
+        assert exception_chain(error) == [error, error.__cause__]
 
 
 def test_frames_are_the_way_to_where_it_was_raised():
@@ -96,11 +96,11 @@ def test_frames_are_the_way_to_where_it_was_raised():
     with pytest.raises(Canary) as raised:
         inner()
 
-    outer_frame, inner_frame = frames(raised.value)
+    outer_frame, inner_frame = safe_frames(raised.value)
     assert outer_frame.startswith("tests.core.observability.test_redaction:")
     assert outer_frame.endswith(" test_frames_are_the_way_to_where_it_was_raised")
     assert inner_frame.endswith(" inner")
-    assert frames(Canary()) == []
+    assert safe_frames(Canary()) == []
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ class TestStart:
 def test_what_happens_in_a_request_has_its_id(rf):
     answer = HttpResponse()
     with sentry_sdk.isolation_scope() as scope, structlog.contextvars.bound_contextvars(request_id="one-request"):
-        middleware = error_reporting.RequestIdMiddleware(lambda _: answer)
+        middleware = error_reporting.SentryRequestIdMiddleware(lambda _: answer)
 
         assert middleware(rf.get("/")) is answer
         assert scope._tags["request_id"] == "one-request"

@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection
 from apps.core import housekeeping
 from apps.core.housekeeping import AlreadyRunning
 from apps.core.models import HousekeepingRun
-from apps.core.observability.redaction import describe
+from apps.core.observability.redaction import safe_message
 
 logger = logging.getLogger(__name__)
 
@@ -105,5 +105,5 @@ def _each(
             told.append({"name": name, result: returned[name]})
         except Exception as error:  # noqa: BLE001  logged below, with the others
             errors.append(error)
-            told.append({"name": name, "error": f"{type(error).__name__} {describe(error)}".rstrip()})
+            told.append({"name": name, "error": f"{type(error).__name__} {safe_message(error)}".rstrip()})
     return returned

@@ -132,7 +132,7 @@ def _without_haste(connection: BaseDatabaseWrapper) -> Iterator[None]:
     limits = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", *OF_CLIENT_CHECKS)
     connection.ensure_connection()
     asked = connection.connection
-    usual, asked.answer_timeout_s = asked.answer_timeout_s, None
+    usual, asked.response_timeout_s = asked.response_timeout_s, None
     try:
         with connection.cursor() as cursor:
             cursor.execute(f"{lock_timeout}; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
@@ -140,7 +140,7 @@ def _without_haste(connection: BaseDatabaseWrapper) -> Iterator[None]:
         with connection.execute_wrapper(wait_where_nobody_waits_behind):
             yield
     finally:
-        asked.answer_timeout_s = usual
+        asked.response_timeout_s = usual
         if not asked.closed:
             with connection.cursor() as cursor:
                 cursor.execute("; ".join(f"RESET {name}" for name in limits))

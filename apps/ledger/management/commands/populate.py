@@ -16,7 +16,7 @@ from django.utils import timezone
 from tqdm import tqdm
 from uuid_utils.compat import uuid7
 
-from apps.database.postgresql import patient_transaction
+from apps.database.postgresql import transaction_without_timeouts
 from apps.ledger.models import Account, Entry, Transaction
 from apps.ledger.posting import load
 
@@ -56,7 +56,7 @@ class Command(BaseCommand):
                 books.add()
                 progress.update()
         # Only now: a transaction that idles while we reckon would be ended by its timeout.
-        with patient_transaction():
+        with transaction_without_timeouts():
             user_model.objects.bulk_create(owners, batch_size=1000)
             load(accounts=books.accounts, transactions=books.transactions, entries=books.entries)
         self.stdout.write(

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from apps.ledger.models import Account, Entry, Transaction
-from apps.ledger.verification import INVARIANTS, Finding, check, snapshot
+from apps.ledger.verification import INVARIANTS, Violation, check, snapshot
 
 USAGE_ERROR = 2
 
@@ -20,14 +20,14 @@ USAGE_ERROR = 2
 class Report:
     """What was found, and in how much."""
 
-    findings: list[Finding]
+    findings: list[Violation]
     accounts: int
     transactions: int
     entries: int
     seconds: float
 
     @property
-    def broken(self) -> list[Finding]:
+    def broken(self) -> list[Violation]:
         return [finding for finding in self.findings if finding.violations]
 
 

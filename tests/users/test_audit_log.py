@@ -1,4 +1,4 @@
-"""What is said at the door: once each, with the user where it is known, and nothing that was typed."""
+"""What is said at the channel: once each, with the user where it is known, and nothing that was typed."""
 
 import logging
 
@@ -12,7 +12,7 @@ from tests.users.test_api import log_in
 
 pytestmark = pytest.mark.django_db
 
-EVENTS = ("apps.users.events", "apps.core.problem")
+EVENTS = ("apps.users.audit_log", "apps.core.problem")
 WRONG = "a wrong one nobody has"
 
 
@@ -35,10 +35,10 @@ def told(caplog, user, staff):
     return since
 
 
-@pytest.mark.parametrize("door", ["api", "admin"])
-def test_a_login_is_told_by_how_it_ended(told, user, staff, settings, door):
+@pytest.mark.parametrize("channel", ["api", "admin"])
+def test_a_login_is_told_by_how_it_ended(told, user, staff, settings, channel):
     settings.LOGIN_FAILURES_PER_USERNAME_AND_ADDRESS = 2
-    who, enter = (user, log_in) if door == "api" else (staff, come_in)
+    who, enter = (user, log_in) if channel == "api" else (staff, come_in)
 
     enter(who.username)
     assert told() == [("INFO", "login succeeded", str(who.pk))]

@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Greatest
 
-from apps.core.client_address import subscriber
+from apps.core.client_address import rate_limit_key
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
 from apps.users.metrics import LOGIN_THROTTLED
 from apps.users.models import LoginFailures
@@ -29,7 +29,7 @@ from apps.users.models import LoginFailures
 A_MOMENT_S: Final = 1
 
 
-class Limit(NamedTuple):
+class FailureLimit(NamedTuple):
     """How many failures one scope allows."""
 
     name: str
@@ -92,7 +92,7 @@ def limited(*, username: str, address: str, now: datetime) -> Iterator[None]:
     for what is left of them; or for a moment, while attempts in flight take what is left of that number.
     Writes: three rows in one statement before the block, and again after it.
     """
-    limits = _limits(username=username, address=subscriber(address))
+    limits = _limits(username=username, address=rate_limit_key(address))
     with connection.cursor() as cursor:
         window_ends_at = now + settings.LOGIN_FAILURE_WINDOW
         cursor.execute(_reserve(), {"scopes": list(limits), "now": now, "window_ends_at": window_ends_at})
@@ -130,12 +130,12 @@ def _settle(reservations: list[Reservation], *, failures: int) -> None:
     )
 
 
-def _limits(*, username: str, address: str) -> dict[str, Limit]:
-    both = Limit("username_and_address", settings.LOGIN_FAILURES_PER_USERNAME_AND_ADDRESS)
+def _limits(*, username: str, address: str) -> dict[str, FailureLimit]:
+    both = FailureLimit("username_and_address", settings.LOGIN_FAILURES_PER_USERNAME_AND_ADDRESS)
     return {
         _scope("pair", username, address): both,
-        _scope("username", username): Limit("username", settings.LOGIN_FAILURES_PER_USERNAME),
-        _scope("address", address): Limit("address", settings.LOGIN_FAILURES_PER_ADDRESS),
+        _scope("username", username): FailureLimit("username", settings.LOGIN_FAILURES_PER_USERNAME),
+        _scope("address", address): FailureLimit("address", settings.LOGIN_FAILURES_PER_ADDRESS),
     }
 
 
