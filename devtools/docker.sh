@@ -158,7 +158,7 @@ up() {
         local_compose rm --stop --force app >/dev/null 2>&1
         die "the application did not start: the reason is above"
     fi
-    ./devtools/print-urls "$(setting PORT 8000)" "$(setting METRICS_PORT 9464)"
+    ./devtools/print-urls app "$(setting PORT 8000)" "$(setting METRICS_PORT 9464)"
 }
 
 # Start Prometheus and Grafana beside the application. Their images are not ours, so one may not be had.
@@ -174,11 +174,11 @@ monitoring() {
     # One that runs already reads its rules again.
     answers "$port" /-/reload POST || local_compose restart prometheus
     if ! local_compose up --detach --no-deps grafana; then
-        ./devtools/print-monitoring-urls "$port"
+        ./devtools/print-urls monitoring "$port"
         die "Grafana did not start: the reason is above. Everything else runs; GRAFANA_TAG names another version"
     fi
     await grafana "$grafana" /api/health
-    ./devtools/print-monitoring-urls "$port" "$grafana"
+    ./devtools/print-urls monitoring "$port" "$grafana"
 }
 
 # Tell whether something on this machine answers with 200; without curl, which not everybody has.

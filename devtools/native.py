@@ -263,7 +263,7 @@ def up() -> None:
             if state is None:
                 APP.stop(within_s=STOP_SECONDS)
             raise
-    run(ROOT / "devtools" / "print-urls", str(port), str(metrics_port))
+    run(ROOT / "devtools" / "print-urls", "app", str(port), str(metrics_port))
 
 
 def port_of(env: Mapping[str, str], name: str = "PORT", default: int = 8000) -> int:
@@ -357,7 +357,7 @@ def monitoring() -> None:
             PROMETHEUS.show_log_tail()
             PROMETHEUS.stop(within_s=PROMETHEUS_STOP_SECONDS)
             raise
-    run(ROOT / "devtools" / "print-monitoring-urls", str(port))
+    run(ROOT / "devtools" / "print-urls", "monitoring", str(port))
 
 
 def traffic(arguments: list[str]) -> None:

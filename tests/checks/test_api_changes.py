@@ -252,7 +252,8 @@ class TestWhatItIsComparedWith:
         (tmp_path / "checks").mkdir()
         (tmp_path / "devtools").mkdir()
         (tmp_path / "docs").mkdir()
-        shutil.copy(ROOT / "checks/check-api", tmp_path / "checks")
+        for name in ("check-api", "lib.sh"):
+            shutil.copy(ROOT / "checks" / name, tmp_path / "checks")
         (tmp_path / "devtools/run").write_text('#!/bin/sh\necho "$@" >handed-over\n')
         (tmp_path / "devtools/run").chmod(0o755)
         self.folder = tmp_path
