@@ -1,8 +1,9 @@
-"""A minute of a bank: customers who pay in, draw out, transfer, look, mistype and ask twice, so that graphs show something.
+"""Example traffic: bank customers who send requests for a minute, so that graphs and pictures have data.
 
-    traffic.py [--url http://127.0.0.1:8000] [--seconds 60] [--customers 4] [--seed N]
+    python -m devtools.example_traffic [--url http://127.0.0.1:8000] [--seconds 60] [--customers 4] [--seed N]
 
-What it does is bounded, and repeats with the seed but for the ids. It signs customers up, so sign-up must be open.
+Customers deposit, withdraw, transfer, read, mistype and repeat requests. The amount of traffic is bounded, and the same
+seed sends the same requests but for the ids. The script signs customers up, so sign-up must be open.
 """
 
 # A command line tool: it prints; its randomness is an example, not a secret.
@@ -16,40 +17,51 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
-PASSWORD = "correct horse battery staple"  # noqa: S105  of people who are made up
-# One more than a user name may get wrong from one address in 15 minutes, once a run: a tenth of what the address may,
-# so that nobody who tries this often locks the machine out.
+from devtools.daemon import CannotError
+
+PASSWORD = "correct horse battery staple"  # noqa: S105  of users who are made up
+# Once a run: one more than the failures allowed for one user name and address in 15 minutes, and a tenth of those
+# allowed for an address, so that a few runs in a row do not lock this machine out.
 WRONG_PASSWORDS = 11
 PAUSE_S = 0.05
-# How often, in a hundred, a customer looks at a statement, draws out, pays in, transfers, looks at an account, asks twice,
-# wants too much, transfers to where it came from, loses the way, asks for an account of nobody's, and logs in again.
-HABITS = (25, 20, 15, 15, 10, 6, 3, 2, 1, 1, 2)
-
-
-class DevtoolsError(Exception):
-    """What was asked for cannot be done; the message is for the person at the keyboard."""
 
 
 class Customer:
-    """One person on one connection, with two accounts."""
+    """One customer on one connection, with two accounts."""
 
-    def __init__(self, address: tuple[str, int], chance: random.Random) -> None:
+    def __init__(self, address: tuple[str, int], rng: random.Random) -> None:
         self._connection = http.client.HTTPConnection(*address, timeout=20)
-        self._chance = chance
+        self._rng = rng
         self._token = ""
         self.name = f"traffic-{uuid.uuid4()}"
-        self.seen: Counter[int] = Counter()
+        self.statuses: Counter[int] = Counter()
         self._accounts: list[str] = []
-        self.to_do = chance.sample(range(len(HABITS)), len(HABITS))
+        # Each action with its weight: how often of a hundred a customer takes it.
+        self._weighted_actions: tuple[tuple[int, Callable[[], None]], ...] = (
+            (25, self._read_statement),
+            (20, lambda: self._move_random_amount("withdrawals")),
+            (15, lambda: self._move_random_amount("deposits")),
+            (15, self._transfer),
+            (10, self._read_account),
+            (6, self._repeat_a_withdrawal),
+            (3, self._withdraw_too_much),
+            (2, self._transfer_to_the_same_account),
+            (2, self.log_in),
+            (1, self._request_unknown_url),
+            (1, self._read_unknown_account),
+        )
+        actions = [action for _, action in self._weighted_actions]
+        # Each action once, in random order, before any is chosen by its weight.
+        self.first_actions = rng.sample(actions, len(actions))
 
     def send(self, method: str, path: str, body: dict[str, Any] | None = None, *, key: str = "") -> Any:
-        """Ask, count the answer's status, and return its body."""
+        """Send a request, count the status of its response, and return the body."""
         headers = {"Content-Type": "application/json"}
         if self._token:
             headers["Authorization"] = f"Token {self._token}"
@@ -58,21 +70,21 @@ class Customer:
         self._connection.request(method, path, None if body is None else json.dumps(body), headers)
         response = self._connection.getresponse()
         text = response.read()
-        self.seen[response.status] += 1
+        self.statuses[response.status] += 1
         return json.loads(text) if "json" in (response.getheader("Content-Type") or "") else None
 
     def close(self) -> None:
-        """Go home."""
+        """Close the connection."""
         self._connection.close()
 
     def log_in(self, password: str = PASSWORD) -> None:
-        """Ask for a token."""
+        """Request a new token and use it from now on."""
         self._token = ""
         answer = self.send("POST", "/api/token/", {"username": self.name, "password": password})
         self._token = answer.get("token", "")
 
-    def arrive(self) -> None:
-        """Sign up, and open two accounts with something in them."""
+    def sign_up(self) -> None:
+        """Sign up, log in, and open two accounts with 1000.00 each."""
         signed_up = self.send("POST", "/api/v1/users/", {"username": self.name, "password": PASSWORD})
         if "id" not in signed_up:
             raise DevtoolsError(f"cannot sign up: {signed_up.get('detail')} (SIGN_UP_OPEN opens it)")
@@ -82,93 +94,108 @@ class Customer:
             self._accounts.append(account)
             self._move(account, "deposits", "1000.00")
 
-    def _move(self, account: str, verb: str, amount: str, key: str = "", **more: str) -> None:
-        body = {"amount": amount, **more}
-        self.send("POST", f"/api/v1/accounts/{account}/{verb}/", body, key=key or str(uuid.uuid4()))
-
     def act(self) -> None:
-        """Do one thing that customers do: at first each once, then by chance."""
-        thing = self.to_do.pop() if self.to_do else self._chance.choices(range(len(HABITS)), HABITS)[0]
-        chance = self._chance
-        account, other = chance.sample(self._accounts, 2)
-        path, amount = f"/api/v1/accounts/{account}/", f"{chance.randint(1, 2000) / 100:.2f}"
-        match thing:
-            case 0:
-                self.send("GET", f"{path}transactions/?limit={chance.choice([5, 50])}")
-            case 1:
-                self._move(account, "withdrawals", amount)
-            case 2:
-                self._move(account, "deposits", amount)
-            case 3:
-                self._move(account, "transfers", amount, destination=other)
-            case 4:
-                self.send("GET", path)
-            case 5:
-                # An answer was lost on the way: the same again.
-                key = str(uuid.uuid4())
-                self._move(account, "withdrawals", "1.00", key)
-                self._move(account, "withdrawals", "1.00", key)
-            case 6:
-                self._move(account, "withdrawals", "999999.00")
-            case 7:
-                self._move(account, "transfers", amount, destination=account)
-            case 8:
-                self.send("GET", "/wp-login.php")
-            case 9:
-                self.send("GET", f"/api/v1/accounts/{uuid.uuid4()}/")
-            case _:
-                self.log_in()
+        """Take one action: at first each once, then by weight."""
+        if self.first_actions:
+            action = self.first_actions.pop()
+        else:
+            weights, actions = zip(*self._weighted_actions, strict=True)
+            action = self._rng.choices(actions, weights)[0]
+        action()
 
-    def mistype(self) -> None:
-        """Get the password wrong until it is refused unread, and give up."""
+    def fail_to_log_in(self) -> None:
+        """Send wrong passwords until the login limit refuses them."""
         for _ in range(WRONG_PASSWORDS):
             self.log_in("hunter2")
 
+    def _read_statement(self) -> None:
+        self.send("GET", f"/api/v1/accounts/{self._account()}/transactions/?limit={self._rng.choice([5, 50])}")
 
-def live(address: tuple[str, int], seed: int, ends_at: float) -> Counter[int]:
-    """Be a customer until then; return what was answered."""
+    def _read_account(self) -> None:
+        self.send("GET", f"/api/v1/accounts/{self._account()}/")
+
+    def _move_random_amount(self, resource: str) -> None:
+        self._move(self._account(), resource, self._amount())
+
+    def _transfer(self) -> None:
+        source, destination = self._rng.sample(self._accounts, 2)
+        self._move(source, "transfers", self._amount(), destination=destination)
+
+    def _repeat_a_withdrawal(self) -> None:
+        """Send one withdrawal twice, as a client does whose first response was lost."""
+        account, key = self._account(), str(uuid.uuid4())
+        self._move(account, "withdrawals", "1.00", key)
+        self._move(account, "withdrawals", "1.00", key)
+
+    def _withdraw_too_much(self) -> None:
+        self._move(self._account(), "withdrawals", "999999.00")
+
+    def _transfer_to_the_same_account(self) -> None:
+        account = self._account()
+        self._move(account, "transfers", self._amount(), destination=account)
+
+    def _request_unknown_url(self) -> None:
+        self.send("GET", "/wp-login.php")
+
+    def _read_unknown_account(self) -> None:
+        self.send("GET", f"/api/v1/accounts/{uuid.uuid4()}/")
+
+    def _move(self, account: str, resource: str, amount: str, key: str = "", **more: str) -> None:
+        body = {"amount": amount, **more}
+        self.send("POST", f"/api/v1/accounts/{account}/{resource}/", body, key=key or str(uuid.uuid4()))
+
+    def _account(self) -> str:
+        return self._rng.choice(self._accounts)
+
+    def _amount(self) -> str:
+        return f"{self._rng.randint(1, 2000) / 100:.2f}"
+
+
+def run_customer(address: tuple[str, int], seed: int, ends_at: float) -> Counter[int]:
+    """Act as one customer until `ends_at`, on time.monotonic()'s clock; return the count of each status."""
     with closing(Customer(address, random.Random(seed))) as customer:
-        customer.arrive()
-        # Each thing at least once, however slow the machine is.
-        while customer.to_do or time.monotonic() < ends_at:
+        customer.sign_up()
+        # Each action at least once, however slow the machine is.
+        while customer.first_actions or time.monotonic() < ends_at:
             customer.act()
             time.sleep(PAUSE_S)
-        return customer.seen
+        return customer.statuses
 
 
-def forget(address: tuple[str, int]) -> Counter[int]:
-    """Be somebody who has forgotten a password."""
+def run_failed_logins(address: tuple[str, int]) -> Counter[int]:
+    """Act as a customer with a forgotten password; return the count of each status."""
     with closing(Customer(address, random.Random())) as customer:
-        customer.mistype()
-        return customer.seen
+        customer.fail_to_log_in()
+        return customer.statuses
 
 
 def run(address: tuple[str, int], *, seconds: float, customers: int, seed: int) -> Counter[int]:
-    """Let customers do business for a while; return how often which status was answered."""
+    """Send traffic of several customers at once; return the count of each status."""
     ends_at = time.monotonic() + seconds
     with ThreadPoolExecutor(customers + 1) as pool:
-        lives = [pool.submit(live, address, seed + number, ends_at) for number in range(customers)]
-        lives.append(pool.submit(forget, address))
-        return sum((life.result() for life in lives), Counter[int]())
+        results = [pool.submit(run_customer, address, seed + number, ends_at) for number in range(customers)]
+        results.append(pool.submit(run_failed_logins, address))
+        return sum((result.result() for result in results), Counter[int]())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says."""
-    parser = argparse.ArgumentParser(description="Let a few customers do business, so that graphs show something.")
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(description="Send example traffic, so that graphs have data.")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the application (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60, help="for how long (default: %(default)s)")
     parser.add_argument("--customers", type=int, default=4, help="how many at once (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="what they choose (default: %(default)s)")
-    chosen = parser.parse_args(arguments)
-    where = urlsplit(chosen.url)
-    address = (where.hostname or "127.0.0.1", where.port or 80)
-    print(f"{chosen.customers} customers on {chosen.url} for {chosen.seconds:g} s", flush=True)
+    parser.add_argument("--seed", type=int, default=1, help="for the random choices (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    parts = urlsplit(options.url)
+    address = (parts.hostname or "127.0.0.1", parts.port or 80)
+    print(f"{options.customers} customers on {options.url} for {options.seconds:g} s", flush=True)
     try:
-        seen = run(address, seconds=chosen.seconds, customers=chosen.customers, seed=chosen.seed)
-    except (DevtoolsError, OSError, http.client.HTTPException) as error:
+        statuses = run(address, seconds=options.seconds, customers=options.customers, seed=options.seed)
+    except (CannotError, OSError, http.client.HTTPException) as error:
         print(f"error: {error}: is the application up (`make up`)?", file=sys.stderr)
         return 1
-    print(f"{seen.total()} answers: " + ", ".join(f"{count} x {status}" for status, count in sorted(seen.items())))
+    counts = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
+    print(f"{statuses.total()} responses: {counts}")
     return 0
 
 
