@@ -1,9 +1,9 @@
-"""Grafana's dashboards as code: `make dashboards` writes the JSON in monitoring/grafana/dashboards/ from this file.
+"""Grafana dashboards as code: `make dashboards` writes monitoring/grafana/dashboards/*.json from this file.
 
-    dashboards.py            write them
-    dashboards.py --check    fail if they are not what this file says
+    python -m monitoring.dashboards            write the files
+    python -m monitoring.dashboards --check    fail if a file differs from what this module generates
 
-A panel here is a title, its queries and a unit; where it stands, its ids and Grafana's many words follow from that. Every
+A panel here is a title, its queries and a unit; its position, its ids and the rest of Grafana's JSON are generated. Each
 query runs against a real Prometheus in tests/monitoring/.
 """
 
@@ -24,36 +24,36 @@ SCHEMA_VERSION = 39
 COLUMNS = 24
 
 Json = dict[str, Any]
-Kind = Literal["timeseries", "stat", "heatmap", "table"]
+PanelType = Literal["timeseries", "stat", "heatmap", "table"]
 
 
-# --- What a dashboard is ---------------------------------------------------------------------------------------------
+# --- The model of a dashboard ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Panel:
     """One graph.
 
-    queries: PromQL by the legend of its lines.
-    steps: (from, colour) pairs, for a figure that is good or bad; lines on a graph.
-    quiet: whether it may well be empty, because what it shows is trouble; all others have data once there was traffic.
+    queries: PromQL by legend.
+    steps: thresholds as (from, colour) pairs; a time series draws them as lines.
+    may_be_empty: True for a panel that has data only when something is wrong. All others have data after some traffic.
     """
 
     title: str
     queries: dict[str, str]
     unit: str = "short"
-    kind: Kind = "timeseries"
-    about: str = ""
+    kind: PanelType = "timeseries"
+    description: str = ""
     width: int = 12
     height: int = 8
     stacked: bool = False
     steps: tuple[tuple[float | None, str], ...] = ()
-    quiet: bool = False
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """Panels under a heading, from left to right, and on to the next line where one does not fit."""
+    """Panels under a heading, from left to right; a panel that does not fit starts a new line."""
 
     title: str
     panels: Sequence[Panel]
@@ -61,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Variable:
-    """A choice at the top of a dashboard: the values that a label has."""
+    """A template variable: a choice among the values of a label, at the top of a dashboard."""
 
     name: str
     series: str
@@ -70,11 +70,11 @@ class Variable:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A page. Its uid is its address, and stays."""
+    """A dashboard. Its uid is part of its URL, so it must not change."""
 
     uid: str
     title: str
-    about: str
+    description: str
     variables: Sequence[Variable]
     rows: Sequence[Row]
 
@@ -83,36 +83,36 @@ class Dashboard:
         return [panel for row in self.rows for panel in row.panels]
 
 
-# --- Which series ----------------------------------------------------------------------------------------------------
+# --- Selectors and queries -------------------------------------------------------------------------------------------
 
-# A recorded series belongs to a whole environment, a scraped one to an instance.
-PLACE = 'job="$job", environment=~"$environment"'
-HERE = f'{PLACE}, instance=~"$instance"'
-VIEW = f'{HERE}, view=~"$view", method=~"$method"'
-# What the promises are about (monitoring/prometheus/rules/objectives.yml).
-API = f'{HERE}, view!~"<unnamed view>|.*not_found|ping|livez|readyz|schema|swagger-ui|admin:.*"'
+# Recorded series have the labels of an environment, scraped series those of an instance.
+ENVIRONMENT = 'job="$job", environment=~"$environment"'
+INSTANCE = f'{ENVIRONMENT}, instance=~"$instance"'
+VIEW = f'{INSTANCE}, view=~"$view", method=~"$method"'
+# The requests that the objectives count (monitoring/prometheus/rules/objectives.yml).
+API = f'{INSTANCE}, view!~"<unnamed view>|.*not_found|ping|livez|readyz|schema|swagger-ui|admin:.*"'
 
 RESPONSES = "django_http_responses_total_by_status_view_method_total"
 LATENCY = "django_http_requests_latency_seconds_by_view_method"
 
-WHERE = (
+INSTANCE_VARIABLES = (
     Variable("job", "bank_build_info", single=True),
     Variable("environment", 'bank_build_info{job="$job"}'),
-    Variable("instance", f"bank_build_info{{{PLACE}}}"),
+    Variable("instance", f"bank_build_info{{{ENVIRONMENT}}}"),
 )
-WHICH = (
-    Variable("view", f"{RESPONSES}{{{HERE}}}"),
-    Variable("method", f"{RESPONSES}{{{HERE}}}"),
+VIEW_VARIABLES = (
+    Variable("view", f"{RESPONSES}{{{INSTANCE}}}"),
+    Variable("method", f"{RESPONSES}{{{INSTANCE}}}"),
 )
 
 
 def rate(metric: str, where: str, by: str = "") -> str:
-    """Return the sum of a counter's rates a second."""
+    """Return the query for a counter's summed rate per second."""
     return f"sum{f' by ({by})' if by else ''} (rate({metric}{{{where}}}[$__rate_interval]))"
 
 
 def quantile(of: float, histogram: str, where: str, by: str = "") -> str:
-    """Return a quantile of a histogram."""
+    """Return the query for a quantile of a histogram."""
     return f"histogram_quantile({of}, {rate(f'{histogram}_bucket', where, f'le, {by}' if by else 'le')})"
 
 
@@ -121,21 +121,21 @@ def quantiles(histogram: str, where: str) -> dict[str, str]:
 
 
 def share(part: str, whole: str) -> str:
-    """Return a ratio that is 0, not nothing, where the part never happened."""
+    """Return the query for a ratio that is 0, not absent, while `part` has no series."""
     return f"({part} or 0 * {whole}) / ({whole} > 0)"
 
 
 def slow(where: str, by: str) -> str:
-    """Return the share of requests that took longer than 300 ms, which is a bound of the buckets."""
+    """Return the query for the share of requests over 300 ms, which is a bucket bound of the histogram."""
     fast = f'{where}, le="0.3"'
     return f"1 - {rate(f'{LATENCY}_bucket', fast, by)} / ({rate(f'{LATENCY}_count', where, by)} > 0)"
 
 
 def burn(ratio: str, budget: float) -> dict[str, str]:
-    return {f"over {window}": f"{ratio}{window}{{{PLACE}}} / {budget}" for window in ("5m", "1h", "6h", "3d")}
+    return {f"over {window}": f"{ratio}{window}{{{ENVIRONMENT}}} / {budget}" for window in ("5m", "1h", "6h", "3d")}
 
 
-# --- The four --------------------------------------------------------------------------------------------------------
+# --- The dashboards --------------------------------------------------------------------------------------------------
 
 BUDGET = ((None, "red"), (0.0, "orange"), (0.25, "green"))
 BURN = ((None, "transparent"), (1.0, "yellow"), (6.0, "orange"), (14.4, "red"))
@@ -143,53 +143,53 @@ BURN = ((None, "transparent"), (1.0, "yellow"), (6.0, "orange"), (14.4, "red"))
 API_AND_SLO = Dashboard(
     uid="bank-api",
     title="Bank: API and SLO",
-    about="Whether the API keeps its promises: 99.9 % of requests not answered with 5xx, 99 % within 300 ms, over 30 days.",
-    variables=WHERE,
+    description="The API's objectives over 30 days: 99.9 % of requests without a 5xx, 99 % within 300 ms.",
+    variables=INSTANCE_VARIABLES,
     rows=[
         Row(
-            "The promises over 30 days",
+            "Objectives over 30 days",
             [
                 Panel(
                     "Availability",
-                    {"{{environment}}": f"1 - job:http_errors:ratio_rate30d{{{PLACE}}}"},
+                    {"{{environment}}": f"1 - job:http_errors:ratio_rate30d{{{ENVIRONMENT}}}"},
                     "percentunit",
                     "stat",
-                    "The share of requests that were not answered with 5xx. The promise is 99.9 %.",
+                    "Share of requests without a 5xx. The objective is 99.9 %.",
                     width=4,
                     height=5,
                     steps=((None, "red"), (0.999, "green")),
                 ),
                 Panel(
                     "Error budget left",
-                    {"{{environment}}": f"1 - job:http_errors:ratio_rate30d{{{PLACE}}} / 0.001"},
+                    {"{{environment}}": f"1 - job:http_errors:ratio_rate30d{{{ENVIRONMENT}}} / 0.001"},
                     "percentunit",
                     "stat",
-                    "What is left of the one request in a thousand that may fail. Below 0 the promise is broken.",
+                    "Remaining share of the budget: one request in a thousand may fail. Below 0 the objective is missed.",
                     width=4,
                     height=5,
                     steps=BUDGET,
                 ),
                 Panel(
                     "Within 300 ms",
-                    {"{{environment}}": f"1 - job:http_slow:ratio_rate30d{{{PLACE}}}"},
+                    {"{{environment}}": f"1 - job:http_slow:ratio_rate30d{{{ENVIRONMENT}}}"},
                     "percentunit",
                     "stat",
-                    "The share of requests that were answered within 300 ms. The promise is 99 %.",
+                    "Share of requests answered within 300 ms. The objective is 99 %.",
                     width=4,
                     height=5,
                     steps=((None, "red"), (0.99, "green")),
                 ),
                 Panel(
                     "Latency budget left",
-                    {"{{environment}}": f"1 - job:http_slow:ratio_rate30d{{{PLACE}}} / 0.01"},
+                    {"{{environment}}": f"1 - job:http_slow:ratio_rate30d{{{ENVIRONMENT}}} / 0.01"},
                     "percentunit",
                     "stat",
-                    "What is left of the one request in a hundred that may be slow.",
+                    "Remaining share of the budget: one request in a hundred may be slow.",
                     width=4,
                     height=5,
                     steps=BUDGET,
                 ),
-                Panel("Requests", {"all": rate(RESPONSES, HERE)}, "reqps", "stat", width=4, height=5),
+                Panel("Requests", {"all": rate(RESPONSES, INSTANCE)}, "reqps", "stat", width=4, height=5),
                 Panel(
                     "Alerts",
                     {"firing": 'count(ALERTS{job="$job", alertstate="firing"}) or vector(0)'},
@@ -205,58 +205,58 @@ API_AND_SLO = Dashboard(
             [
                 Panel(
                     "By status",
-                    {f"{digit}xx": rate(RESPONSES, f'{HERE}, status=~"{digit}.."') for digit in (2, 3, 4, 5)},
+                    {f"{digit}xx": rate(RESPONSES, f'{INSTANCE}, status=~"{digit}.."') for digit in (2, 3, 4, 5)},
                     "reqps",
-                    about="All requests but probes.",
+                    description="All requests except probes.",
                     stacked=True,
                 ),
                 Panel(
-                    "Share that fails",
+                    "Error ratio",
                     {"5xx": share(rate(RESPONSES, f'{API}, status=~"5.."'), rate(RESPONSES, API))},
                     "percentunit",
-                    about="Of the requests that the promises are about.",
+                    description="Only requests that the objectives count.",
                     steps=((None, "transparent"), (0.001, "red")),
                 ),
                 Panel(
                     "Latency",
                     quantiles(LATENCY, API),
                     "s",
-                    about="Of the requests that the promises are about.",
+                    description="Only requests that the objectives count.",
                     steps=((None, "transparent"), (0.3, "red")),
                 ),
                 Panel(
                     "In progress",
                     {
-                        "requests": f"sum (bank_requests_in_progress{{{HERE}}})",
-                        "threads": f"sum (bank_threads{{{HERE}}})",
-                        "waiting": f"sum (bank_requests_waiting{{{HERE}}})",
+                        "requests": f"sum (bank_requests_in_progress{{{INSTANCE}}})",
+                        "threads": f"sum (bank_threads{{{INSTANCE}}})",
+                        "waiting": f"sum (bank_requests_waiting{{{INSTANCE}}})",
                     },
-                    about="When requests reach threads, the next ones wait.",
+                    description="When the requests reach the number of threads, further requests wait.",
                 ),
             ],
         ),
         Row(
-            "How fast the budgets burn",
+            "Burn rate",
             [
                 Panel(
                     "Availability",
                     burn("job:http_errors:ratio_rate", 0.001),
-                    about="At 1 the budget lasts exactly 30 days. 14.4 over 1 h or 6 over 6 h page; 1 over 3 d is a ticket.",
+                    description="At 1 the budget lasts 30 days. 14.4 over 1 h or 6 over 6 h page; 1 over 3 d is a ticket.",
                     steps=BURN,
                 ),
                 Panel(
                     "Latency",
                     burn("job:http_slow:ratio_rate", 0.01),
-                    about="As for availability.",
+                    description="As for availability.",
                     steps=BURN,
                 ),
                 Panel(
-                    "Alerts that fire",
+                    "Firing alerts",
                     {"": 'ALERTS{job="$job", alertstate="firing"}'},
                     kind="table",
-                    about="docs/runbook.md has a section for each.",
+                    description="docs/runbook.md has a section for each alert.",
                     width=24,
-                    quiet=True,
+                    may_be_empty=True,
                 ),
             ],
         ),
@@ -266,8 +266,8 @@ API_AND_SLO = Dashboard(
 BY_VIEW = Dashboard(
     uid="bank-views",
     title="Bank: by view",
-    about="Which part of the API is busy, slow or failing.",
-    variables=(*WHERE, *WHICH),
+    description="Traffic, latency and errors of each view.",
+    variables=(*INSTANCE_VARIABLES, *VIEW_VARIABLES),
     rows=[
         Row(
             "All views",
@@ -281,44 +281,50 @@ BY_VIEW = Dashboard(
                     steps=((None, "transparent"), (0.01, "red")),
                 ),
                 Panel(
-                    "Refused (4xx)",
+                    "Client errors (4xx)",
                     {"{{view}} {{status}}": rate(RESPONSES, f'{VIEW}, status=~"4.."', "view, status")},
                     "reqps",
                 ),
             ],
         ),
         Row(
-            "The chosen views together",
+            "Selected views together",
             [
                 Panel("By status", {"{{status}}": rate(RESPONSES, VIEW, "status")}, "reqps", stacked=True),
                 Panel("Latency", quantiles(LATENCY, VIEW), "s"),
-                Panel("Spread of latency", {"{{le}}": rate(f"{LATENCY}_bucket", VIEW, "le")}, "s", "heatmap", width=24),
+                Panel(
+                    "Latency distribution",
+                    {"{{le}}": rate(f"{LATENCY}_bucket", VIEW, "le")},
+                    "s",
+                    "heatmap",
+                    width=24,
+                ),
             ],
         ),
         Row(
-            "Trouble",
+            "Errors",
             [
                 Panel(
-                    "Failures (5xx)",
+                    "Server errors (5xx)",
                     {"{{view}} {{status}}": rate(RESPONSES, f'{VIEW}, status=~"5.."', "view, status")},
                     "reqps",
-                    quiet=True,
+                    may_be_empty=True,
                 ),
                 Panel(
-                    "Exceptions that no view expected",
-                    {"{{type}}": rate("django_http_exceptions_total_by_type_total", HERE, "type")},
+                    "Unhandled exceptions",
+                    {"{{type}}": rate("django_http_exceptions_total_by_type_total", INSTANCE, "type")},
                     "ops",
-                    quiet=True,
+                    may_be_empty=True,
                 ),
                 Panel(
-                    "Unknown URLs, and what is refused before it has one",
+                    "Unknown URLs and requests refused before routing",
                     {
                         "{{view}} {{status}}": rate(
-                            RESPONSES, f'{HERE}, view=~"<unnamed view>|.*not_found"', "view, status"
+                            RESPONSES, f'{INSTANCE}, view=~"<unnamed view>|.*not_found"', "view, status"
                         )
                     },
                     "reqps",
-                    about="Scanners, mostly. Not part of the promises.",
+                    description="Mostly scanners. Not counted in the objectives.",
                     width=24,
                 ),
             ],
@@ -326,96 +332,112 @@ BY_VIEW = Dashboard(
     ],
 )
 
-MONEY = "bank_money_commands_total"
+MONEY_COMMANDS = "bank_money_commands_total"
 
 DATABASE_AND_MONEY = Dashboard(
     uid="bank-money",
     title="Bank: database and money",
-    about="What becomes of money commands, who meets whom on an account, and what the database has to do with it.",
-    variables=WHERE,
+    description="Outcomes of money commands, contention on accounts, and the database.",
+    variables=INSTANCE_VARIABLES,
     rows=[
         Row(
             "Money",
             [
-                Panel("Commands by kind", {"{{kind}}": rate(MONEY, HERE, "kind")}, "ops", stacked=True),
+                Panel("Commands by kind", {"{{kind}}": rate(MONEY_COMMANDS, INSTANCE, "kind")}, "ops", stacked=True),
                 Panel(
                     "Commands by outcome",
-                    {"{{outcome}}": rate(MONEY, HERE, "outcome")},
+                    {"{{outcome}}": rate(MONEY_COMMANDS, INSTANCE, "outcome")},
                     "ops",
-                    about="Posted and declined are on record; refused is a 4xx that is not; busy is a 409; failed is a 5xx.",
+                    description="posted, declined: recorded; refused: a 4xx without a record; busy: a 409; failed: a 5xx.",
                     stacked=True,
                 ),
                 Panel(
-                    "Share that is declined",
-                    {"{{kind}}": share(rate(MONEY, f'{HERE}, outcome="declined"', "kind"), rate(MONEY, HERE, "kind"))},
+                    "Declined share",
+                    {
+                        "{{kind}}": share(
+                            rate(MONEY_COMMANDS, f'{INSTANCE}, outcome="declined"', "kind"),
+                            rate(MONEY_COMMANDS, INSTANCE, "kind"),
+                        )
+                    },
                     "percentunit",
-                    about="A jump means that customers are refused for a reason they may not understand.",
+                    description="A sudden rise means that customers are refused for a reason they may not understand.",
                 ),
                 Panel(
                     "Replays",
-                    {"{{kind}}": rate("bank_idempotent_replays_total", HERE, "kind")},
+                    {"{{kind}}": rate("bank_idempotent_replays_total", INSTANCE, "kind")},
                     "ops",
-                    about="Clients that asked again with the same key: their network, or our answers, get lost.",
+                    description="Requests repeated with the same Idempotency-Key: responses are lost, or arrive too late.",
                 ),
                 Panel(
                     "Contention",
-                    {"{{reason}}": rate("bank_contention_total", HERE, "reason")},
+                    {"{{reason}}": rate("bank_contention_total", INSTANCE, "reason")},
                     "ops",
-                    about="Commands that met on a locked account, also those that a retry healed.",
+                    description="Commands that found an account locked, including those that succeeded after a retry.",
                 ),
                 Panel(
-                    "At the gate",
-                    {"{{outcome}}": rate("bank_gate_wait_seconds_count", HERE, "outcome")},
+                    "Gate outcomes",
+                    {"{{outcome}}": rate("bank_gate_wait_seconds_count", INSTANCE, "outcome")},
                     "ops",
-                    about="Only with LEDGER_GATE. Open means that its Redis could not be asked.",
+                    description="Only with LEDGER_GATE. Open means that Redis did not answer and the gate was bypassed.",
                     width=6,
                 ),
                 Panel(
                     "Wait at the gate (p95)",
-                    {"{{outcome}}": quantile(0.95, "bank_gate_wait_seconds", HERE, "outcome")},
+                    {"{{outcome}}": quantile(0.95, "bank_gate_wait_seconds", INSTANCE, "outcome")},
                     "s",
                     width=6,
-                    quiet=True,
+                    may_be_empty=True,
                 ),
             ],
         ),
         Row(
             "Database",
             [
-                Panel("Statements", {"{{alias}}": rate("django_db_execute_total", HERE, "alias")}, "ops"),
-                Panel("Time of a statement", quantiles("django_db_query_duration_seconds", HERE), "s"),
+                Panel("Statements", {"{{alias}}": rate("django_db_execute_total", INSTANCE, "alias")}, "ops"),
+                Panel("Statement duration", quantiles("django_db_query_duration_seconds", INSTANCE), "s"),
                 Panel(
                     "New connections",
-                    {"{{alias}}": rate("django_db_new_connections_total", HERE, "alias")},
+                    {"{{alias}}": rate("django_db_new_connections_total", INSTANCE, "alias")},
                     "ops",
-                    about="Connections are kept: many new ones mean that they break, or that workers come and go.",
-                    width=8,
-                ),
-                Panel("Time to connect", quantiles("bank_db_connect_seconds", HERE), "s", width=8, quiet=True),
-                Panel(
-                    "Connections that failed",
-                    {"{{reason}}": rate("bank_db_connect_failures_total", HERE, "reason")},
-                    "ops",
+                    description="Connections are persistent: many new ones mean that they break or that workers restart.",
                     width=8,
                 ),
                 Panel(
-                    "Statements that failed",
-                    {"{{type}}": rate("django_db_errors_total", HERE, "type")},
+                    "Connect duration",
+                    quantiles("bank_db_connect_seconds", INSTANCE),
+                    "s",
+                    width=8,
+                    may_be_empty=True,
+                ),
+                Panel(
+                    "Failed connections",
+                    {"{{reason}}": rate("bank_db_connect_failures_total", INSTANCE, "reason")},
+                    "ops",
+                    width=8,
+                ),
+                Panel(
+                    "Failed statements",
+                    {"{{type}}": rate("django_db_errors_total", INSTANCE, "type")},
                     "ops",
                     width=24,
-                    quiet=True,
+                    may_be_empty=True,
                 ),
             ],
         ),
         Row(
             "Logins",
             [
-                Panel("By outcome", {"{{outcome}}": rate("bank_logins_total", HERE, "outcome")}, "ops", stacked=True),
                 Panel(
-                    "Refused by a limit",
-                    {"{{limit}}": rate("bank_login_throttled_total", HERE, "limit")},
+                    "By outcome",
+                    {"{{outcome}}": rate("bank_logins_total", INSTANCE, "outcome")},
                     "ops",
-                    about="Attempts that were turned away before a password was looked at.",
+                    stacked=True,
+                ),
+                Panel(
+                    "Throttled logins",
+                    {"{{limit}}": rate("bank_login_throttled_total", INSTANCE, "limit")},
+                    "ops",
+                    description="Attempts that a limit refused before the password was checked.",
                 ),
             ],
         ),
@@ -425,33 +447,36 @@ DATABASE_AND_MONEY = Dashboard(
 PROCESSES = Dashboard(
     uid="bank-processes",
     title="Bank: processes and deploys",
-    about="Which version serves where, with how many workers, and what ends them.",
-    variables=WHERE,
+    description="Versions, instances, workers and the reasons of their exits.",
+    variables=INSTANCE_VARIABLES,
     rows=[
         Row(
             "Now",
             [
                 Panel(
                     "Versions",
-                    {"{{version}}": f"count by (version) (bank_build_info{{{HERE}}})"},
+                    {"{{version}}": f"count by (version) (bank_build_info{{{INSTANCE}}})"},
                     kind="stat",
-                    about="How many instances serve each commit; two during a deployment, else one.",
+                    description="Instances by commit: two commits during a deployment, else one.",
                     width=8,
                     height=5,
                 ),
                 Panel(
                     "Instances",
-                    {"up": f"sum (up{{{HERE}}})", "down": f"count (up{{{HERE}}} == 0) or vector(0)"},
+                    {
+                        "up": f"sum (up{{{INSTANCE}}})",
+                        "down": f"count (up{{{INSTANCE}}} == 0) or vector(0)",
+                    },
                     kind="stat",
                     width=8,
                     height=5,
                 ),
                 Panel(
-                    "Youngest",
-                    {"age": f"min (time() - bank_start_time_seconds{{{HERE}}})"},
+                    "Age of the newest instance",
+                    {"age": f"min (time() - bank_start_time_seconds{{{INSTANCE}}})"},
                     "s",
                     "stat",
-                    "How long ago the last instance started.",
+                    "Time since the last instance started.",
                     width=8,
                     height=5,
                 ),
@@ -462,14 +487,14 @@ PROCESSES = Dashboard(
             [
                 Panel(
                     "Instances by version",
-                    {"{{version}}": f"count by (version) (bank_build_info{{{HERE}}})"},
+                    {"{{version}}": f"count by (version) (bank_build_info{{{INSTANCE}}})"},
                     stacked=True,
                 ),
                 Panel(
                     "Probes",
-                    {"{{probe}} {{status}}": rate("bank_probes_total", HERE, "probe, status")},
+                    {"{{probe}} {{status}}": rate("bank_probes_total", INSTANCE, "probe, status")},
                     "reqps",
-                    about="A drain shows as readyz 503, and ends with the instance.",
+                    description="A draining instance returns 503 on readyz until it stops.",
                 ),
             ],
         ),
@@ -479,37 +504,39 @@ PROCESSES = Dashboard(
                 Panel(
                     "Workers",
                     {
-                        "{{instance}}": f"bank_workers{{{HERE}}}",
-                        "{{instance}} wanted": f"bank_workers_wanted{{{HERE}}}",
+                        "{{instance}}": f"bank_workers{{{INSTANCE}}}",
+                        "{{instance}} wanted": f"bank_workers_wanted{{{INSTANCE}}}",
                     },
                 ),
                 Panel(
-                    "Ends of workers",
-                    {"{{reason}}": f"sum by (reason) (increase(bank_worker_exits_total{{{HERE}}}[$__rate_interval]))"},
-                    about="exit: recycled or reloaded; signal: killed, also for want of memory; timeout: too long silent.",
+                    "Worker exits",
+                    {
+                        "{{reason}}": f"sum by (reason) (increase(bank_worker_exits_total{{{INSTANCE}}}[$__rate_interval]))"
+                    },
+                    description="exit: recycled or reloaded; signal: killed, or out of memory; timeout: no heartbeat.",
                 ),
                 Panel(
                     "Busy threads",
-                    {"{{instance}}": f"bank_requests_in_progress{{{HERE}}} / bank_threads{{{HERE}}}"},
+                    {"{{instance}}": f"bank_requests_in_progress{{{INSTANCE}}} / bank_threads{{{INSTANCE}}}"},
                     "percentunit",
-                    about="At 100 % new requests wait: beside this how many, below it for how long.",
+                    description="At 100 % new requests wait: the next panel has their number, the one below it the time.",
                     steps=((None, "transparent"), (0.9, "red")),
                 ),
                 Panel(
-                    "Waiting",
+                    "Waiting requests",
                     {
-                        "{{instance}} for a thread": f"bank_requests_waiting{{{HERE}}}",
-                        "{{instance}} for a worker": f"bank_accept_queue{{{HERE}}}",
+                        "{{instance}} for a thread": f"bank_requests_waiting{{{INSTANCE}}}",
+                        "{{instance}} for a worker": f"bank_accept_queue{{{INSTANCE}}}",
                     },
-                    about="For a worker wait those that none has accepted: workers are gone or stuck.",
+                    description="For a worker: connections that no worker has accepted, because workers are gone or stuck.",
                 ),
-                Panel("Wait for a thread", quantiles("bank_thread_wait_seconds", HERE), "s"),
-                Panel("Memory", {"{{instance}}": f"bank_resident_memory_bytes{{{HERE}}}"}, "bytes"),
+                Panel("Wait for a thread", quantiles("bank_thread_wait_seconds", INSTANCE), "s"),
+                Panel("Memory", {"{{instance}}": f"bank_resident_memory_bytes{{{INSTANCE}}}"}, "bytes"),
                 Panel(
-                    "Time of a scrape",
-                    {"{{instance}}": f"scrape_duration_seconds{{{HERE}}}"},
+                    "Scrape duration",
+                    {"{{instance}}": f"scrape_duration_seconds{{{INSTANCE}}}"},
                     "s",
-                    about="Grows with the workers' files; Prometheus gives up after 10 s.",
+                    description="Grows with the workers' metric files; Prometheus times out after 10 s.",
                 ),
             ],
         ),
@@ -519,17 +546,17 @@ PROCESSES = Dashboard(
 DASHBOARDS = (API_AND_SLO, BY_VIEW, DATABASE_AND_MONEY, PROCESSES)
 
 
-# --- Grafana's words for it ------------------------------------------------------------------------------------------
+# --- Grafana's JSON --------------------------------------------------------------------------------------------------
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
 def render(dashboard: Dashboard) -> Json:
-    """Return a dashboard as Grafana stores it."""
+    """Return a dashboard as Grafana's JSON model."""
     return {
         "uid": dashboard.uid,
         "title": dashboard.title,
-        "description": dashboard.about,
+        "description": dashboard.description,
         "tags": ["bank"],
         "schemaVersion": SCHEMA_VERSION,
         "version": 1,
@@ -548,26 +575,26 @@ def render(dashboard: Dashboard) -> Json:
                 "icon": "dashboard",
             }
         ],
-        "annotations": {"list": [deployments()]},
-        "templating": {"list": [choice_of_datasource(), *map(render_variable, dashboard.variables)]},
-        "panels": list(laid_out(dashboard.rows)),
+        "annotations": {"list": [deployment_annotations()]},
+        "templating": {"list": [datasource_variable(), *map(variable_json, dashboard.variables)]},
+        "panels": list(panels_with_positions(dashboard.rows)),
     }
 
 
-def deployments() -> Json:
-    """Mark the moments at which a version appeared."""
+def deployment_annotations() -> Json:
+    """Return the annotations that mark when a new version started."""
     return {
         "name": "Deployments",
         "enable": True,
         "datasource": DATASOURCE,
-        "expr": f"count by (version) (bank_build_info{{{PLACE}}} unless bank_build_info{{{PLACE}}} offset 2m)",
+        "expr": f"count by (version) (bank_build_info{{{ENVIRONMENT}}} unless bank_build_info{{{ENVIRONMENT}}} offset 2m)",
         "titleFormat": "{{version}}",
         "step": "60s",
         "iconColor": "blue",
     }
 
 
-def choice_of_datasource() -> Json:
+def datasource_variable() -> Json:
     return {
         "name": "datasource",
         "label": "Prometheus",
@@ -578,49 +605,49 @@ def choice_of_datasource() -> Json:
     }
 
 
-def render_variable(variable: Variable) -> Json:
+def variable_json(variable: Variable) -> Json:
     query = f"label_values({variable.series}, {variable.name})"
-    words: Json = {
+    variable_model: Json = {
         "name": variable.name,
         "type": "query",
         "datasource": DATASOURCE,
         "definition": query,
         "query": {"query": query, "refId": variable.name},
-        # When the time range changes: views and instances come and go.
+        # On time range change: a view or instance may not exist in every range.
         "refresh": 2,
         "sort": 1,
         "multi": not variable.single,
         "includeAll": not variable.single,
     }
     if not variable.single:
-        # Also what has no such label.
-        words |= {"allValue": ".*", "current": {"text": "All", "value": "$__all"}}
-    return words
+        # Matches series without the label, too.
+        variable_model |= {"allValue": ".*", "current": {"text": "All", "value": "$__all"}}
+    return variable_model
 
 
-def laid_out(rows: Sequence[Row]) -> Iterator[Json]:
-    """Yield the panels with their places."""
+def panels_with_positions(rows: Sequence[Row]) -> Iterator[Json]:
+    """Yield Grafana's rows and panels, each with its id and position."""
     number = y = 0
     for row in rows:
         number += 1
-        place = {"x": 0, "y": y, "w": COLUMNS, "h": 1}
-        yield {"id": number, "type": "row", "title": row.title, "collapsed": False, "gridPos": place, "panels": []}
+        position = {"x": 0, "y": y, "w": COLUMNS, "h": 1}
+        yield {"id": number, "type": "row", "title": row.title, "collapsed": False, "gridPos": position, "panels": []}
         x, y, tallest = 0, y + 1, 0
         for panel in row.panels:
             number += 1
             if x + panel.width > COLUMNS:
                 x, y, tallest = 0, y + tallest, 0
-            place = {"x": x, "y": y, "w": panel.width, "h": panel.height}
-            yield {"id": number, "gridPos": place, **render_panel(panel)}
+            position = {"x": x, "y": y, "w": panel.width, "h": panel.height}
+            yield {"id": number, "gridPos": position, **panel_json(panel)}
             x, tallest = x + panel.width, max(tallest, panel.height)
         y += tallest
 
 
-def render_panel(panel: Panel) -> Json:
+def panel_json(panel: Panel) -> Json:
     return {
         "type": panel.kind,
         "title": panel.title,
-        "description": panel.about,
+        "description": panel.description,
         "datasource": DATASOURCE,
         "targets": [
             {
@@ -629,24 +656,24 @@ def render_panel(panel: Panel) -> Json:
                 "editorMode": "code",
                 "expr": query,
                 "legendFormat": legend,
-                **HOW[panel.kind],
+                **QUERY_OPTIONS[panel.kind],
             }
             for number, (legend, query) in enumerate(panel.queries.items())
         ],
-        "fieldConfig": {"defaults": defaults(panel), "overrides": []},
-        **OPTIONS[panel.kind],
+        "fieldConfig": {"defaults": field_defaults(panel), "overrides": []},
+        **DISPLAY_OPTIONS[panel.kind],
     }
 
 
-# How Prometheus is asked.
-HOW: dict[Kind, Json] = {
+# Fields of a query, by panel type.
+QUERY_OPTIONS: dict[PanelType, Json] = {
     "timeseries": {"range": True},
     "stat": {"instant": True, "range": False},
     "heatmap": {"range": True, "format": "heatmap"},
     "table": {"instant": True, "range": False, "format": "table"},
 }
-# How the answer is shown.
-OPTIONS: dict[Kind, Json] = {
+# Fields of a panel, by panel type.
+DISPLAY_OPTIONS: dict[PanelType, Json] = {
     "timeseries": {
         "options": {
             "legend": {
@@ -684,47 +711,47 @@ OPTIONS: dict[Kind, Json] = {
 }
 
 
-def defaults(panel: Panel) -> Json:
-    words: Json = {"unit": panel.unit}
+def field_defaults(panel: Panel) -> Json:
+    field_config: Json = {"unit": panel.unit}
     if panel.steps:
         steps = [{"value": value, "color": color} for value, color in panel.steps]
-        words["thresholds"] = {"mode": "absolute", "steps": steps}
+        field_config["thresholds"] = {"mode": "absolute", "steps": steps}
     if panel.kind == "timeseries":
-        words["min"] = 0
-        words["custom"] = {
+        field_config["min"] = 0
+        field_config["custom"] = {
             "lineWidth": 1,
             "fillOpacity": 30 if panel.stacked else 0,
             "showPoints": "never",
             "stacking": {"mode": "normal" if panel.stacked else "none", "group": "A"},
             "thresholdsStyle": {"mode": "line" if panel.steps else "off"},
         }
-    return words
+    return field_config
 
 
 # --- Files -----------------------------------------------------------------------------------------------------------
 
 
-def files() -> dict[Path, str]:
-    """Return what belongs into which file."""
+def rendered_files() -> dict[Path, str]:
+    """Return the text of each dashboard file, by path."""
     return {
         FOLDER / f"{dashboard.uid}.json": json.dumps(render(dashboard), indent=2) + "\n" for dashboard in DASHBOARDS
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the dashboards, or compare them with what is there."""
+    """Write the dashboards, or compare them with the files."""
     parser = argparse.ArgumentParser(description="Write Grafana's dashboards to monitoring/grafana/dashboards/.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if they are not what this file says")
-    wanted, there = files(), set(FOLDER.glob("*.json"))
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is out of date")
+    expected, present = rendered_files(), set(FOLDER.glob("*.json"))
     if parser.parse_args(arguments).check:
-        stale = {path for path, text in wanted.items() if path not in there or path.read_text() != text}
-        for path in sorted(stale | there - wanted.keys()):
+        stale = {path for path, text in expected.items() if path not in present or path.read_text() != text}
+        for path in sorted(stale | present - expected.keys()):
             print(f"error: {path.relative_to(FOLDER.parents[2])} is out of date: run make dashboards", file=sys.stderr)
-        return 1 if stale or there - wanted.keys() else 0
+        return 1 if stale or present - expected.keys() else 0
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for path in there - wanted.keys():
+    for path in present - expected.keys():
         path.unlink()
-    for path, text in wanted.items():
+    for path, text in expected.items():
         path.write_text(text)
     return 0
 

@@ -1,4 +1,4 @@
-"""Every question that dashboards and rules ask, as Prometheus gets it."""
+"""Every PromQL query of the dashboards and rules, as Prometheus receives it."""
 
 import re
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from monitoring import dashboards
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "monitoring" / "prometheus" / "rules"
-# What Grafana puts in place of the variables before anybody chooses anything.
-CHOSEN = {"job": "bank", "__rate_interval": "1m", "environment": ".*", "instance": ".*", "view": ".*", "method": ".*"}
+# Grafana's values of the variables before a user selects any.
+DEFAULTS = {"job": "bank", "__rate_interval": "1m", "environment": ".*", "instance": ".*", "view": ".*", "method": ".*"}
 
 
 def as_sent(expr: str) -> str:
     """Return a dashboard's query as Grafana sends it."""
-    return re.sub(r"\$(\w+)", lambda name: CHOSEN[name[1]], expr)
+    return re.sub(r"\$(\w+)", lambda name: DEFAULTS[name[1]], expr)
 
 
 @cache
@@ -34,11 +34,11 @@ def of_panels() -> dict[tuple[str, str, str], tuple[dashboards.Panel, list[str]]
 
 
 def of_annotations() -> list[str]:
-    return [as_sent(dashboards.deployments()["expr"])]
+    return [as_sent(dashboards.deployment_annotations()["expr"])]
 
 
 def of_variables() -> set[tuple[str, str]]:
-    """Return the labels that are chosen from at the top, and the series whose labels they are."""
+    """Return the name and the series of each template variable."""
     return {
         (variable.name, as_sent(variable.series))
         for dashboard in dashboards.DASHBOARDS
@@ -61,7 +61,7 @@ def alerts() -> dict[str, dict[str, Any]]:
 
 
 def metrics(expr: str) -> set[str]:
-    """Return the metrics that a query names."""
+    """Return the names of the metrics in a query."""
     return set(_names(promql_parser.parse(expr)))
 
 

@@ -1,4 +1,4 @@
-"""The rules: Prometheus takes them, each alert is seen to fire and to stay silent, and each has its page in the runbook."""
+"""The rules: Prometheus loads them, each alert is tested firing and silent, and each has a section in the runbook."""
 
 import re
 import subprocess
@@ -13,12 +13,12 @@ from tests.support.monitoring_programs import program
 CONFIGURATION = ROOT / "monitoring" / "prometheus" / "prometheus.yml"
 TESTS = sorted((Path(__file__).parent / "alerts").glob("*.yml"))
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
-# What no alert links to, but what their sections do.
+# Sections that no alert links to, but that the alerts' sections do.
 GENERAL = {"Roll back", "Secrets"}
 
 
 def promtool(*arguments: str | Path) -> str:
-    """Return what promtool says, and fail if it finds fault."""
+    """Return promtool's output; fail if its exit code is not 0."""
     done = subprocess.run([program("promtool"), *arguments], text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -31,7 +31,7 @@ def sections() -> dict[str, str]:
 
 
 def anchors() -> set[str]:
-    """Return where the runbook can be linked to, as GitHub makes it from the titles."""
+    """Return the anchors that GitHub derives from the titles."""
     return {title.lower().replace(" ", "-") for title in sections()}
 
 
@@ -59,7 +59,7 @@ class TestRules:
 
         assert set(fired) == silent == set(alerts())
         for name, rule in alerts().items():
-            # A burn is seen by a pair of windows, or by the other pair.
+            # A burn rate alert has two pairs of windows, and either pair fires.
             assert fired.count(name) >= 1 + rule["expr"].count(") or (")
 
 

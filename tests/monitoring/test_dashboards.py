@@ -1,4 +1,4 @@
-"""The dashboards' files: as Grafana wants them, and as monitoring/dashboards.py writes them."""
+"""The dashboard files: valid for Grafana, and equal to the output of monitoring/dashboards.py."""
 
 import json
 import re

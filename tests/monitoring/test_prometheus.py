@@ -1,4 +1,4 @@
-"""Prometheus reads a real gunicorn under traffic, and is asked everything that dashboards and rules ask."""
+"""A real Prometheus scrapes gunicorn under traffic and runs every query of the dashboards and rules."""
 
 import contextlib
 import http.client
@@ -27,17 +27,18 @@ from tests.support.monitoring_programs import program
 from tests.support.patience import HANG_S
 from tests.support.server import Server
 
-# The traffic is in the database until the first test's end, when everything is emptied.
+# The rows of the traffic stay until the end of the first test, which flushes the database.
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 TRAFFIC_SECONDS = 3
-# What Prometheus itself writes, and only when there is something to write.
-ITS_OWN = {"ALERTS"}
+PATIENCE_SECONDS = 20
+# Series that Prometheus itself writes, and only while an alert is pending or firing.
+PROMETHEUS_OWN = {"ALERTS"}
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A Prometheus that has seen traffic, and how often which status was really answered."""
+    """A Prometheus that has scraped traffic, and the number of responses of each status."""
 
     port: int
     answered: Counter[int]
@@ -50,15 +51,15 @@ class Watched:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Tell whether something holds within the time that Prometheus may take to see it."""
-    deadline = time.monotonic() + HANG_S
+    """Return whether the condition becomes true within the time that Prometheus may take to scrape it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (held := condition()) and time.monotonic() < deadline:
         time.sleep(0.3)
     return held
 
 
 def trouble(server: Server) -> Counter[int]:
-    """Do what the traffic script cannot: reverse, wait for a lock in vain, and ask for a page that raises."""
+    """Send what the example traffic lacks: a reversal, a lock timeout, and an unknown admin page."""
     seen: Counter[int] = Counter()
     account = AccountFactory(funded="10.00")
     deposit = Transaction.objects.get(account=account)
@@ -68,13 +69,13 @@ def trouble(server: Server) -> Counter[int]:
     with Client(server.address, token_of(account.owner)) as owner, transaction.atomic():
         Account.objects.select_for_update().get(pk=account.pk)
         seen[owner.send(Request.money(account.pk, "withdrawals", {"amount": "1.00"})).status] += 1
-    seen[lost_in_the_admin(server)] += 1
+    seen[unknown_admin_page(server)] += 1
     assert {201, 409, 404} == set(seen)
     return seen
 
 
-def lost_in_the_admin(server: Server) -> int:
-    """Return what a page is answered with that raises."""
+def unknown_admin_page(server: Server) -> int:
+    """Return the status of an admin page that does not exist."""
     browser = Browser()
     browser.force_login(UserFactory(is_staff=True, is_superuser=True))
     name = settings.SESSION_COOKIE_NAME
@@ -93,7 +94,7 @@ def watched(django_db_setup, django_db_blocker) -> Iterator[Watched]:
             Server(url, folder / "gunicorn.log", workers=2, threads=4, LOCK_TIMEOUT="1") as server,
             monitoring.prometheus(folder, "{}:{}".format(*server.metrics_address), interval="1s") as port,
         ):
-            # Rates need to have seen a counter before it moves.
+            # rate() needs a sample from before the counter moves.
             assert eventually(lambda: bool(monitoring.api(port, "query", query="up == 1")["result"]))
             answered = traffic.run(server.address, seconds=TRAFFIC_SECONDS, customers=3, seed=1) + trouble(server)
             yield Watched(port, answered)
@@ -112,7 +113,7 @@ def test_counts_every_answer_and_no_other(watched):
 
 
 def test_every_panel_gets_an_answer_and_those_that_must_have_data_do(watched):
-    empty = {name: exprs for name, (panel, exprs) in of_panels().items() if not panel.quiet}
+    empty = {name: exprs for name, (panel, exprs) in of_panels().items() if not panel.may_be_empty}
 
     def fill() -> bool:
         for name, exprs in list(empty.items()):
@@ -146,9 +147,9 @@ def test_every_rule_is_evaluated_and_every_record_has_data(watched):
         watched.ask(rule["expr"])
     for name in recorded:
         assert watched.ask(name), name
-    told = [rule for group in monitoring.api(watched.port, "rules")["groups"] for rule in group["rules"]]
-    assert len(told) == len(rules())
-    assert {(rule["health"], rule.get("lastError")) for rule in told} == {("ok", None)}
+    loaded = [rule for group in monitoring.api(watched.port, "rules")["groups"] for rule in group["rules"]]
+    assert len(loaded) == len(rules())
+    assert {(rule["health"], rule.get("lastError")) for rule in loaded} == {("ok", None)}
 
 
 def test_every_metric_that_is_asked_for_exists(watched):
@@ -157,4 +158,4 @@ def test_every_metric_that_is_asked_for_exists(watched):
     asked |= {name for expr in of_annotations() for name in metrics(expr)}
     asked |= {name for _, series in of_variables() for name in metrics(series)}
 
-    assert eventually(lambda: asked - ITS_OWN <= watched.names()), asked - ITS_OWN - watched.names()
+    assert eventually(lambda: asked - PROMETHEUS_OWN <= watched.names()), asked - PROMETHEUS_OWN - watched.names()
