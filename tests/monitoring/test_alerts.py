@@ -41,8 +41,8 @@ class TestRules:
 
     @pytest.mark.parametrize(
         "path",
-        # Promtool needs seconds for the windows of hours and days.
-        [pytest.param(path, id=path.stem, marks=pytest.mark.slow if "promises" in path.stem else ()) for path in TESTS],
+        # promtool takes seconds for windows of hours and days.
+        [pytest.param(path, id=path.stem, marks=pytest.mark.slow if "burn_rates" in path.stem else ()) for path in TESTS],
     )
     def test_fire_when_they_should_and_only_then(self, path):
         assert "SUCCESS" in promtool("test", "rules", path)
