@@ -1,16 +1,17 @@
-"""Deploy an image to ECS: migrate with it, roll it out, see that it serves, and go back if it does not.
+"""Deploy an image to ECS: run its migrations, roll it out, smoke-test it, and roll back on failure.
 
-    deploy.py --image sha-<commit> [--release v1.2.3] [--without-migration] [--dry-run] [--to FILE]
+    python -m deploy.deploy --image sha-<commit> [--release v1.2.3] [--without-migration] [--dry-run] [--to FILE]
 
-What is deployed is a digest: `--image` is a tag or a digest that the registry holds. Where to is a JSON object, Terraform's
-output `deployment`, in the environment variable DEPLOYMENT or in a file; `deploy/ecs/example.json` has its keys. The
-task definitions are `deploy/ecs/*.json`, and nothing is copied from what runs today, so nothing drifts.
+`--image` is a tag or a digest in the registry; always the digest is deployed. The target is a JSON object, Terraform's
+output `deployment`, from the environment variable DEPLOYMENT or a file; `deploy/ecs/example.json` has its keys. The task
+definitions are rendered from `deploy/ecs/*.json`; nothing is copied from the running service, so nothing drifts.
 
-The migration has a task definition of its own, registered in the same run with the same digest: its credentials may
-change the schema, and the application's task must never hold them. Migrations are not undone by going back, so each
-must suit the code before it, too.
+The migration has its own task definition, registered in the same run with the same digest: its credentials may change
+the schema, and the application's task must never have them. A rollback does not undo migrations, so each migration must
+be compatible with the code before it.
 
-One line says why a deployment failed, and its exit code is 1. Until the service is updated a failure touches nothing.
+A failure prints one line with the reason; the exit code is 1. Before the step that updates the service, a failure
+changes nothing in the service.
 """
 
 # A command line tool: it prints, and reads its environment.
@@ -33,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import ClientError
 
-from deploy.images import PATIENCE, DeliveryError, Image, Registry, doing
+from deploy.images import CLIENT_CONFIG, CannotError, Image, Registry, aws_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
@@ -45,28 +46,28 @@ VERSION = re.compile(r"v\d+\.\d+\.\d+")
 
 POLL_S = 10
 MIGRATION_S = 20 * 60
-# Longer than ECS's circuit breaker usually takes to give up.
+# Longer than ECS's deployment circuit breaker usually takes.
 ROLLOUT_S = 15 * 60
 SMOKE_S = 120
-# Behind a load balancer one answer comes from one task of many.
-ANSWERS_IN_A_ROW = 5
+# Behind a load balancer each response comes from one of several tasks.
+CONSECUTIVE_SUCCESSES = 5
 LOG_LINES = 50
 
 
-class FailedError(DeliveryError):
-    """The new version is not fit to serve: the service must go back."""
+class RollbackError(CannotError):
+    """The new version does not serve: the service must be rolled back."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where to deploy: what Terraform made."""
+    """The deployment target: Terraform's output `deployment`."""
 
     environment: str
     region: str
     repository: str
     cluster: str
     service: str
-    # At least so many tasks: the first deployment finds none, later ones keep what autoscaling chose.
+    # The minimum number of tasks: the first deployment starts them, later ones keep the number that autoscaling set.
     tasks: int
     url: str
     allowed_hosts: str
@@ -76,37 +77,37 @@ class Target:
     app_secret: str
     migration_secret: str
     log_group: str
-    # The image must have this tag for its commit: `sha` for staging, `staged` for production.
+    # The image must have the tag <requires>-<commit>: `sha` for staging, `staged` for production.
     requires: str
-    # And gets this one when all went well: `staged` in staging, none in production.
+    # A successful deployment adds the tag <marks>-<commit>: `staged` in staging; empty, so none, in production.
     marks: str
 
     @classmethod
-    def read(cls, text: str) -> "Target":
-        """Read JSON; whatever is wrong with it is one error."""
+    def parse(cls, text: str) -> "Target":
+        """Parse JSON. Raises: one CannotError that names every missing, unknown and malformed key."""
         try:
             values = json.loads(text)
         except ValueError as error:
             raise DeliveryError(f"the deployment's target is not JSON: {error}") from error
         if not isinstance(values, dict):
-            raise DeliveryError("the deployment's target must be a JSON object")
-        wanted = {part.name: part.type for part in fields(cls)}
-        wrong = [f"{name} is missing" for name in sorted(wanted.keys() - values.keys())]
-        wrong += [f"{name} is not known" for name in sorted(values.keys() - wanted.keys())]
-        for name in sorted(wanted.keys() & values.keys()):
-            if not isinstance(values[name], wanted[name]) or isinstance(values[name], bool):  # type: ignore[arg-type]  # no name of a type
-                wrong.append(f"{name} must be of type {getattr(wanted[name], '__name__', wanted[name])}")
+            raise CannotError("the deployment's target must be a JSON object")
+        types = {part.name: part.type for part in fields(cls)}
+        problems = [f"{name} is missing" for name in sorted(types.keys() - values.keys())]
+        problems += [f"{name} is unknown" for name in sorted(values.keys() - types.keys())]
+        for name in sorted(types.keys() & values.keys()):
+            if not isinstance(values[name], types[name]) or isinstance(values[name], bool):  # type: ignore[arg-type]  # no name of a type
+                problems.append(f"{name} must be of type {getattr(types[name], '__name__', types[name])}")
             elif values[name] == "" and name != "marks":
-                wrong.append(f"{name} is empty")
-        if not wrong and not re.fullmatch(r"https?://[^/]+", values["url"]):
-            wrong.append("url must be https://HOST and nothing more")
-        if wrong:
-            raise DeliveryError(f"the deployment's target is wrong: {', '.join(wrong)}")
+                problems.append(f"{name} is empty")
+        if not problems and not re.fullmatch(r"https?://[^/]+", values["url"]):
+            problems.append("url must be https://HOST and nothing more")
+        if problems:
+            raise CannotError(f"the deployment's target is invalid: {', '.join(problems)}")
         return cls(**values)
 
 
 def render(template: str, target: Target, image: str) -> dict[str, Any]:
-    """Return the task definition that a template in `deploy/ecs/` makes."""
+    """Return the task definition rendered from a template in `deploy/ecs/`."""
     path = TEMPLATES / template
     values = {part.name: getattr(target, part.name) for part in fields(target)} | {"image": image}
 
@@ -126,7 +127,7 @@ def render(template: str, target: Target, image: str) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class Clients:
-    """The four things outside that a deployment talks to, and time."""
+    """The services that a deployment calls, and the clock. Tests replace them."""
 
     registry: Registry
     ecs: "ECSClient"
@@ -138,7 +139,7 @@ class Clients:
 
 @dataclass(kw_only=True)
 class Deployment:
-    """One deployment: `steps` in their order, and the way back."""
+    """One deployment: its steps in order, and the rollback."""
 
     target: Target
     reference: str
@@ -147,31 +148,37 @@ class Deployment:
     clients: Clients
     image: Image = field(init=False)
     before: "ServiceTypeDef" = field(init=False)
-    # Revisions, by the names of their templates.
+    # ARNs of the registered task definitions, by template name.
     registered: dict[str, str] = field(init=False, default_factory=dict)
 
     def run(self) -> None:
-        """Take every step; go back if the new version has begun to roll out and fails."""
-        for number, (sentence, step) in enumerate(self.steps(), start=1):
-            print(f"{number}. {sentence}", flush=True)
+        """Run every step; roll back if the new version fails after its rollout has begun."""
+        for number, (description, step) in enumerate(self.steps(), start=1):
+            print(f"{number}. {description}", flush=True)
             try:
                 step()
-            except FailedError as error:
-                self._go_back(error)
+            except RollbackError as error:
+                self._roll_back(error)
 
     def steps(self) -> list[tuple[str, Callable[[], None]]]:
-        """Return what is done, in words and in code: the plan is this list, too."""
+        """Return each step's description and function; `--dry-run` prints the descriptions."""
         target = self.target
         tag = f"{target.marks}-<commit>"
         return [
-            (f"Find {self.reference} in {target.repository}; it must be tagged {target.requires}-<commit>.", self.find),
-            (f"See that service {target.service} in cluster {target.cluster} is at rest.", self.look),
+            (
+                f"Find {self.reference} in {target.repository}; it must be tagged {target.requires}-<commit>.",
+                self.find_image,
+            ),
+            (
+                f"Check that service {target.service} in cluster {target.cluster} has no rollout in progress.",
+                self.check_service,
+            ),
             (f"Register {', '.join(self._templates())} with the image's digest.", self.register),
             *([("Run the migration task; its exit code must be 0.", self.migrate)] if self.migrates else []),
             ("Update the service to the new revision.", self.update),
             ("Wait until the new revision is the primary deployment and its rollout is COMPLETED.", self.wait),
-            (f"Ask {target.url} for /ping/ and for the commit that /livez/ tells.", self.smoke),
-            # An image that was rolled out without its migrations has not proved that it can be.
+            (f"Request /ping/ and /livez/ from {target.url}; the version must be the image's commit.", self.smoke_test),
+            # Rolled out without its migrations, an image has not passed staging.
             *([(f"Tag the digest {tag}.", self.mark)] if target.marks and self.migrates else []),
             *([(f"Tag the digest {self.release}.", self.mark_release)] if self.release else []),
         ]
@@ -179,8 +186,8 @@ class Deployment:
     def _templates(self) -> list[str]:
         return ["web.json", "migrate.json"] if self.migrates else ["web.json"]
 
-    def find(self) -> None:
-        """Find the image, and see that it may come here."""
+    def find_image(self) -> None:
+        """Find the image, and check that it may be deployed to this environment."""
         image = self.clients.registry.find(self.reference)
         if image is None:
             raise DeliveryError(
@@ -188,32 +195,32 @@ class Deployment:
             )
         needed = f"{self.target.requires}-{image.commit}"
         if needed not in image.tags:
-            raise DeliveryError(f"{self.target.environment} takes no image without the tag {needed}")
+            raise CannotError(f"{self.target.environment} accepts no image without the tag {needed}")
         self.image = image
         print(f"   commit {image.commit}, {image.digest}")
 
-    def look(self) -> None:
-        """Remember what serves now; refuse to meddle with a rollout that is under way."""
-        with doing("looking at the service"):
+    def check_service(self) -> None:
+        """Keep the service's current state for the rollback. Raises: while another rollout is in progress."""
+        with aws_errors("describing the service"):
             self.before = self._service()
         if self.before["status"] != "ACTIVE":
             raise DeliveryError(f"service {self.target.service} is {self.before['status']}")
         if primary(self.before).get("rolloutState") == "IN_PROGRESS":
-            raise DeliveryError(f"service {self.target.service} has a rollout under way: wait until it has ended")
+            raise CannotError(f"service {self.target.service} has a rollout in progress: wait until it has ended")
         print(f"   {self.before['desiredCount']} tasks of {short(self.before['taskDefinition'])}")
 
     def register(self) -> None:
-        """Register the task definitions, each with the digest."""
+        """Register the task definitions with the image's digest."""
         address = f"{self.target.repository}@{self.image.digest}"
         for template, request in [(name, render(name, self.target, address)) for name in self._templates()]:
-            with doing(f"registering {template}"):
+            with aws_errors(f"registering {template}"):
                 answer = self.clients.ecs.register_task_definition(**request)
             self.registered[template] = answer["taskDefinition"]["taskDefinitionArn"]
             print(f"   {short(self.registered[template])}")
 
     def migrate(self) -> None:
-        """Run the migration in the service's own network, and wait for its exit code."""
-        with doing("starting the migration task"):
+        """Run the migration task in the service's network and wait for its exit code."""
+        with aws_errors("starting the migration task"):
             answer = self.clients.ecs.run_task(
                 cluster=self.target.cluster,
                 taskDefinition=self.registered["migrate.json"],
@@ -230,52 +237,52 @@ class Deployment:
         code = container.get("exitCode") if container else None
         if code != 0:
             self._print_log_tail(arn)
-            raise DeliveryError(f"the migration failed: {why_stopped(task, container)}; the service was not touched")
+            raise CannotError(f"the migration failed: {why_stopped(task, container)}; the service was not changed")
 
     def _until_stopped(self, arn: str) -> "TaskTypeDef":
-        """Return the task when it has stopped; stop it if it takes too long."""
+        """Wait until the task has stopped, and return it; stop it after MIGRATION_S."""
         deadline = self.clients.now() + MIGRATION_S
         while self.clients.now() < deadline:
-            with doing("waiting for the migration task"):
+            with aws_errors("waiting for the migration task"):
                 answer = self.clients.ecs.describe_tasks(cluster=self.target.cluster, tasks=[arn])
-            # A task that was started a moment ago may not be found yet.
+            # ECS may not list a task immediately after its start.
             if answer["tasks"] and answer["tasks"][0].get("lastStatus") == "STOPPED":
                 return answer["tasks"][0]
             self.clients.sleep(POLL_S)
         self._print_log_tail(arn)
-        # PostgreSQL undoes what was not committed. Left alone, it would go on behind the next deployment's back.
-        with doing("stopping the migration task, which took too long"):
+        # PostgreSQL rolls back the open transaction. A task left running would interfere with the next deployment.
+        with aws_errors("stopping the migration task after its time limit"):
             self.clients.ecs.stop_task(cluster=self.target.cluster, task=arn, reason="took too long")
-        raise DeliveryError(
-            f"the migration took longer than {MIGRATION_S} s and was stopped; the service was not touched"
+        raise CannotError(
+            f"the migration took longer than {MIGRATION_S} s and was stopped; the service was not changed"
         )
 
     def _print_log_tail(self, arn: str) -> None:
-        """Print the end of the migration's log; the failure that it explains must not get lost behind another."""
+        """Print the end of the migration's log. An error while reading it does not replace the migration's own failure."""
         stream = f"ecs/migrate/{arn.rpartition('/')[2]}"
         try:
-            with doing(f"reading {stream}"):
+            with aws_errors(f"reading {stream}"):
                 events = self.clients.logs.get_log_events(
                     logGroupName=self.target.log_group, logStreamName=stream, limit=LOG_LINES, startFromHead=False
                 )["events"]
-        except DeliveryError as error:
-            print(f"   (the log cannot be shown: {error})")
+        except CannotError as error:
+            print(f"   (the log cannot be read: {error})")
             return
         print(f"--- the end of {self.target.log_group} {stream}:")
         for event in events:
             print(event.get("message", ""))
 
     def update(self) -> None:
-        """Let the service change over."""
+        """Update the service to the new revision."""
         tasks = max(self.before["desiredCount"], self.target.tasks)
         try:
-            with doing("updating the service"):
+            with aws_errors("updating the service"):
                 self._update_service(self.registered["web.json"], tasks)
         except DeliveryError as error:
             if is_refusal(error.__cause__):
                 raise
-            # The request may have arrived, and only its answer got lost.
-            raise FailedError(str(error)) from error
+            # ECS may have applied the request although its response was lost.
+            raise RollbackError(str(error)) from error
 
     def _update_service(self, revision: str, tasks: int) -> None:
         self.clients.ecs.update_service(
@@ -287,42 +294,44 @@ class Deployment:
         revision = self.registered["web.json"]
         try:
             self._until_completed(revision)
-        except FailedError:
+        except RollbackError:
             self._print_events()
             raise
         print(f"   {short(revision)} is primary, its rollout COMPLETED")
 
     def _until_completed(self, revision: str) -> None:
-        """Return when a revision is the primary deployment and COMPLETED; raise `FailedError` if that will not be."""
+        """Wait until a revision is the primary deployment and COMPLETED. Raises: RollbackError when that fails."""
         ours = {self.registered["web.json"], self.before["taskDefinition"]}
         deadline = self.clients.now() + ROLLOUT_S
         seen = False
         while self.clients.now() < deadline:
             try:
-                with doing("waiting for the rollout"):
+                with aws_errors("waiting for the rollout"):
                     deployment = primary(self._service())
-            except DeliveryError as error:
-                raise FailedError(str(error)) from error
+            except CannotError as error:
+                raise RollbackError(str(error)) from error
             current = deployment.get("taskDefinition", "")
             if current not in ours:
-                raise DeliveryError(f"{short(current) or 'nothing'} is primary: somebody else deploys, so we let go")
-            # What ECS describes may be a moment old: the revision counts as lost only after it was seen.
+                raise CannotError(
+                    f"{short(current) or 'nothing'} is primary: another deployment took over, so this one stops"
+                )
+            # describe_services is eventually consistent: the revision is lost only if it was primary before.
             if current != revision and seen:
-                raise FailedError(f"ECS went back to {short(current)} by itself")
+                raise RollbackError(f"ECS rolled back to {short(current)}")
             seen = current == revision
             if seen and deployment.get("rolloutState") == "COMPLETED":
                 return
             if seen and deployment.get("rolloutState") == "FAILED":
-                raise FailedError(f"the rollout failed: {deployment.get('rolloutStateReason', 'no reason given')}")
+                raise RollbackError(f"the rollout failed: {deployment.get('rolloutStateReason', 'no reason given')}")
             self.clients.sleep(POLL_S)
-        raise FailedError(f"the rollout of {short(revision)} was not COMPLETED after {ROLLOUT_S} s")
+        raise RollbackError(f"the rollout of {short(revision)} was not COMPLETED after {ROLLOUT_S} s")
 
     def _print_events(self) -> None:
-        """Print what the service and its stopped tasks say: ECS gives the reason nowhere else."""
+        """Print the service's events and the reasons of its stopped tasks: ECS reports them nowhere else."""
         ecs, cluster, service = self.clients.ecs, self.target.cluster, self.target.service
         try:
-            with doing("reading the service's events"):
-                print(f"--- what ECS says of {service}:")
+            with aws_errors("reading the service's events"):
+                print(f"--- ECS events of {service}:")
                 for event in self._service().get("events", [])[:5]:
                     print(event.get("message", ""))
                 stopped = ecs.list_tasks(cluster=cluster, serviceName=service, desiredStatus="STOPPED")["taskArns"]
@@ -330,67 +339,67 @@ class Deployment:
                     for task in ecs.describe_tasks(cluster=cluster, tasks=stopped[:5])["tasks"]:
                         web = next((one for one in task.get("containers", []) if one.get("name") == "web"), None)
                         print(f"stopped task {short(task['taskArn'])}: {why_stopped(task, web)}")
-        except DeliveryError as error:
-            print(f"   (no more can be shown: {error})")
+        except CannotError as error:
+            print(f"   (the rest cannot be read: {error})")
 
-    def smoke(self) -> None:
-        """Ask from outside until the answers are right, one after the other."""
+    def smoke_test(self) -> None:
+        """Request both probes from outside until several responses in a row are right, for at most SMOKE_S."""
         deadline = self.clients.now() + SMOKE_S
-        right, wrong = 0, "nothing"
+        successes, last_failure = 0, "no response"
         while self.clients.now() < deadline:
-            found = self._what_is_wrong()
-            if found is None:
-                right += 1
-                if right == ANSWERS_IN_A_ROW:
+            failure = self._probe_failure()
+            if failure is None:
+                successes += 1
+                if successes == CONSECUTIVE_SUCCESSES:
                     return
             else:
-                right, wrong = 0, found
-            self.clients.sleep(1 if found is None else POLL_S)
-        raise FailedError(f"{self.target.url} does not serve it: {wrong}")
+                successes, last_failure = 0, failure
+            self.clients.sleep(1 if failure is None else POLL_S)
+        raise RollbackError(f"{self.target.url} does not serve it: {last_failure}")
 
-    def _what_is_wrong(self) -> str | None:
-        """Ask both probes once."""
+    def _probe_failure(self) -> str | None:
+        """Request each probe once; return the first failure, or None."""
         expected = {
             "/ping/": {"pong": True, "db": "ok"},
             "/livez/": {"status": "ok", "version": self.image.commit},
         }
-        for path, wanted in expected.items():
+        for path, expected_body in expected.items():
             try:
                 status, body = self.clients.get(f"{self.target.url}{path}")
                 answer = json.loads(body)
             except (OSError, http.client.HTTPException) as error:
                 return f"{path}: {type(error).__name__}: {error}"
             except ValueError:
-                return f"{path} answers {status} and no JSON"
-            if status != http.HTTPStatus.OK or answer != wanted:
-                return f"{path} answers {status} {json.dumps(answer)}"
+                return f"{path} returns {status} and no JSON"
+            if status != http.HTTPStatus.OK or answer != expected_body:
+                return f"{path} returns {status} {json.dumps(answer)}"
         return None
 
     def mark(self) -> None:
-        """Leave the tag that the next environment asks for."""
+        """Add the tag that the next environment requires."""
         self._tag(f"{self.target.marks}-{self.image.commit}")
 
     def mark_release(self) -> None:
-        """Leave the version's tag."""
+        """Add the version's tag."""
         self._tag(self.release)
 
     def _tag(self, tag: str) -> None:
         try:
             self.clients.registry.tag(self.image, tag)
-        except DeliveryError as error:
-            raise DeliveryError(f"{error} (the new version serves; only the tag is missing)") from error
+        except CannotError as error:
+            raise CannotError(f"{error} (the new version is deployed; only the tag is missing)") from error
 
-    def _go_back(self, failure: FailedError) -> None:
-        """Put the service back to what served before; always raises, with both outcomes in one line."""
+    def _roll_back(self, failure: RollbackError) -> None:
+        """Restore the previous revision and task count. Raises: always, with both outcomes in one line."""
         revision = self.before["taskDefinition"]
-        print(f"Going back to {short(revision)}: {failure}", flush=True)
+        print(f"Rolling back to {short(revision)}: {failure}", flush=True)
         try:
-            with doing("going back"):
+            with aws_errors("rolling back"):
                 self._update_service(revision, self.before["desiredCount"])
             self._until_completed(revision)
-        except DeliveryError as error:
-            raise DeliveryError(f"{failure}; AND GOING BACK FAILED, look at the service now: {error}") from failure
-        raise DeliveryError(f"{failure}; the service is back at {short(revision)}") from failure
+        except CannotError as error:
+            raise CannotError(f"{failure}; ROLLBACK FAILED, check the service now: {error}") from failure
+        raise CannotError(f"{failure}; the service was rolled back to {short(revision)}") from failure
 
     def _service(self) -> "ServiceTypeDef":
         answer = self.clients.ecs.describe_services(cluster=self.target.cluster, services=[self.target.service])
@@ -401,7 +410,7 @@ class Deployment:
 
 
 def is_refusal(error: BaseException | None) -> bool:
-    """Tell whether AWS said no, so that nothing was done."""
+    """Return whether AWS refused the call with a 4xx, so that it changed nothing."""
     if not isinstance(error, ClientError):
         return False
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -409,7 +418,7 @@ def is_refusal(error: BaseException | None) -> bool:
 
 
 def primary(service: "ServiceTypeDef") -> "DeploymentTypeDef":
-    """Return the deployment that the service is on its way to."""
+    """Return the service's primary deployment, or an empty one."""
     nothing: DeploymentTypeDef = {}
     return next((one for one in service["deployments"] if one.get("status") == "PRIMARY"), nothing)
 
@@ -420,19 +429,19 @@ def short(arn: str) -> str:
 
 
 def why_stopped(task: "TaskTypeDef", container: "ContainerTypeDef | None") -> str:
-    """Return everything that ECS says of a stopped task, in half a line."""
+    """Return the exit code and the reasons that ECS reports for a stopped task, on one line."""
     container = container or {}
-    said = [
+    reasons = [
         f"exit code {container['exitCode']}" if "exitCode" in container else "no exit code",
         task.get("stopCode", ""),
         task.get("stoppedReason", ""),
         container.get("reason", ""),
     ]
-    return ", ".join(part for part in said if part)
+    return ", ".join(reason for reason in reasons if reason)
 
 
 def why_missing(reference: str) -> str:
-    """Say what an absent tag means."""
+    """Return the reason for which a tag is missing."""
     if reference.startswith("staged-"):
         return "its commit has not passed staging"
     if reference.startswith("sha-"):
@@ -441,10 +450,10 @@ def why_missing(reference: str) -> str:
 
 
 def get(url: str) -> tuple[int, bytes]:
-    """GET on a connection of its own; redirects are not followed: where they lead is not what was asked."""
+    """Send GET on a new connection; redirects are not followed, since only the URL itself is tested."""
     parts = urllib.parse.urlsplit(url)
-    kinds = {"https": http.client.HTTPSConnection, "http": http.client.HTTPConnection}
-    connection = kinds[parts.scheme](parts.netloc, timeout=5)
+    connection_types = {"https": http.client.HTTPSConnection, "http": http.client.HTTPConnection}
+    connection = connection_types[parts.scheme](parts.netloc, timeout=5)
     try:
         connection.request("GET", parts.path)
         response = connection.getresponse()
@@ -454,22 +463,22 @@ def get(url: str) -> tuple[int, bytes]:
 
 
 def connect(target: Target) -> Clients:
-    """Make the clients; no call is made yet."""
-    with doing("connecting to AWS"):
+    """Create the clients; this makes no call yet."""
+    with aws_errors("connecting to AWS"):
         session = boto3.session.Session(region_name=target.region)
         return Clients(
-            registry=Registry(session.client("ecr", config=PATIENCE), target.repository),
-            ecs=session.client("ecs", config=PATIENCE),
-            logs=session.client("logs", config=PATIENCE),
+            registry=Registry(session.client("ecr", config=CLIENT_CONFIG), target.repository),
+            ecs=session.client("ecs", config=CLIENT_CONFIG),
+            logs=session.client("logs", config=CLIENT_CONFIG),
             get=get,
         )
 
 
 def print_plan(deployment: Deployment) -> None:
-    """Print the steps and the task definitions; nothing outside is asked or told."""
-    for number, (sentence, _) in enumerate(deployment.steps(), start=1):
-        print(f"{number}. {sentence}")
-    print("From the update on, a failure puts the service back to the revision and number of tasks it had.")
+    """Print the steps and the task definitions, without any call to AWS."""
+    for number, (description, _) in enumerate(deployment.steps(), start=1):
+        print(f"{number}. {description}")
+    print("From the update on, a failure restores the service's previous revision and number of tasks.")
     address = f"{deployment.target.repository}@<the digest of {deployment.reference}>"
     for template in deployment._templates():  # noqa: SLF001  of this module
         print(f"\n{template}:\n{json.dumps(render(template, deployment.target, address), indent=2)}")
@@ -477,29 +486,29 @@ def print_plan(deployment: Deployment) -> None:
 
 def main(arguments: Sequence[str], clients: Callable[[Target], Clients] = connect) -> int:
     """Deploy, or print the plan."""
-    parser = argparse.ArgumentParser(description="Deploy an image to ECS, and go back if it does not serve.")
+    parser = argparse.ArgumentParser(description="Deploy an image to ECS, and roll back on failure.")
     parser.add_argument("--image", required=True, help="a tag or a digest in the registry")
     parser.add_argument("--release", default="", help="tag the digest with this version at the end")
-    parser.add_argument("--to", type=Path, help="a file with the target; else DEPLOYMENT has it")
-    parser.add_argument("--without-migration", action="store_true", help="for an image whose schema is there")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan, and do nothing")
+    parser.add_argument("--to", type=Path, help="a file with the target (default: the variable DEPLOYMENT)")
+    parser.add_argument("--without-migration", action="store_true", help="for a rollback to an earlier image")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     options = parser.parse_args(arguments)
     try:
-        carry_out(options, clients)
-    except (DeliveryError, OSError) as error:
+        run_command(options, clients)
+    except (CannotError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def carry_out(options: argparse.Namespace, clients: Callable[[Target], Clients]) -> None:
-    """Do what the command line says."""
+def run_command(options: argparse.Namespace, clients: Callable[[Target], Clients]) -> None:
+    """Read the target, and deploy to it or print the plan."""
     if options.release and not VERSION.fullmatch(options.release):
-        raise DeliveryError(f"--release is {options.release!r}: it must look like v1.2.3")
-    told = options.to.read_text() if options.to else os.environ.get("DEPLOYMENT", "")
-    if not told:
-        raise DeliveryError("DEPLOYMENT is not set: it is Terraform's output `deployment`")
-    target = Target.read(told)
+        raise CannotError(f"--release is {options.release!r}: it must look like v1.2.3")
+    text = options.to.read_text() if options.to else os.environ.get("DEPLOYMENT", "")
+    if not text:
+        raise CannotError("DEPLOYMENT is not set: it is Terraform's output `deployment`")
+    target = Target.parse(text)
     deployment = Deployment(
         target=target,
         reference=options.image,

@@ -1,10 +1,10 @@
-"""The image registry: one image a commit, built once, and tags that never move.
+"""The image registry (ECR): publish one image per commit, and add immutable tags to it.
 
-An image is published as `sha-<commit>`. `deploy/deploy.py` puts `staged-<commit>` on the same digest when staging has
-passed, and the version's tag when production has. Tags are immutable and nothing is built twice, so production runs
-the very bytes that staging ran.
+    python -m deploy.images publish --repository URI --commit SHA
 
-    images.py publish --repository URI --commit SHA
+An image is published as `sha-<commit>`. `deploy/deploy.py` tags the same digest `staged-<commit>` after staging has
+passed, and with the version after production. Tags are immutable and an image is built once, so production runs
+exactly what staging ran.
 """
 
 # A command line tool: it prints and runs commands, without a shell.
@@ -32,31 +32,31 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 COMMIT = re.compile(r"[0-9a-f]{40}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-# Every kind of manifest, so that the registry hands out the stored one and converts nothing: its bytes are the digest.
+# All manifest types: the registry then returns the stored manifest unconverted, and its digest stays the same.
 MANIFEST_TYPES = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ]
-# A throttled call is tried again; a registry that is away must not hold a deployment for ever.
-PATIENCE = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 5})
+# A throttled call is retried; the timeouts keep an unreachable registry from blocking a deployment.
+CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 5})
 
 
-class DeliveryError(Exception):
-    """What was asked for cannot be done; the message is the one line that the pipeline ends with."""
+class CannotError(Exception):
+    """The operation failed; the message is the last line of the pipeline's log."""
 
 
 @contextlib.contextmanager
-def doing(what: str) -> Iterator[None]:
-    """Turn what AWS refuses in the block into one line that says what was being done."""
+def aws_errors(action: str) -> Iterator[None]:
+    """Convert AWS errors in the block to a CannotError whose one line begins with the action."""
     try:
         yield
     except ClientError as error:
-        refusal = error.response.get("Error", {})
-        raise DeliveryError(f"{what}: {refusal.get('Code')}: {refusal.get('Message')}") from error
+        details = error.response.get("Error", {})
+        raise CannotError(f"{action}: {details.get('Code')}: {details.get('Message')}") from error
     except BotoCoreError as error:
-        raise DeliveryError(f"{what}: {error}") from error
+        raise CannotError(f"{action}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Image:
 
     @property
     def commit(self) -> str:
-        """The commit that it was built from."""
+        """The commit that the image was built from. Raises: CannotError without exactly one tag `sha-<commit>`."""
         commits = [tag.removeprefix("sha-") for tag in self.tags if tag.startswith("sha-")]
         if len(commits) != 1 or not COMMIT.fullmatch(commits[0]):
             raise DeliveryError(f"image {self.digest} has no sha-<commit> tag: it was not published from main")
@@ -76,7 +76,7 @@ class Image:
 
 
 class Registry:
-    """One repository of ECR."""
+    """One ECR repository."""
 
     def __init__(self, client: "ECRClient", uri: str) -> None:
         self.uri = uri
@@ -89,7 +89,7 @@ class Registry:
         identifier: ImageIdentifierTypeDef = (
             {"imageDigest": reference} if DIGEST.fullmatch(reference) else {"imageTag": reference}
         )
-        with doing(f"looking for {reference} in {self.name}"):
+        with aws_errors(f"looking for {reference} in {self.name}"):
             try:
                 found = self._client.describe_images(
                     registryId=self._account, repositoryName=self.name, imageIds=[identifier]
@@ -99,8 +99,8 @@ class Registry:
         return Image(digest=found[0]["imageDigest"], tags=frozenset(found[0].get("imageTags", [])))
 
     def tag(self, image: Image, tag: str) -> None:
-        """Give an image one more tag; the bytes, and so the digest, stay. Doing it twice is doing it once."""
-        with doing(f"tagging {image.digest} as {tag}"):
+        """Add a tag to an image; the digest stays the same. Idempotent. Raises: if the tag is on another digest."""
+        with aws_errors(f"tagging {image.digest} as {tag}"):
             stored = self._client.batch_get_image(
                 registryId=self._account,
                 repositoryName=self.name,
@@ -124,37 +124,37 @@ class Registry:
             ) as error:
                 holder = self.find(tag)
                 if holder is None or holder.digest != image.digest:
-                    raise DeliveryError(f"tag {tag} is another image's already, and tags never move") from error
+                    raise CannotError(f"tag {tag} is already on another image, and tags are immutable") from error
 
     def log_in(self) -> None:
-        """Let docker push here."""
-        with doing("asking for a password to the registry"):
+        """Log docker in to this registry."""
+        with aws_errors("requesting a registry password"):
             token = self._client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
         user, _, password = base64.b64decode(token).decode().partition(":")
-        # Through a pipe: arguments are for every process on the machine to read.
+        # Through a pipe: every process on the machine can read arguments.
         run("docker", "login", "--username", user, "--password-stdin", self.uri.partition("/")[0], text=password)
 
 
 def run(*command: str, text: str | None = None) -> None:
-    """Run a command in the checkout; its failure is ours."""
+    """Run a command in the checkout. Raises: CannotError if it fails or is not installed."""
     sys.stdout.flush()
-    shown = " ".join(command[:2])
     try:
         subprocess.run(command, cwd=ROOT, input=text, text=True, check=True)
     except FileNotFoundError as error:
-        raise DeliveryError(f"there is no {command[0]} command") from error
+        raise CannotError(f"{command[0]}: command not found") from error
     except subprocess.CalledProcessError as error:
-        raise DeliveryError(f"{shown} failed (exit code {error.returncode}): the reason is above") from error
+        name = " ".join(command[:2])
+        raise CannotError(f"{name} failed (exit code {error.returncode}): its output is above") from error
 
 
 def publish(registry: Registry, commit: str) -> Image:
-    """Build, check and push the image of a commit, unless it is there already; return what the registry holds."""
+    """Build, check and push the image of a commit unless it is published; return the image in the registry."""
     if not COMMIT.fullmatch(commit):
         raise DeliveryError(f"the commit is {commit!r}: it must be 40 hexadecimal digits")
     tag = f"sha-{commit}"
     image = registry.find(tag)
     if image is not None:
-        print(f"{tag} is published already: nothing is built")
+        print(f"{tag} is already published: skipping the build")
         return image
     name = f"{registry.uri}:{tag}"
     run("devtools/docker.sh", "image", name, commit)
@@ -162,30 +162,30 @@ def publish(registry: Registry, commit: str) -> Image:
     registry.log_in()
     try:
         run("docker", "push", "--quiet", name)
-    except DeliveryError:
-        # Another run of the same commit may have been faster: then its image is the image.
+    except CannotError:
+        # A parallel run of the same commit may have pushed first: use its image.
         image = registry.find(tag)
         if image is None:
             raise
-        print(f"{tag} was published by another run meanwhile")
+        print(f"{tag} was published by another run")
         return image
     image = registry.find(tag)
     if image is None:
-        raise DeliveryError(f"{tag} was pushed, but {registry.name} does not have it")
+        raise CannotError(f"{tag} was pushed, but is not in {registry.name}")
     return image
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do one verb."""
-    parser = argparse.ArgumentParser(description="Publish the image of a commit, once.")
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("publish")
-    verb.add_argument("--repository", required=True, help="ACCOUNT.dkr.ecr.REGION.../NAME")
-    verb.add_argument("--commit", required=True)
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(description="Publish the image of a commit unless it is published.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("publish")
+    command.add_argument("--repository", required=True, help="ACCOUNT.dkr.ecr.REGION.../NAME")
+    command.add_argument("--commit", required=True)
     options = parser.parse_args(arguments)
     try:
-        with doing("connecting to AWS"):
-            registry = Registry(boto3.client("ecr", config=PATIENCE), options.repository)
+        with aws_errors("connecting to AWS"):
+            registry = Registry(boto3.client("ecr", config=CLIENT_CONFIG), options.repository)
         image = publish(registry, options.commit)
     except DeliveryError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,10 +1,10 @@
-"""What must hold before a version goes to production, asked of git alone.
+"""Release checks in git: a version's tag, `pyproject.toml` and CHANGELOG.md must agree before production.
 
-    release.py check v1.2.3     fail with one line, or print commit=<the tag's commit>
+    release.py check v1.2.3     print commit=<the tag's commit>, or fail with one line
     release.py notes v1.2.3     print the version's section of CHANGELOG.md
 
-Whether the commit has an image that passed staging is for the registry to say: `deploy/deploy.py` asks it. Needs the
-standard library only.
+`deploy/deploy.py` checks in the registry that the commit's image has passed staging. Standard library only: the release
+workflow runs this without a virtual environment.
 """
 
 # A command line tool: it prints and runs commands, without a shell.
@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VERSION = re.compile(r"v(\d+\.\d+\.\d+)")
 
 
-class ReleaseError(Exception):
-    """The version may not go to production; the message is the one line that the pipeline ends with."""
+class CannotError(Exception):
+    """The version cannot be released; the message is the last line of the pipeline's log."""
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -31,7 +31,7 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["git", *arguments], cwd=ROOT, check=False, text=True, capture_output=True)
 
 
-def number_of(tag: str) -> str:
+def version_number(tag: str) -> str:
     """Return the version without its v."""
     match = VERSION.fullmatch(tag)
     if match is None:
@@ -40,9 +40,9 @@ def number_of(tag: str) -> str:
 
 
 def check(tag: str, main: str) -> str:
-    """Return the tag's commit if it is on main and the files there name this version."""
-    number = number_of(tag)
-    # An annotated tag is an object of its own: ^{commit} is what it points to.
+    """Return the tag's commit. Raises: unless it is on main and its files name this version."""
+    number = version_number(tag)
+    # An annotated tag is an object of its own: ^{commit} resolves to the commit it points to.
     found = git("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
     if found.returncode:
         raise ReleaseError(f"there is no tag {tag}")
@@ -53,7 +53,7 @@ def check(tag: str, main: str) -> str:
         raise ReleaseError(f"{tag} is commit {commit}, which is not on {main}")
     declared = tomllib.loads(file_at(commit, "pyproject.toml"))["project"]["version"]
     if declared != number:
-        raise ReleaseError(f"{tag} is not the version in its pyproject.toml, which is {declared}")
+        raise CannotError(f"{tag} does not match the version in its pyproject.toml, {declared}")
     notes(tag, file_at(commit, "CHANGELOG.md"))
     return commit
 
@@ -67,23 +67,23 @@ def file_at(commit: str, path: str) -> str:
 
 
 def notes(tag: str, changelog: str) -> str:
-    """Return what the change log says of a version."""
+    """Return the version's section of the change log."""
     for section in re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]:
         heading, _, text = section.partition("\n")
-        if heading.startswith(f"[{number_of(tag)}]") and text.strip():
+        if heading.startswith(f"[{version_number(tag)}]") and text.strip():
             return text.strip()
-    raise ReleaseError(f"CHANGELOG.md says nothing of {tag}")
+    raise CannotError(f"CHANGELOG.md has no notes for {tag}")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do one verb."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="Check a version before it goes to production.")
-    parser.add_argument("verb", choices=["check", "notes"])
+    parser.add_argument("command", choices=["check", "notes"])
     parser.add_argument("tag")
     parser.add_argument("--main", default="origin/main", help="the branch that releases come from")
     options = parser.parse_args(arguments)
     try:
-        if options.verb == "check":
+        if options.command == "check":
             print(f"commit={check(options.tag, options.main)}")
         else:
             print(notes(options.tag, (ROOT / "CHANGELOG.md").read_text()))

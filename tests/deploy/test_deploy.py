@@ -1,4 +1,4 @@
-"""The deployment, step by step: the good road, and what a failure at each step says and leaves behind."""
+"""The deployment script: a successful run, and the error and the state after a failure at each step."""
 
 import contextlib
 import http.server
@@ -15,7 +15,7 @@ import pytest
 
 from deploy import deploy
 from deploy.images import Registry
-from tests.support import fake_aws as cloud
+from tests.support import fake_aws
 from tests.support.fake_aws import COMMIT, Road
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,8 +26,8 @@ TASK = "arn:aws:ecs:eu-central-1:123456789012:task/bank/0af1"
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}}
 
 
-class ApiWorld:
-    """Everything a deployment touches, and what it printed."""
+class Cloud:
+    """The services that a deployment calls, with the responses they will give."""
 
     def __init__(self, registry: Registry, ecr: Any, ecs: Road, logs: Road) -> None:
         self.registry, self.ecr, self.ecs, self.logs = registry, ecr, ecs, logs
@@ -52,9 +52,9 @@ class ApiWorld:
             now=lambda: self.seconds,
         )
 
-    # --- what ECS is asked, in the order of the road
+    # --- the calls to ECS, in the order of the steps
 
-    def serves(self, revision: str = OLD, desired: int = 2, state: str = "COMPLETED", **more: Any) -> None:
+    def describes_service(self, revision: str = OLD, desired: int = 2, state: str = "COMPLETED", **more: Any) -> None:
         service = {
             "status": "ACTIVE",
             "taskDefinition": revision,
@@ -68,7 +68,7 @@ class ApiWorld:
         self.ecs.answers("describe_services", {"services": [service | more]}, cluster="bank", services=["bank"])
 
     def registers(self, *, migrates: bool = True) -> None:
-        image = f"{self.registry.uri}@{cloud.digests(self.ecr)[f'sha-{COMMIT}']}"
+        image = f"{self.registry.uri}@{fake_aws.digests(self.ecr)[f'sha-{COMMIT}']}"
         target = deploy.Target(**self.target)
         names = [("web.json", NEW)] + ([("migrate.json", MIGRATE)] if migrates else [])
         for name, revision in names:
@@ -89,13 +89,13 @@ class ApiWorld:
             startedBy="deploy/deploy.py",
         )
 
-    def tells_of_the_migration(self, **task: Any) -> None:
+    def describes_the_migration(self, **task: Any) -> None:
         self.ecs.answers("describe_tasks", {"tasks": [{"taskArn": TASK} | task]}, cluster="bank", tasks=[TASK])
 
     def migrates(self, code: int = 0) -> None:
         self.starts_the_migration()
-        self.tells_of_the_migration(lastStatus="RUNNING")
-        self.tells_of_the_migration(lastStatus="STOPPED", containers=[{"name": "migrate", "exitCode": code}])
+        self.describes_the_migration(lastStatus="RUNNING")
+        self.describes_the_migration(lastStatus="STOPPED", containers=[{"name": "migrate", "exitCode": code}])
 
     def updates(self, revision: str = NEW, desired: int = 2) -> None:
         self.ecs.answers(
@@ -112,8 +112,8 @@ class ApiWorld:
             startFromHead=False,
         )
 
-    def tells_why(self, message: str = "(service bank) failed container health checks.") -> None:
-        self.serves(NEW, events=[{"message": message}])
+    def describes_events(self, message: str = "(service bank) failed container health checks.") -> None:
+        self.describes_service(NEW, events=[{"message": message}])
         self.ecs.answers(
             "list_tasks", {"taskArns": [TASK]}, cluster="bank", serviceName="bank", desiredStatus="STOPPED"
         )
@@ -121,33 +121,33 @@ class ApiWorld:
         self.ecs.answers("describe_tasks", {"tasks": [{"taskArn": TASK} | stopped]}, cluster="bank", tasks=[TASK])
 
     def reaches_the_rollout(self) -> None:
-        self.serves()
+        self.describes_service()
         self.registers()
         self.migrates()
         self.updates()
 
-    def goes_back(self, desired: int = 2) -> None:
+    def rolls_back(self, desired: int = 2) -> None:
         self.updates(OLD, desired)
-        self.serves(OLD, state="IN_PROGRESS")
-        self.serves(OLD)
+        self.describes_service(OLD, state="IN_PROGRESS")
+        self.describes_service(OLD)
 
 
 @pytest.fixture
-def world() -> Iterator[ApiWorld]:
-    with cloud.registry() as (registry, ecr), Road("ecs") as ecs, Road("logs") as logs:
-        world = ApiWorld(registry, ecr, ecs, logs)
-        cloud.push(ecr, f"sha-{COMMIT}")
-        with served(world.pages) as world.target["url"]:
-            yield world
+def cloud() -> Iterator[Cloud]:
+    with fake_aws.registry() as (registry, ecr), Road("ecs") as ecs, Road("logs") as logs:
+        cloud = Cloud(registry, ecr, ecs, logs)
+        fake_aws.push(ecr, f"sha-{COMMIT}")
+        with served(cloud.pages) as cloud.target["url"]:
+            yield cloud
 
 
 @contextlib.contextmanager
 def served(pages: dict[str, list[tuple[int, Any]]]) -> Iterator[str]:
-    """Serve the pages; give the URL."""
+    """Serve the pages during the block; yield the URL."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            # The last answer is given for ever.
+            # The last response repeats.
             answers = pages[self.path]
             status, body = answers.pop(0) if len(answers) > 1 else answers[0]
             self.send_response(status)
@@ -167,14 +167,14 @@ def served(pages: dict[str, list[tuple[int, Any]]]) -> Iterator[str]:
 
 
 @pytest.fixture
-def run(world, monkeypatch, capsys):
-    """Deploy; every call that was foreseen must have been made."""
+def run(cloud, monkeypatch, capsys):
+    """Run the script; every expected call must have been made."""
 
     def run(*arguments: str, image: str = f"sha-{COMMIT}", target: str | None = None) -> tuple[int, str, str]:
-        monkeypatch.setenv("DEPLOYMENT", json.dumps(world.target) if target is None else target)
-        code = deploy.main(["--image", image, *arguments], world.clients)
-        world.ecs.stub.assert_no_pending_responses()
-        world.logs.stub.assert_no_pending_responses()
+        monkeypatch.setenv("DEPLOYMENT", json.dumps(cloud.target) if target is None else target)
+        code = deploy.main(["--image", image, *arguments], cloud.clients)
+        cloud.ecs.stub.assert_no_pending_responses()
+        cloud.logs.stub.assert_no_pending_responses()
         printed = capsys.readouterr()
         return code, printed.out, printed.err
 
@@ -183,7 +183,7 @@ def run(world, monkeypatch, capsys):
 
 @pytest.fixture
 def fails(run):
-    """Deploy, fail with one line, and return it and what was printed before it."""
+    """Run the script, expect one error line, and return that line and the output before it."""
 
     def fails(*arguments: str, **more: str) -> tuple[str, str]:
         code, out, err = run(*arguments, **more)
@@ -195,10 +195,10 @@ def fails(run):
 
 
 class TestTheGoodRoad:
-    def test_migrates_rolls_out_looks_and_marks_the_digest(self, world, run):
-        world.reaches_the_rollout()
-        world.serves(NEW, state="IN_PROGRESS")
-        world.serves(NEW)
+    def test_migrates_rolls_out_looks_and_marks_the_digest(self, cloud, run):
+        cloud.reaches_the_rollout()
+        cloud.describes_service(NEW, state="IN_PROGRESS")
+        cloud.describes_service(NEW)
 
         code, out, err = run()
 
@@ -206,85 +206,85 @@ class TestTheGoodRoad:
         assert f"commit {COMMIT}" in out
         assert "bank:2 is primary, its rollout COMPLETED" in out
         assert out.endswith(f"Deployed sha-{COMMIT} to staging.\n")
-        tags = cloud.digests(world.ecr)
+        tags = fake_aws.digests(cloud.ecr)
         assert tags[f"staged-{COMMIT}"] == tags[f"sha-{COMMIT}"]
 
-    def test_runs_again_without_harm(self, world, run):
+    def test_runs_again_without_harm(self, cloud, run):
         for _ in range(2):
-            world.reaches_the_rollout()
-            world.serves(NEW)
+            cloud.reaches_the_rollout()
+            cloud.describes_service(NEW)
 
             assert run()[0] == 0
 
-    def test_production_takes_what_was_staged_and_gives_it_its_version(self, world, run):
-        world.target |= {"environment": "production", "requires": "staged", "marks": ""}
-        digest = cloud.push(world.ecr, f"staged-{COMMIT}")
-        world.reaches_the_rollout()
-        world.serves(NEW)
+    def test_production_takes_what_was_staged_and_gives_it_its_version(self, cloud, run):
+        cloud.target |= {"environment": "production", "requires": "staged", "marks": ""}
+        digest = fake_aws.push(cloud.ecr, f"staged-{COMMIT}")
+        cloud.reaches_the_rollout()
+        cloud.describes_service(NEW)
 
         assert run("--release", "v1.2.3", image=f"staged-{COMMIT}")[0] == 0
-        assert cloud.digests(world.ecr)["v1.2.3"] == digest
+        assert fake_aws.digests(cloud.ecr)["v1.2.3"] == digest
 
-    def test_the_first_one_brings_the_tasks_and_later_ones_keep_what_autoscaling_chose(self, world, run):
+    def test_the_first_one_brings_the_tasks_and_later_ones_keep_what_autoscaling_chose(self, cloud, run):
         for before, after in ((0, 2), (7, 7)):
-            world.serves(desired=before)
-            world.registers()
-            world.migrates()
-            world.updates(desired=after)
-            world.serves(NEW)
+            cloud.describes_service(desired=before)
+            cloud.registers()
+            cloud.migrates()
+            cloud.updates(desired=after)
+            cloud.describes_service(NEW)
 
             assert run()[0] == 0
 
-    def test_an_earlier_digest_comes_back_without_migrations(self, world, run):
-        world.serves()
-        world.registers(migrates=False)
-        world.updates()
-        world.serves(NEW)
+    def test_an_earlier_digest_comes_back_without_migrations(self, cloud, run):
+        cloud.describes_service()
+        cloud.registers(migrates=False)
+        cloud.updates()
+        cloud.describes_service(NEW)
 
-        code, _, _ = run("--without-migration", image=cloud.digests(world.ecr)[f"sha-{COMMIT}"])
+        code, _, _ = run("--without-migration", image=fake_aws.digests(cloud.ecr)[f"sha-{COMMIT}"])
 
         assert code == 0
-        assert f"staged-{COMMIT}" not in cloud.digests(world.ecr)
+        assert f"staged-{COMMIT}" not in fake_aws.digests(cloud.ecr)
 
-    def test_what_ecs_describes_may_be_a_moment_old(self, world, run):
-        world.reaches_the_rollout()
-        world.serves(OLD)
-        world.serves(NEW)
-
-        assert run()[0] == 0
-
-    def test_a_balancer_that_still_knows_the_old_version_is_waited_for(self, world, run):
-        world.reaches_the_rollout()
-        world.serves(NEW)
-        right = world.pages["/livez/"][0]
-        world.pages["/livez/"][:] = [(200, {"status": "ok", "version": "old"}), right, (502, None), right]
+    def test_what_ecs_describes_may_be_a_moment_old(self, cloud, run):
+        cloud.reaches_the_rollout()
+        cloud.describes_service(OLD)
+        cloud.describes_service(NEW)
 
         assert run()[0] == 0
-        assert world.seconds < 60 + deploy.SMOKE_S
 
-    def test_the_plan_is_printed_without_asking_anybody(self, world, run):
+    def test_a_balancer_that_still_knows_the_old_version_is_waited_for(self, cloud, run):
+        cloud.reaches_the_rollout()
+        cloud.describes_service(NEW)
+        right = cloud.pages["/livez/"][0]
+        cloud.pages["/livez/"][:] = [(200, {"status": "ok", "version": "old"}), right, (502, None), right]
+
+        assert run()[0] == 0
+        assert cloud.seconds < 60 + deploy.SMOKE_S
+
+    def test_the_plan_is_printed_without_asking_anybody(self, cloud, run):
         code, out, _ = run("--dry-run")
 
         assert code == 0
         assert "4. Run the migration task; its exit code must be 0." in out
-        assert f'"image": "{world.registry.uri}@<the digest of sha-{COMMIT}>"' in out
+        assert f'"image": "{cloud.registry.uri}@<the digest of sha-{COMMIT}>"' in out
 
 
 class TestTheTarget:
-    def test_every_wrong_key_is_named_at_once(self, world, fails):
-        del world.target["cluster"]
-        world.target |= {"url": "", "tasks": "2", "colour": "blue"}
+    def test_every_wrong_key_is_named_at_once(self, cloud, fails):
+        del cloud.target["cluster"]
+        cloud.target |= {"url": "", "tasks": "2", "colour": "blue"}
 
         line, _ = fails()
 
         assert line == (
-            "the deployment's target is wrong: cluster is missing, colour is not known, tasks must be of type int, "
+            "the deployment's target is invalid: cluster is missing, colour is unknown, tasks must be of type int, "
             "url is empty"
         )
 
     @pytest.mark.parametrize("url", ["ftp://bank.example", "https://bank.example/api", "bank.example"])
-    def test_must_be_a_host(self, world, fails, url):
-        world.target["url"] = url
+    def test_must_be_a_host(self, cloud, fails, url):
+        cloud.target["url"] = url
 
         assert "url must be https://HOST" in fails()[0]
 
@@ -307,225 +307,230 @@ class TestFindFails:
 
         assert line.endswith(f"has no image sha-{'f' * 40}: its commit was not published from main")
 
-    def test_for_a_commit_that_has_not_passed_staging(self, world, fails):
-        world.target |= {"environment": "production", "requires": "staged"}
+    def test_for_a_commit_that_has_not_passed_staging(self, cloud, fails):
+        cloud.target |= {"environment": "production", "requires": "staged"}
 
         assert fails(image=f"staged-{COMMIT}")[0].endswith("its commit has not passed staging")
-        assert fails(image=f"sha-{COMMIT}")[0] == f"production takes no image without the tag staged-{COMMIT}"
+        assert fails(image=f"sha-{COMMIT}")[0] == f"production accepts no image without the tag staged-{COMMIT}"
 
-    def test_for_an_image_of_unknown_origin(self, world, fails):
-        cloud.push(world.ecr, "v6.6.6", content="another image")
+    def test_for_an_image_of_unknown_origin(self, cloud, fails):
+        fake_aws.push(cloud.ecr, "v6.6.6", content="another image")
 
         assert fails(image="v6.6.6")[0].endswith("has no sha-<commit> tag: it was not published from main")
         assert fails(image="v9.9.9")[0].endswith("nothing was published under this name")
 
-    def test_when_the_registry_refuses(self, world, fails):
+    def test_when_the_registry_refuses(self, cloud, fails):
         with Road("ecr") as ecr:
             ecr.refuses("describe_images")
-            world.registry = Registry(ecr.client, world.registry.uri)
+            cloud.registry = Registry(ecr.client, cloud.registry.uri)
 
             assert fails()[0] == f"looking for sha-{COMMIT} in bank: AccessDeniedException: no, you may not"
 
 
 class TestLookFails:
-    def test_without_a_service(self, world, fails):
-        world.ecs.answers("describe_services", {"services": [], "failures": [{"reason": "MISSING"}]})
+    def test_without_a_service(self, cloud, fails):
+        cloud.ecs.answers("describe_services", {"services": [], "failures": [{"reason": "MISSING"}]})
 
         assert fails()[0] == "there is no service bank in bank: MISSING"
 
-    def test_for_a_service_that_is_going(self, world, fails):
-        world.serves(status="DRAINING")
+    def test_for_a_service_that_is_going(self, cloud, fails):
+        cloud.describes_service(status="DRAINING")
 
         assert fails()[0] == "service bank is DRAINING"
 
-    def test_during_another_rollout(self, world, fails):
-        world.serves(state="IN_PROGRESS")
+    def test_during_another_rollout(self, cloud, fails):
+        cloud.describes_service(state="IN_PROGRESS")
 
-        assert fails()[0] == "service bank has a rollout under way: wait until it has ended"
+        assert fails()[0] == "service bank has a rollout in progress: wait until it has ended"
 
-    def test_when_ecs_refuses(self, world, fails):
-        world.ecs.refuses("describe_services")
+    def test_when_ecs_refuses(self, cloud, fails):
+        cloud.ecs.refuses("describe_services")
 
-        assert fails()[0] == "looking at the service: AccessDeniedException: no, you may not"
+        assert fails()[0] == "describing the service: AccessDeniedException: no, you may not"
 
 
 class TestRegisterFails:
-    def test_for_a_template_that_asks_for_too_much(self, world, fails, monkeypatch, tmp_path):
+    def test_for_a_template_that_asks_for_too_much(self, cloud, fails, monkeypatch, tmp_path):
         (tmp_path / "web.json").write_text('{"family": "${weather}"}')
         monkeypatch.setattr(deploy, "TEMPLATES", tmp_path)
-        world.serves()
+        cloud.describes_service()
 
         assert fails()[0] == "rendering web.json: KeyError: 'weather'"
 
-    def test_when_ecs_refuses(self, world, fails):
-        world.serves()
-        world.ecs.refuses("register_task_definition", "ClientException")
+    def test_when_ecs_refuses(self, cloud, fails):
+        cloud.describes_service()
+        cloud.ecs.refuses("register_task_definition", "ClientException")
 
         assert fails()[0] == "registering web.json: ClientException: no, you may not"
 
 
 class TestMigrateFails:
     @pytest.fixture(autouse=True)
-    def registered(self, world):
-        world.serves()
-        world.registers()
+    def registered(self, cloud):
+        cloud.describes_service()
+        cloud.registers()
 
-    def test_with_an_exit_code_and_shows_why(self, world, fails):
-        world.migrates(code=1)
-        world.logs_end_with("Applying ledger.0003...", "canceling statement due to lock timeout")
+    def test_with_an_exit_code_and_shows_why(self, cloud, fails):
+        cloud.migrates(code=1)
+        cloud.logs_end_with("Applying ledger.0003...", "canceling statement due to lock timeout")
 
         line, out = fails()
 
-        assert line == "the migration failed: exit code 1; the service was not touched"
+        assert line == "the migration failed: exit code 1; the service was not changed"
         assert out.endswith("0af1:\nApplying ledger.0003...\ncanceling statement due to lock timeout\n")
 
-    def test_without_an_exit_code(self, world, fails):
-        world.starts_the_migration()
-        world.tells_of_the_migration(
+    def test_without_an_exit_code(self, cloud, fails):
+        cloud.starts_the_migration()
+        cloud.describes_the_migration(
             lastStatus="STOPPED",
             stopCode="TaskFailedToStart",
             stoppedReason="CannotPullContainerError",
             containers=[{"name": "migrate", "reason": "not found"}],
         )
-        world.logs.refuses("get_log_events", "ResourceNotFoundException")
+        cloud.logs.refuses("get_log_events", "ResourceNotFoundException")
 
         line, out = fails()
 
         assert line == (
             "the migration failed: no exit code, TaskFailedToStart, CannotPullContainerError, not found; "
-            "the service was not touched"
+            "the service was not changed"
         )
-        assert "the log cannot be shown: reading ecs/migrate/0af1: ResourceNotFoundException" in out
+        assert "the log cannot be read: reading ecs/migrate/0af1: ResourceNotFoundException" in out
 
-    def test_with_another_containers_exit_code(self, world, fails):
-        world.starts_the_migration()
-        world.tells_of_the_migration(lastStatus="STOPPED", containers=[{"name": "sidecar", "exitCode": 0}])
-        world.logs_end_with()
+    def test_with_another_containers_exit_code(self, cloud, fails):
+        cloud.starts_the_migration()
+        cloud.describes_the_migration(lastStatus="STOPPED", containers=[{"name": "sidecar", "exitCode": 0}])
+        cloud.logs_end_with()
 
-        assert fails()[0] == "the migration failed: no exit code; the service was not touched"
+        assert fails()[0] == "the migration failed: no exit code; the service was not changed"
 
-    def test_when_there_is_no_room_for_it(self, world, fails):
-        world.starts_the_migration(tasks=[], failures=[{"reason": "RESOURCE:MEMORY"}])
+    def test_when_there_is_no_room_for_it(self, cloud, fails):
+        cloud.starts_the_migration(tasks=[], failures=[{"reason": "RESOURCE:MEMORY"}])
 
         assert fails()[0] == "the migration task was not started: RESOURCE:MEMORY"
 
-    def test_when_ecs_refuses_to_start_it(self, world, fails):
-        world.ecs.refuses("run_task")
+    def test_when_ecs_refuses_to_start_it(self, cloud, fails):
+        cloud.ecs.refuses("run_task")
 
         assert fails()[0] == "starting the migration task: AccessDeniedException: no, you may not"
 
-    def test_when_ecs_does_not_tell_of_it(self, world, fails):
-        world.starts_the_migration()
-        world.ecs.refuses("describe_tasks")
+    def test_when_ecs_does_not_tell_of_it(self, cloud, fails):
+        cloud.starts_the_migration()
+        cloud.ecs.refuses("describe_tasks")
 
         assert fails()[0] == "waiting for the migration task: AccessDeniedException: no, you may not"
 
-    def test_when_it_takes_too_long_and_stops_it(self, world, fails, monkeypatch):
+    def test_when_it_takes_too_long_and_stops_it(self, cloud, fails, monkeypatch):
         monkeypatch.setattr(deploy, "MIGRATION_S", 15)
-        world.starts_the_migration()
-        world.tells_of_the_migration(lastStatus="PENDING")
-        world.tells_of_the_migration(lastStatus="RUNNING")
-        world.logs_end_with("Applying ledger.0003...")
-        world.ecs.answers("stop_task", {}, cluster="bank", task=TASK, reason="took too long")
+        cloud.starts_the_migration()
+        cloud.describes_the_migration(lastStatus="PENDING")
+        cloud.describes_the_migration(lastStatus="RUNNING")
+        cloud.logs_end_with("Applying ledger.0003...")
+        cloud.ecs.answers("stop_task", {}, cluster="bank", task=TASK, reason="took too long")
 
         line, out = fails()
 
-        assert line == "the migration took longer than 15 s and was stopped; the service was not touched"
+        assert line == "the migration took longer than 15 s and was stopped; the service was not changed"
         assert "Applying ledger.0003..." in out
 
 
 class TestUpdateFails:
     @pytest.fixture(autouse=True)
-    def migrated(self, world):
-        world.serves()
-        world.registers()
-        world.migrates()
+    def migrated(self, cloud):
+        cloud.describes_service()
+        cloud.registers()
+        cloud.migrates()
 
-    def test_when_ecs_refuses(self, world, fails):
-        world.ecs.refuses("update_service")
+    def test_when_ecs_refuses(self, cloud, fails):
+        cloud.ecs.refuses("update_service")
 
         assert fails()[0] == "updating the service: AccessDeniedException: no, you may not"
 
-    def test_and_goes_back_when_the_answer_was_lost(self, world, fails):
-        world.ecs.refuses("update_service", "ServerException", status=500)
-        world.goes_back()
+    def test_and_goes_back_when_the_answer_was_lost(self, cloud, fails):
+        cloud.ecs.refuses("update_service", "ServerException", status=500)
+        cloud.rolls_back()
 
-        assert fails()[0] == "updating the service: ServerException: no, you may not; the service is back at bank:1"
+        assert (
+            fails()[0]
+            == "updating the service: ServerException: no, you may not; the service was rolled back to bank:1"
+        )
 
-    def test_and_goes_back_when_the_connection_was_lost(self, world, fails, monkeypatch):
-        update = world.ecs.client.update_service
+    def test_and_goes_back_when_the_connection_was_lost(self, cloud, fails, monkeypatch):
+        update = cloud.ecs.client.update_service
 
         def lose_the_first(**arguments):
-            monkeypatch.setattr(world.ecs.client, "update_service", update)
+            monkeypatch.setattr(cloud.ecs.client, "update_service", update)
             raise botocore.exceptions.ReadTimeoutError(endpoint_url="ecs")
 
-        monkeypatch.setattr(world.ecs.client, "update_service", lose_the_first)
-        world.goes_back()
+        monkeypatch.setattr(cloud.ecs.client, "update_service", lose_the_first)
+        cloud.rolls_back()
 
         line, _ = fails()
 
         assert line.startswith("updating the service: Read timeout on endpoint")
-        assert line.endswith("the service is back at bank:1")
+        assert line.endswith("the service was rolled back to bank:1")
 
 
 class TestWaitFails:
     @pytest.fixture(autouse=True)
-    def updated(self, world):
-        world.reaches_the_rollout()
+    def updated(self, cloud):
+        cloud.reaches_the_rollout()
 
-    def test_when_the_rollout_does_and_tells_what_ecs_knows(self, world, fails):
-        world.serves(NEW, state="IN_PROGRESS")
-        world.serves(NEW, state="FAILED")
-        world.tells_why()
-        world.goes_back()
+    def test_when_the_rollout_does_and_tells_what_ecs_knows(self, cloud, fails):
+        cloud.describes_service(NEW, state="IN_PROGRESS")
+        cloud.describes_service(NEW, state="FAILED")
+        cloud.describes_events()
+        cloud.rolls_back()
 
         line, out = fails()
 
-        assert line == "the rollout failed: crash; the service is back at bank:1"
+        assert line == "the rollout failed: crash; the service was rolled back to bank:1"
         assert "(service bank) failed container health checks." in out
         assert "stopped task 0af1: exit code 3, EssentialContainerExited" in out
-        assert f"staged-{COMMIT}" not in cloud.digests(world.ecr)
+        assert f"staged-{COMMIT}" not in fake_aws.digests(cloud.ecr)
 
-    def test_when_ecs_went_back_by_itself(self, world, fails):
-        world.serves(NEW, state="IN_PROGRESS")
-        world.serves(OLD, state="IN_PROGRESS")
-        world.tells_why()
-        world.goes_back()
+    def test_when_ecs_went_back_by_itself(self, cloud, fails):
+        cloud.describes_service(NEW, state="IN_PROGRESS")
+        cloud.describes_service(OLD, state="IN_PROGRESS")
+        cloud.describes_events()
+        cloud.rolls_back()
 
-        assert fails()[0] == "ECS went back to bank:1 by itself; the service is back at bank:1"
+        assert fails()[0] == "ECS rolled back to bank:1; the service was rolled back to bank:1"
 
-    def test_when_it_takes_too_long(self, world, fails, monkeypatch):
+    def test_when_it_takes_too_long(self, cloud, fails, monkeypatch):
         monkeypatch.setattr(deploy, "ROLLOUT_S", 15)
-        world.serves(NEW, state="IN_PROGRESS")
-        world.serves(NEW, state="IN_PROGRESS")
-        world.tells_why()
-        world.goes_back()
+        cloud.describes_service(NEW, state="IN_PROGRESS")
+        cloud.describes_service(NEW, state="IN_PROGRESS")
+        cloud.describes_events()
+        cloud.rolls_back()
 
-        assert fails()[0] == "the rollout of bank:2 was not COMPLETED after 15 s; the service is back at bank:1"
+        assert fails()[0] == "the rollout of bank:2 was not COMPLETED after 15 s; the service was rolled back to bank:1"
 
-    def test_when_ecs_does_not_tell(self, world, fails):
-        world.ecs.refuses("describe_services", "ServerException", status=500)
-        world.ecs.refuses("describe_services", "ServerException", status=500)
-        world.goes_back()
+    def test_when_ecs_does_not_tell(self, cloud, fails):
+        cloud.ecs.refuses("describe_services", "ServerException", status=500)
+        cloud.ecs.refuses("describe_services", "ServerException", status=500)
+        cloud.rolls_back()
 
         line, out = fails()
 
-        assert line == "waiting for the rollout: ServerException: no, you may not; the service is back at bank:1"
-        assert "no more can be shown: reading the service's events" in out
+        assert (
+            line == "waiting for the rollout: ServerException: no, you may not; the service was rolled back to bank:1"
+        )
+        assert "the rest cannot be read: reading the service's events" in out
 
-    def test_when_somebody_else_deploys_and_lets_them(self, world, fails):
-        world.serves(NEW, state="IN_PROGRESS")
-        world.serves(NEW.replace(":2", ":3"), state="IN_PROGRESS")
+    def test_when_somebody_else_deploys_and_lets_them(self, cloud, fails):
+        cloud.describes_service(NEW, state="IN_PROGRESS")
+        cloud.describes_service(NEW.replace(":2", ":3"), state="IN_PROGRESS")
 
-        assert fails()[0] == "bank:3 is primary: somebody else deploys, so we let go"
+        assert fails()[0] == "bank:3 is primary: another deployment took over, so this one stops"
 
 
 class TestSmokeFails:
     @pytest.fixture(autouse=True)
-    def rolled_out(self, world):
-        world.reaches_the_rollout()
-        world.serves(NEW)
-        world.goes_back()
+    def rolled_out(self, cloud):
+        cloud.reaches_the_rollout()
+        cloud.describes_service(NEW)
+        cloud.rolls_back()
 
     @pytest.mark.parametrize(
         ("path", "answer", "reason"),
@@ -536,72 +541,73 @@ class TestSmokeFails:
             ("/livez/", (200, {"status": "ok", "version": "old"}), '200 {"status": "ok", "version": "old"}'),
         ],
     )
-    def test_for_a_wrong_answer(self, world, fails, path, answer, reason):
-        world.pages[path][:] = [answer]
+    def test_for_a_wrong_answer(self, cloud, fails, path, answer, reason):
+        cloud.pages[path][:] = [answer]
 
         line, _ = fails()
 
         assert (
-            line == f"{world.target['url']} does not serve it: {path} answers {reason}; the service is back at bank:1"
+            line
+            == f"{cloud.target['url']} does not serve it: {path} returns {reason}; the service was rolled back to bank:1"
         )
-        assert f"staged-{COMMIT}" not in cloud.digests(world.ecr)
+        assert f"staged-{COMMIT}" not in fake_aws.digests(cloud.ecr)
 
-    def test_for_no_answer(self, world, fails):
-        world.target["url"] = "http://127.0.0.1:1"
+    def test_for_no_answer(self, cloud, fails):
+        cloud.target["url"] = "http://127.0.0.1:1"
 
         assert "/ping/: ConnectionRefusedError" in fails()[0]
 
-    def test_for_answers_that_are_right_now_and_then(self, world, fails):
-        right = world.pages["/ping/"][0]
-        world.pages["/ping/"][:] = [right, right, right, right, (502, None)] * 20
+    def test_for_answers_that_are_right_now_and_then(self, cloud, fails):
+        right = cloud.pages["/ping/"][0]
+        cloud.pages["/ping/"][:] = [right, right, right, right, (502, None)] * 20
 
-        assert "/ping/ answers 502 and no JSON" in fails()[0]
+        assert "/ping/ returns 502 and no JSON" in fails()[0]
 
 
 class TestGoingBackFails:
     @pytest.fixture(autouse=True)
-    def does_not_serve(self, world):
-        world.reaches_the_rollout()
-        world.serves(NEW)
-        world.pages["/ping/"][:] = [(500, None)]
+    def does_not_serve(self, cloud):
+        cloud.reaches_the_rollout()
+        cloud.describes_service(NEW)
+        cloud.pages["/ping/"][:] = [(500, None)]
 
-    def test_when_ecs_refuses(self, world, fails):
-        world.ecs.refuses("update_service")
+    def test_when_ecs_refuses(self, cloud, fails):
+        cloud.ecs.refuses("update_service")
 
         assert fails()[0].endswith(
-            "AND GOING BACK FAILED, look at the service now: going back: AccessDeniedException: no, you may not"
+            "ROLLBACK FAILED, check the service now: rolling back: AccessDeniedException: no, you may not"
         )
 
-    def test_when_the_old_version_does_not_come_up_either(self, world, fails):
-        world.updates(OLD)
-        world.serves(OLD, state="FAILED")
+    def test_when_the_old_version_does_not_come_up_either(self, cloud, fails):
+        cloud.updates(OLD)
+        cloud.describes_service(OLD, state="FAILED")
 
-        assert fails()[0].endswith("AND GOING BACK FAILED, look at the service now: the rollout failed: crash")
+        assert fails()[0].endswith("ROLLBACK FAILED, check the service now: the rollout failed: crash")
 
-    def test_not_from_a_description_that_is_a_moment_old(self, world, fails):
-        world.updates(OLD)
-        world.serves(NEW)
-        world.serves(OLD)
+    def test_not_from_a_description_that_is_a_moment_old(self, cloud, fails):
+        cloud.updates(OLD)
+        cloud.describes_service(NEW)
+        cloud.describes_service(OLD)
 
-        assert fails()[0].endswith("the service is back at bank:1")
+        assert fails()[0].endswith("the service was rolled back to bank:1")
 
 
 class TestMarkFails:
-    def test_when_the_tag_is_another_images_and_the_version_serves(self, world, fails):
-        cloud.push(world.ecr, f"staged-{COMMIT}", content="another image")
-        world.reaches_the_rollout()
-        world.serves(NEW)
+    def test_when_the_tag_is_another_images_and_the_version_serves(self, cloud, fails):
+        fake_aws.push(cloud.ecr, f"staged-{COMMIT}", content="another image")
+        cloud.reaches_the_rollout()
+        cloud.describes_service(NEW)
 
         assert fails()[0] == (
-            f"tag staged-{COMMIT} is another image's already, and tags never move "
-            "(the new version serves; only the tag is missing)"
+            f"tag staged-{COMMIT} is already on another image, and tags are immutable "
+            "(the new version is deployed; only the tag is missing)"
         )
 
 
 class TestTheTaskDefinitions:
     @pytest.fixture
     def both(self):
-        target = deploy.Target.read((ROOT / "deploy/ecs/example.json").read_text())
+        target = deploy.Target.parse((ROOT / "deploy/ecs/example.json").read_text())
         return [deploy.render(name, target, "an image") for name in ("web.json", "migrate.json")]
 
     def test_run_the_same_image_in_the_same_way(self, both):

@@ -1,30 +1,30 @@
-"""Publishing: one image a commit, whoever asks and however often."""
+"""Publishing: one image per commit, also for repeated and parallel runs."""
 
 import os
 
 import pytest
 
 from deploy import images
-from deploy.images import DeliveryError, Image, Registry
-from tests.support import fake_aws as cloud
+from deploy.images import CannotError, Image, Registry
+from tests.support import fake_aws
 from tests.support.fake_aws import COMMIT
 
 
 class Commands:
-    """A stand-in that remembers what is run, and pushes into the registry."""
+    """A stand-in for images.run(): it records the commands, and a push adds the image to the registry."""
 
     def __init__(self, registry, ecr):
         self.registry, self.ecr = registry, ecr
         self.run, self.password = [], None
-        # What happens instead, by the command's first two words, or during the push.
-        self.happens = {}
+        # Called before a command, by its first two words.
+        self.callbacks = {}
 
     def __call__(self, *command, text=None):
         self.run.append(command)
         self.password = text or self.password
-        self.happens.get(command[:2], lambda: None)()
+        self.callbacks.get(command[:2], lambda: None)()
         if command[:2] == ("docker", "push"):
-            cloud.push(self.ecr, command[-1].rpartition(":")[2])
+            fake_aws.push(self.ecr, command[-1].rpartition(":")[2])
 
 
 def fail():
@@ -33,7 +33,7 @@ def fail():
 
 @pytest.fixture
 def commands(monkeypatch):
-    with cloud.registry() as (registry, ecr):
+    with fake_aws.registry() as (registry, ecr):
         commands = Commands(registry, ecr)
         monkeypatch.setattr(images, "run", commands)
         yield commands
@@ -50,7 +50,7 @@ class TestPublish:
             ("docker", "login", "--username", "AWS", "--password-stdin", commands.registry.uri.partition("/")[0]),
             ("docker", "push", "--quiet", name),
         ]
-        assert (image.commit, image.digest) == (COMMIT, cloud.digests(commands.ecr)[f"sha-{COMMIT}"])
+        assert (image.commit, image.digest) == (COMMIT, fake_aws.digests(commands.ecr)[f"sha-{COMMIT}"])
 
     def test_the_password_goes_through_a_pipe(self, commands):
         images.publish(commands.registry, COMMIT)
@@ -67,17 +67,17 @@ class TestPublish:
 
     def test_of_two_runs_at_once_one_is_believed(self, commands):
         def other_run():
-            cloud.push(commands.ecr, f"sha-{COMMIT}", content="the other's")
+            fake_aws.push(commands.ecr, f"sha-{COMMIT}", content="the other's")
             fail()
 
-        commands.happens["docker", "push"] = other_run
+        commands.callbacks["docker", "push"] = other_run
 
         image = images.publish(commands.registry, COMMIT)
 
-        assert image.digest == cloud.digests(commands.ecr)[f"sha-{COMMIT}"]
+        assert image.digest == fake_aws.digests(commands.ecr)[f"sha-{COMMIT}"]
 
     def test_an_image_that_does_not_serve_is_not_pushed(self, commands):
-        commands.happens["checks/check-image", f"{commands.registry.uri}:sha-{COMMIT}"] = fail
+        commands.callbacks["checks/check-image", f"{commands.registry.uri}:sha-{COMMIT}"] = fail
 
         with pytest.raises(DeliveryError, match="it failed"):
             images.publish(commands.registry, COMMIT)
@@ -85,15 +85,15 @@ class TestPublish:
         assert len(commands.run) == 2
 
     def test_a_push_that_fails_is_an_error(self, commands):
-        commands.happens["docker", "push"] = fail
+        commands.callbacks["docker", "push"] = fail
 
         with pytest.raises(DeliveryError, match="it failed"):
             images.publish(commands.registry, COMMIT)
 
     def test_a_push_that_did_nothing_is_an_error(self, commands, monkeypatch):
-        monkeypatch.setattr(cloud, "push", print)
+        monkeypatch.setattr(fake_aws, "push", print)
 
-        with pytest.raises(DeliveryError, match=f"sha-{COMMIT} was pushed, but bank does not have it"):
+        with pytest.raises(CannotError, match=f"sha-{COMMIT} was pushed, but is not in bank"):
             images.publish(commands.registry, COMMIT)
 
     @pytest.mark.parametrize("commit", ["main", COMMIT[:7], COMMIT.upper()])
@@ -104,7 +104,7 @@ class TestPublish:
 
 class TestPromotion:
     def test_a_second_tag_is_on_the_very_bytes(self, commands):
-        digest = cloud.push(commands.ecr, f"sha-{COMMIT}")
+        digest = fake_aws.push(commands.ecr, f"sha-{COMMIT}")
         image = commands.registry.find(f"sha-{COMMIT}")
 
         commands.registry.tag(image, "v1.2.3")
@@ -114,21 +114,21 @@ class TestPromotion:
         assert commands.registry.find(digest) == commands.registry.find("v1.2.3")
 
     def test_a_tag_never_moves(self, commands):
-        cloud.push(commands.ecr, "v1.2.3", content="the first")
-        cloud.push(commands.ecr, f"sha-{COMMIT}")
-        before = cloud.digests(commands.ecr)
+        fake_aws.push(commands.ecr, "v1.2.3", content="the first")
+        fake_aws.push(commands.ecr, f"sha-{COMMIT}")
+        before = fake_aws.digests(commands.ecr)
 
-        with pytest.raises(DeliveryError, match=r"tag v1\.2\.3 is another image's already, and tags never move"):
+        with pytest.raises(CannotError, match=r"tag v1\.2\.3 is already on another image, and tags are immutable"):
             commands.registry.tag(commands.registry.find(f"sha-{COMMIT}"), "v1.2.3")
 
-        assert cloud.digests(commands.ecr) == before
+        assert fake_aws.digests(commands.ecr) == before
 
     def test_an_image_that_is_gone_cannot_be_tagged(self, commands):
-        with pytest.raises(DeliveryError, match="it is not in bank"):
-            commands.registry.tag(Image(digest=cloud.sha256("gone"), tags=frozenset()), "v1.2.3")
+        with pytest.raises(CannotError, match="it is not in bank"):
+            commands.registry.tag(Image(digest=fake_aws.sha256("gone"), tags=frozenset()), "v1.2.3")
 
     def test_a_repository_that_is_not_there_is_named(self, commands):
-        registry = Registry(cloud.client_of("ecr"), commands.registry.uri + "s")
+        registry = Registry(fake_aws.client_of("ecr"), commands.registry.uri + "s")
 
         with pytest.raises(DeliveryError, match=r"looking for v1\.2\.3 in banks: RepositoryNotFoundException"):
             registry.find("v1.2.3")
@@ -137,17 +137,17 @@ class TestPromotion:
 class TestCommandLine:
     @pytest.fixture
     def aws(self, monkeypatch):
-        monkeypatch.setenv("AWS_DEFAULT_REGION", cloud.REGION)
-        with cloud.registry() as (registry, ecr):
+        monkeypatch.setenv("AWS_DEFAULT_REGION", fake_aws.REGION)
+        with fake_aws.registry() as (registry, ecr):
             yield registry, ecr
 
     def test_ends_with_the_digest(self, aws, capsys):
         registry, ecr = aws
-        digest = cloud.push(ecr, f"sha-{COMMIT}")
+        digest = fake_aws.push(ecr, f"sha-{COMMIT}")
 
         assert images.main(["publish", "--repository", registry.uri, "--commit", COMMIT]) == 0
         assert capsys.readouterr().out.splitlines() == [
-            f"sha-{COMMIT} is published already: nothing is built",
+            f"sha-{COMMIT} is already published: skipping the build",
             f"{digest} is the image of commit {COMMIT}",
         ]
 
@@ -159,11 +159,11 @@ class TestCommandLine:
 
         assert images.main(["publish", "--repository", registry.uri, "--commit", COMMIT]) == 1
         assert capfd.readouterr().err.splitlines()[-1] == (
-            "error: devtools/docker.sh image failed (exit code 7): the reason is above"
+            "error: devtools/docker.sh image failed (exit code 7): its output is above"
         )
 
     def test_says_when_a_command_is_not_there(self):
-        with pytest.raises(DeliveryError, match="there is no no-such-command command"):
+        with pytest.raises(CannotError, match="no-such-command: command not found"):
             images.run("no-such-command")
 
     def test_says_when_there_is_no_region(self, capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""Which tags may go to production, on real repositories."""
+"""Release checks of tags, on real git repositories."""
 
 import subprocess
 
@@ -84,7 +84,7 @@ def test_a_tag_beside_main_is_refused(repository, check):
 def test_a_tag_that_its_files_contradict_is_refused(repository, check):
     repository.git("tag", "v1.2.2")
 
-    assert check("v1.2.2") == (1, "", "error: v1.2.2 is not the version in its pyproject.toml, which is 1.2.3\n")
+    assert check("v1.2.2") == (1, "", "error: v1.2.2 does not match the version in its pyproject.toml, 1.2.3\n")
 
 
 @pytest.mark.parametrize("changelog", ["# Changelog\n", "# Changelog\n\n## [1.2.30]\n\n- X.\n", "## [1.2.3]\n"])
@@ -92,7 +92,7 @@ def test_a_version_without_notes_is_refused(repository, check, changelog):
     repository.commit("1.2.3", changelog)
     repository.git("tag", "v1.2.3")
 
-    assert check("v1.2.3") == (1, "", "error: CHANGELOG.md says nothing of v1.2.3\n")
+    assert check("v1.2.3") == (1, "", "error: CHANGELOG.md has no notes for v1.2.3\n")
 
 
 @pytest.mark.parametrize("tag", ["1.2.3", "v1.2", "v1.2.3-rc1", "v1.2.3; id", "v1.2.3\n"])

@@ -1,4 +1,4 @@
-"""What must hold for every workflow, beyond what the linters of `make lint-delivery` know."""
+"""Rules for every workflow, beyond those of the linters in `make lint-delivery`."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = {path.name: path.read_text() for path in sorted((ROOT / ".github/workflows").glob("*.yml"))}
-# YAML 1.1 reads the key `on` as a boolean; a string is wanted for all.
+# All values as strings: YAML 1.1 reads the key `on` as a boolean.
 PARSED = {name: yaml.load(text, Loader=yaml.BaseLoader) for name, text in WORKFLOWS.items()}  # noqa: S506  strings only
 JOBS = [pytest.param(name, job, id=f"{name}-{key}") for name in PARSED for key, job in PARSED[name]["jobs"].items()]
 STEPS = [step for parsed in PARSED.values() for job in parsed["jobs"].values() for step in job.get("steps", [])]
@@ -27,7 +27,7 @@ def test_nothing_is_permitted_but_by_a_job(name):
 @pytest.mark.parametrize(("name", "job"), JOBS)
 def test_a_job_says_what_it_may_and_how_long_it_may_take(name, job):
     assert "permissions" in job
-    # A job that calls a workflow has the limits of that one's jobs.
+    # A job that calls a workflow has that workflow's time limits.
     assert "uses" in job or 0 < int(job["timeout-minutes"]) <= 60
 
 
