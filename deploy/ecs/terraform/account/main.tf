@@ -1,4 +1,4 @@
-# What the environments of one AWS account share: the image repository, GitHub's identity, the role that publishes.
+# Resources shared by all environments of one AWS account: the image repository, GitHub's OIDC provider, the publish role.
 #
 #   terraform init -backend-config=bucket=... -backend-config=key=bank/account -backend-config=region=...
 #   terraform apply -var github=OWNER/REPOSITORY -var region=...
@@ -39,7 +39,7 @@ provider "aws" {
 
 resource "aws_ecr_repository" "images" {
   name = var.name
-  # A tag never moves: what passed staging under it is what production gets.
+  # Immutable tags: production gets the same digest that passed staging.
   image_tag_mutability = "IMMUTABLE"
   image_scanning_configuration {
     scan_on_push = true
@@ -48,7 +48,7 @@ resource "aws_ecr_repository" "images" {
 
 resource "aws_ecr_lifecycle_policy" "images" {
   repository = aws_ecr_repository.images.name
-  # Only what no tag holds: a rule by the prefix sha- would also take what production runs.
+  # Untagged images only: a rule for the prefix sha- would also expire the image that production runs.
   policy = jsonencode({
     rules = [{
       rulePriority = 1
@@ -63,7 +63,7 @@ resource "aws_iam_openid_connect_provider" "github" {
   client_id_list = ["sts.amazonaws.com"]
 }
 
-# The role of staging.yml's job that builds: it may push images, from main, and nothing else.
+# The role of staging.yml's publish job: it may push images, from main only, and nothing else.
 resource "aws_iam_role" "publish" {
   name               = "${var.name}-publish"
   assume_role_policy = data.aws_iam_policy_document.main_may_publish.json
@@ -96,7 +96,7 @@ resource "aws_iam_role_policy" "publish" {
 
 data "aws_iam_policy_document" "publish" {
   statement {
-    actions   = ["ecr:GetAuthorizationToken"] # knows no resource
+    actions   = ["ecr:GetAuthorizationToken"] # has no resource
     resources = ["*"]
   }
   statement {

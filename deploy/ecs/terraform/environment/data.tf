@@ -1,13 +1,13 @@
-# What must not get lost: the database and the secrets. Terraform never sees a secret's value.
+# Persistent data: the database and the secrets. Terraform never reads a secret's value.
 
 resource "aws_secretsmanager_secret" "app" {
   name        = "${var.name}/${var.environment}/app"
-  description = "A JSON object: SECRET_KEY, DATABASE_URL (the application's role), and what else the settings take."
+  description = "A JSON object: SECRET_KEY, DATABASE_URL (the application's role), and any other setting."
 }
 
 resource "aws_secretsmanager_secret" "migration" {
   name        = "${var.name}/${var.environment}/migration"
-  description = "MIGRATION_DATABASE_URL, as it stands: the role that owns the tables."
+  description = "MIGRATION_DATABASE_URL as plain text: the role that owns the tables."
 }
 
 resource "aws_db_subnet_group" "this" {

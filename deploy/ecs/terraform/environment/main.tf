@@ -1,9 +1,9 @@
-# One environment, staging or production: service, load balancer, database, secrets. The account comes first.
+# One environment, staging or production: service, load balancer, database, secrets. Apply ../account first.
 #
 #   terraform init -backend-config=bucket=... -backend-config=key=bank/staging -backend-config=region=...
 #   terraform apply -var environment=staging -var-file=staging.tfvars
 #
-# The network is given: the private subnets reach ECR, Secrets Manager and CloudWatch (NAT or endpoints).
+# The network must exist: the private subnets need a route to ECR, Secrets Manager and CloudWatch (NAT or endpoints).
 
 terraform {
   required_version = ">= 1.10"
@@ -45,12 +45,12 @@ variable "vpc_id" {
 }
 
 variable "public_subnet_ids" {
-  description = "Where the load balancer is: two or more."
+  description = "The load balancer's subnets: two or more."
   type        = list(string)
 }
 
 variable "private_subnet_ids" {
-  description = "Where tasks and database are: two or more."
+  description = "The subnets of the tasks and the database: two or more."
   type        = list(string)
 }
 
@@ -65,7 +65,7 @@ variable "certificate_arn" {
 }
 
 variable "tasks" {
-  description = "At least so many; a deployment keeps a higher number that is there."
+  description = "The minimum number of tasks; a deployment keeps a higher current number."
   type        = number
   default     = 2
 }
@@ -76,7 +76,7 @@ variable "database_class" {
 }
 
 variable "prometheus_security_group_ids" {
-  description = "Who may scrape the metrics port."
+  description = "Security groups that may scrape the metrics port."
   type        = set(string)
   default     = []
 }
@@ -98,7 +98,7 @@ locals {
   full_name = "${var.name}-${var.environment}"
   in_ecs    = "arn:aws:ecs:${var.region}:${data.aws_caller_identity.current.account_id}"
 
-  # What deploy/deploy.py wants to know, and what deploy/ecs/*.json are rendered with.
+  # The target of deploy/deploy.py, which also renders deploy/ecs/*.json with it.
   deployment = {
     environment              = var.environment
     region                   = var.region
@@ -114,7 +114,7 @@ locals {
     app_secret               = aws_secretsmanager_secret.app.arn
     migration_secret         = aws_secretsmanager_secret.migration.arn
     log_group                = aws_cloudwatch_log_group.this.name
-    # Production takes what staging has marked, and nothing else.
+    # Production accepts only images with staging's tag.
     requires = var.environment == "staging" ? "sha" : "staged"
     marks    = var.environment == "staging" ? "staged" : ""
   }

@@ -1,4 +1,4 @@
-# Who may talk to whom: the world to the balancer, the balancer to the tasks, the tasks to the database.
+# Security groups and load balancer. Allowed: internet to load balancer, load balancer to tasks, tasks to database.
 
 resource "aws_security_group" "balancer" {
   name   = "${local.full_name}-balancer"
@@ -49,7 +49,7 @@ resource "aws_vpc_security_group_ingress_rule" "prometheus_to_tasks" {
   to_port                      = 9464
 }
 
-# ECR, Secrets Manager, CloudWatch and Sentry have no addresses that could be named here.
+# ECR, Secrets Manager, CloudWatch and Sentry have no fixed addresses.
 resource "aws_vpc_security_group_egress_rule" "tasks_to_https" {
   security_group_id = aws_security_group.tasks.id
   cidr_ipv4         = "0.0.0.0/0"
@@ -89,13 +89,13 @@ resource "aws_lb_target_group" "web" {
   protocol    = "HTTP"
   port        = 8000
   vpc_id      = var.vpc_id
-  # A task that stops still serves what it has: at most 35 s.
+  # A stopping task finishes its requests within 35 s.
   deregistration_delay = 40
   health_check {
     path                = "/ping/"
     matcher             = "200"
     interval            = 10
-    timeout             = 5 # the probe itself answers within 3 s
+    timeout             = 5 # /readyz/ responds within 3 s
     healthy_threshold   = 2
     unhealthy_threshold = 3
   }

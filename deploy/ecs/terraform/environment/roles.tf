@@ -1,4 +1,4 @@
-# Four roles, each with what it needs: two start tasks, one is the application, one deploys.
+# IAM roles: two execution roles (application, migration), the application's task role, the deployment role.
 
 data "aws_iam_policy_document" "ecs_tasks" {
   statement {
@@ -10,10 +10,10 @@ data "aws_iam_policy_document" "ecs_tasks" {
   }
 }
 
-# ECS itself: pull the image, write the log.
+# The execution role, for ECS itself: pull the image, write the log.
 data "aws_iam_policy_document" "execution" {
   statement {
-    actions   = ["ecr:GetAuthorizationToken"] # knows no resource
+    actions   = ["ecr:GetAuthorizationToken"] # has no resource
     resources = ["*"]
   }
   statement {
@@ -36,7 +36,7 @@ resource "aws_iam_role_policy" "execution" {
   policy = data.aws_iam_policy_document.execution.json
 }
 
-# The same for the migration task, and the owner's credentials: the application's task cannot have them.
+# The migration task's execution role also reads the table owner's credentials; the application's role must not.
 data "aws_iam_policy_document" "migration_execution" {
   source_policy_documents = [data.aws_iam_policy_document.execution.json]
   statement {
@@ -55,7 +55,7 @@ resource "aws_iam_role_policy" "migration_execution" {
   policy = data.aws_iam_policy_document.migration_execution.json
 }
 
-# The application: read its own secret.
+# The application's task role: read its own secret.
 data "aws_iam_policy_document" "task" {
   statement {
     actions   = ["secretsmanager:GetSecretValue"]
@@ -73,7 +73,7 @@ resource "aws_iam_role_policy" "task" {
   policy = data.aws_iam_policy_document.task.json
 }
 
-# The pipeline's job that names this environment, and no other job: its token's subject says which it is.
+# The deployment role: only jobs of this GitHub environment can assume it, by the subject of their OIDC token.
 data "aws_iam_openid_connect_provider" "github" {
   url = "https://token.actions.githubusercontent.com"
 }
@@ -98,14 +98,14 @@ data "aws_iam_policy_document" "environment_may_deploy" {
   }
 }
 
-# Every call that deploy/deploy.py makes, and no other.
+# Exactly the calls that deploy/deploy.py makes.
 data "aws_iam_policy_document" "deploy" {
   statement {
     actions   = ["ecr:BatchGetImage", "ecr:DescribeImages", "ecr:PutImage"]
     resources = [data.aws_ecr_repository.images.arn]
   }
   statement {
-    actions   = ["ecs:RegisterTaskDefinition"] # knows no resource; the roles it may pass are below
+    actions   = ["ecs:RegisterTaskDefinition"] # has no resource; the roles it may pass are below
     resources = ["*"]
   }
   statement {
@@ -126,7 +126,7 @@ data "aws_iam_policy_document" "deploy" {
     resources = ["${local.in_ecs}:task/${local.full_name}/*"]
   }
   statement {
-    actions   = ["ecs:ListTasks"] # its resource is a container instance, which Fargate has not
+    actions   = ["ecs:ListTasks"] # its resource is a container instance, and Fargate has none
     resources = ["*"]
     condition {
       test     = "ArnEquals"

@@ -1,4 +1,4 @@
-# The service, its first and empty revision, and its log. Later revisions are deploy/deploy.py's.
+# The ECS service, its placeholder revision, and its log group. deploy/deploy.py registers all later revisions.
 
 resource "aws_cloudwatch_log_group" "this" {
   name              = "/ecs/${local.full_name}"
@@ -19,7 +19,7 @@ locals {
   })))
 }
 
-# A service must have a task definition from its first day. No task runs it: the first deployment brings the tasks.
+# ECS requires a task definition when it creates a service. No task runs this one: the first deployment starts tasks.
 resource "aws_ecs_task_definition" "first" {
   family                   = local.web.family
   requires_compatibilities = local.web.requiresCompatibilities
@@ -43,7 +43,7 @@ resource "aws_ecs_service" "web" {
   health_check_grace_period_seconds = 60
   propagate_tags                    = "SERVICE"
 
-  # A new version stands beside the old one until it is healthy.
+  # The old version keeps running until the new one is healthy.
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
   deployment_circuit_breaker {
@@ -63,7 +63,7 @@ resource "aws_ecs_service" "web" {
   }
 
   lifecycle {
-    # deploy/deploy.py's, and autoscaling's.
+    # Changed by deploy/deploy.py and by autoscaling.
     ignore_changes = [task_definition, desired_count]
   }
 
