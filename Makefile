@@ -1,8 +1,8 @@
-# Every command of this project. Each works with Docker and without it; devtools/run chooses and says which.
+# All commands of this project. Each works with and without Docker; devtools/run chooses, and prints which.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RUN := ./devtools/run
-# Where the example data and the migrations check belong: never into the database somebody works with.
+# Example data and the migrations check use the test database, never the local one.
 TEST_MANAGE := $(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test python manage.py
 # A value as one word for the shell, whatever is in it. ARGS are words as a person would type them.
 quote = '$(subst ','\'',$(value $(1)))'
@@ -18,38 +18,38 @@ unexport T SEED COMMIT
 	lint-delivery check-migrations check-compatibility check-schema check-dashboards check-api check audit clean pictures \
 	image-test sbom publish-image deploy deploy-dry-run
 
-help: ## Show this list.
+help: ## List the targets.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [RUNTIME=docker|native] [PORT=8000]" } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-##@ Run it
+##@ Run
 
 up: ## Start the application and its database, and wait until it answers.
 	@$(RUN) up
 
-down: ## Stop everything that was started here; the data stays.
+down: ## Stop everything that these targets started; the data stays.
 	@$(RUN) down
 
-build: ## Make the image (Docker) or the .venv (native); the other targets do it when it is needed.
+build: ## Build the image (Docker) or the .venv (native); other targets build it when needed.
 	@$(RUN) build
 
-monitoring: ## Start Prometheus and Grafana beside the application (natively: Prometheus, where it is installed).
+monitoring: ## Start the application, Prometheus and Grafana (native: Prometheus only, if it is installed).
 	@$(RUN) monitoring
 
-traffic: ## Let a few customers do business for a minute, so that the graphs show something (ARGS="--seconds 300").
+traffic: ## Send a minute of example traffic, so that the graphs have data (ARGS="--seconds 300").
 	@$(RUN) traffic $(ARGS)
 
-logs: ## Follow what the application says.
+logs: ## Follow the application's log.
 	@$(RUN) logs
 
 clean: ## Stop everything and delete the databases, environments and caches.
 	@$(RUN) clean
 	@rm -rf .venv .local .coverage .coverage.* htmlcov staticfiles .hypothesis .*_cache
 
-##@ Work in it
+##@ Develop
 
-shell: ## Open a shell in which python, manage.py and py.test work.
+shell: ## Open a shell with python, manage.py and py.test.
 	@$(RUN) shell
 
 djshell: ## Open Django's Python shell on the local database.
@@ -61,100 +61,97 @@ dbshell: ## Open psql on the local database.
 migrate: ## Apply the migrations to the local database.
 	@$(RUN) local python manage.py migrate
 
-makemigrations: ## Write the migrations that the models need (ARGS="--name ..." goes along).
+makemigrations: ## Write missing migrations (ARGS="--name ...").
 	@$(RUN) local python manage.py makemigrations $(ARGS)
 
 createsuperuser: ## Create an administrator in the local database.
 	@$(RUN) local python manage.py createsuperuser $(ARGS)
 
-populate: ## Fill the local database with example data (SEED=<number> repeats it).
+populate: ## Fill the local database with example data (SEED=<number> makes it repeatable).
 	@$(RUN) local python manage.py $(POPULATE)
 
-verify-ledger: ## Recompute the local books and say whether they are true (ARGS="--format json --account <id>").
+verify-ledger: ## Check every invariant of the local ledger (ARGS="--format json --account <id>").
 	@$(RUN) local python manage.py verify_ledger $(ARGS)
 
-housekeeping: ## Delete dead tokens, finished failure counts and expired sessions (ARGS=--verify recomputes the books, too).
-	@$(RUN) local python manage.py housekeeping $(ARGS)
+##@ Check
 
-##@ Check it
+test: ## Run the tests with the coverage gate; T=<path> runs a part without the gate; SEED=<number> repeats a run.
+	@$(PYTEST) $(if $(T),-m 'not long' $(T),-n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered)
 
-test: ## Run the tests with the coverage gate; T=<paths or ids> runs only those, without the gate; SEED=<number> repeats a run.
-	@$(PYTEST) $(if $(value T),-m 'not long',-n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered)
+test-slow: ## Run the tests that start whole processes or a browser; T and SEED as above.
+	@$(PYTEST) -m 'slow and not long' $(if $(T),$(T),-n 2 --dist loadfile)
 
-test-slow: ## Run the tests of whole processes that start, wait and end, a browser among them; T and SEED as above.
-	@$(PYTEST) -m 'slow and not long' $(if $(value T),,-n 2 --dist loadfile)
+test-long: ## Run the tests that take minutes, and print their measurements; T and SEED as above.
+	@$(PYTEST) -m long -rA --show-capture=stdout $(if $(T),$(T),-n 2 --dist loadgroup)
 
-test-long: ## Run the tests that take minutes, and show their figures; T=<path> narrows them, SEED as above.
-	@$(PYTEST) -m long -rA --show-capture=stdout $(if $(value T),,-n 2 --dist loadgroup)
-
-mutants: ## Show that the tests notice every wrong version of the bank (ARGS="<name> ..." tries some).
+mutants: ## Run mutation tests: each mutant must fail a test (ARGS="<name> ..." runs some).
 	@$(RUN) test python -m tests.mutants $(ARGS)
 
-populate-test-db: ## Fill the test server's own database with example data; it stays up until `make down`.
+populate-test-db: ## Fill app_test on the test server with example data; the server runs until `make down`.
 	@$(TEST_MANAGE) migrate --noinput
 	@$(TEST_MANAGE) $(POPULATE)
 
-lint: ## Check style, formatting and the rules between packages.
+lint: ## Check style, formatting and imports.
 	@$(RUN) tool bash -c 'ruff check && ruff format --check && lint-imports'
 
-format: ## Repair what ruff can repair.
+format: ## Apply ruff's fixes and formatting.
 	@$(RUN) tool bash -c 'ruff check --fix-only && ruff format'
 
-types: ## Check the types.
+types: ## Check types with mypy.
 	@$(RUN) tool mypy
 
-schema: ## Write docs/openapi.yaml from the code.
+schema: ## Generate docs/openapi.yaml.
 	@$(RUN) tool python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
-configuration: ## Write docs/configuration.md from the declarations.
+configuration: ## Generate docs/configuration.md.
 	@$(RUN) tool python -m config.reference
 
-pictures: ## Take the pictures of docs/img/ anew: natively, with chromium and a Prometheus that has its pages.
+pictures: ## Take the screenshots in docs/img/ (native; needs chromium and a Prometheus with its web pages).
 	@$(RUN) test python -m devtools.screenshots
 
-dashboards: ## Write monitoring/grafana/dashboards/ from monitoring/dashboards.py.
+dashboards: ## Generate monitoring/grafana/dashboards/ from monitoring/dashboards.py.
 	@$(RUN) tool python -m monitoring.dashboards
 
-check-dashboards: ## Fail if monitoring/grafana/dashboards/ is not what monitoring/dashboards.py says.
+check-dashboards: ## Fail if monitoring/grafana/dashboards/ is out of date.
 	@$(RUN) tool python -m monitoring.dashboards --check
 
-lint-delivery: ## Check workflows, Dockerfile, Compose, shell and Terraform; STRICT=1 lets nothing be skipped.
+lint-delivery: ## Lint workflows, Dockerfile, Compose, shell and Terraform; STRICT=1 fails for skipped checks.
 	@$(RUN) tool ./checks/lint-delivery $(if $(STRICT),--strict)
 
-check-migrations: ## Fail if the models need a migration that is not there, or one is unsafe on a database in use.
+check-migrations: ## Fail if a migration is missing, or unsafe on a database in use.
 	@$(TEST_MANAGE) makemigrations --check --dry-run
 	@$(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test python -m checks.migrations
 
 check-compatibility: ## Fail if the last release's code fails on today's schema, or today's code on its schema.
 	@./checks/check-compatibility $(if $(value COMMIT),$(call quote,COMMIT))
 
-check-schema: ## Fail if docs/openapi.yaml is not what the code says.
+check-schema: ## Fail if docs/openapi.yaml or docs/configuration.md is out of date.
 	@$(RUN) tool ./checks/check-schema
 	@$(RUN) tool python -m config.reference --check
 
-check-api: ## Fail if the API breaks what clients of main, or of the last release, rely on.
+check-api: ## Fail if the API breaks clients of the last release (of main before the first release).
 	@./checks/check-api
 
-check: lint types lint-delivery check-migrations check-schema check-dashboards check-api test test-slow ## Run every gate that CI runs.
+check: lint types lint-delivery check-migrations check-schema check-dashboards check-api test test-slow ## Run every check of CI.
 
-audit: ## Look for known holes in what poetry.lock names (asks the network).
+audit: ## Look up known vulnerabilities of the packages in poetry.lock (needs the network).
 	@$(RUN) tool ./checks/audit
 
-##@ Deliver it
+##@ Deliver
 
-# What a person types into a workflow's form comes through the environment and is quoted: it is never part of a command.
-image-test: ## Build the image and see, line by line, what it is and how it runs (needs Docker).
+# Input of a workflow's form arrives in environment variables and is quoted, so it is never part of a command.
+image-test: ## Build the image, and check its content and how it runs (needs Docker).
 	@./checks/test-image bank:test
 
-sbom: ## Print the bill of materials of IMAGE, by default the one that image-test built.
+sbom: ## Print the bill of materials of IMAGE (default: the image of image-test).
 	@docker run --rm --network none --entrypoint cat "$${IMAGE:-bank:test}" /app/sbom.cdx.json
 
-publish-image: ## Build, check and push this commit's image to IMAGE_REPOSITORY, unless it is there.
+publish-image: ## Build, check and push this commit's image to IMAGE_REPOSITORY, unless it is published.
 	@$(RUN) tool python -m deploy.images publish --repository "$$IMAGE_REPOSITORY" --commit "$$(git rev-parse HEAD)"
 
-deploy: ## Deploy IMAGE (a tag or digest) to where DEPLOYMENT says; RELEASE=v1.2.3 tags it, ARGS go along.
+deploy: ## Deploy IMAGE (a tag or digest) to the target in DEPLOYMENT; RELEASE=v1.2.3 tags it; ARGS are passed on.
 	@$(RUN) tool python -m deploy.deploy --image "$$IMAGE" --release "$$RELEASE" $(ARGS)
 
-deploy-dry-run: ## Print what a deployment would do, with no cloud in sight.
+deploy-dry-run: ## Print the plan of a deployment, without any call to AWS.
 	@$(RUN) tool python -m deploy.deploy --dry-run --image "$${IMAGE:-sha-$$(git rev-parse HEAD)}" \
 		$(if $(DEPLOYMENT),,--to deploy/ecs/example.json) $(ARGS)
