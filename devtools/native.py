@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from devtools import prometheus as on_this_machine
-from devtools.daemon import Background, DevtoolsError
+from devtools.daemon import CannotError, Daemon
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -32,8 +32,8 @@ LOCAL = ROOT / ".local"
 NATIVE = LOCAL / "native"
 TOOLS = NATIVE / "tools"
 PYTHON = VENV / "bin" / "python"
-APP = Background("app", NATIVE)
-PROMETHEUS = Background("prometheus", NATIVE)
+APP = Daemon("app", NATIVE)
+PROMETHEUS = Daemon("prometheus", NATIVE)
 
 BOOT_SECONDS = 60
 # gunicorn drains for DRAIN_SECONDS, locally none, and lets requests in flight end for 30 s.

@@ -1,4 +1,9 @@
-"""django-silk on a laptop, behind SILK=true: what a request asked of the database, under /silk/."""
+"""Profiling with django-silk, for local settings with SILK=true: /silk/ lists each request with its SQL statements.
+
+Note [silk's EXPLAIN]: silk replaces SQLCompiler.execute_sql at import, unless `_execute_sql` exists already, and then runs
+EXPLAIN on the request's connection. After a statement that failed inside a transaction the EXPLAIN fails too, and hides
+the application's error. Look at this again when silk has a setting for it.
+"""
 
 import traceback
 from collections.abc import Callable
@@ -11,16 +16,15 @@ from django.utils import timezone
 from silk.collector import DataCollector
 from silk.middleware import SilkyMiddleware
 
-# What silk writes about a request is no query of the request's.
+# silk's own statements about a request are not part of the request.
 OWN_TABLES: Final = '"silk_'
 
-# silk replaces this method unless it has done so already, and then explains each query on the request's connection: after
-# one that failed inside a transaction that fails too, and hides the error that the application waits for.
+# See Note [silk's EXPLAIN].
 setattr(SQLCompiler, "_execute_sql", SQLCompiler.execute_sql)  # noqa: B010  a name of silk's
 
 
 class ProfilingMiddleware(SilkyMiddleware):  # type: ignore[misc]  # it ships no types
-    """silk's, which by itself sees the ORM's queries only: here it is shown every statement, the ledger's own too."""
+    """silk's middleware, which by itself records ORM queries only, with every statement: raw SQL included."""
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         with connection.execute_wrapper(record):
@@ -29,7 +33,7 @@ class ProfilingMiddleware(SilkyMiddleware):  # type: ignore[misc]  # it ships no
 
 
 def record(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001  Django's wrapper
-    """Run a statement, and let silk know of it."""
+    """Run a statement and record it in silk."""
     collector = DataCollector()
     if collector.request is None or OWN_TABLES in sql:
         return execute(sql, params, many, context)
@@ -37,7 +41,7 @@ def record(execute: Callable[..., Any], sql: str, params: Any, many: bool, conte
     try:
         return execute(sql, params, many, context)
     finally:
-        # As it was sent: values stay out, they may be secrets or somebody's money.
+        # Without parameters: they may be secrets or customer data.
         query = {
             "query": sql,
             "start_time": started,

@@ -1,6 +1,7 @@
-"""Prometheus on this machine, with monitoring/prometheus/ as its configuration. With Docker, Compose starts it instead.
+"""Prometheus without Docker: run it on this machine with the configuration of monitoring/prometheus/.
 
-Standard library only: devtools/native.py stands on it.
+With Docker, Compose starts it instead. Standard library only: devtools/native.py imports it before the virtual
+environment exists.
 """
 
 # A command line tool's: it runs commands, without a shell.
@@ -21,39 +22,37 @@ from urllib.parse import urlencode
 from devtools.daemon import ROOT, DevtoolsError
 
 CONFIGURATION = ROOT / "monitoring" / "prometheus"
-# The names that stand for themselves in a container.
+# Values in prometheus.yml that are right in a container and replaced here.
 TARGET, RULES, INTERVAL = "app:9464", "rules/*.yml", "15s"
-# Longer than the longest window of the rules; Prometheus itself would forget after 15 days.
+# Longer than the longest window of the rules; Prometheus' default is 15 days.
 RETENTION = "35d"
 READY_SECONDS = 30
 
 
 def program(path: str | None = None) -> str:
-    """Return where Prometheus is."""
+    """Return the path of the prometheus program."""
     found = shutil.which("prometheus", path=path)
     if found is None:
-        raise DevtoolsError(
-            "there is no prometheus in the PATH, so there is nothing to start: install it (on Debian and Ubuntu: apt"
+        raise CannotError(
+            "there is no prometheus in the PATH: install it (on Debian and Ubuntu: apt"
             " install prometheus), or use Docker, which brings Grafana too"
         )
     return found
 
 
 def configuration(target: str, *, interval: str = INTERVAL) -> str:
-    """Return prometheus.yml for an application on this machine, which is not called `app` there."""
+    """Return prometheus.yml with the target, rules path and interval of this machine."""
     text = (CONFIGURATION / "prometheus.yml").read_text()
     rules = json.dumps(str(CONFIGURATION / RULES))
     for name, here in ((TARGET, target), (RULES, rules), (INTERVAL, interval)):
         if name not in text:
-            raise DevtoolsError(
-                f"monitoring/prometheus/prometheus.yml no longer says {name}, which stands for {here} here"
-            )
+            raise CannotError(f"monitoring/prometheus/prometheus.yml does not contain {name}, which {here} replaces")
         text = text.replace(name, here)
     return text
 
 
 def command(program: str, folder: Path, port: int) -> list[str]:
-    """Return how Prometheus is started with its configuration and its data in a folder."""
+    """Return the command that starts Prometheus, with its configuration and data in a folder."""
     return [
         program,
         f"--config.file={folder / 'prometheus.yml'}",
@@ -63,21 +62,21 @@ def command(program: str, folder: Path, port: int) -> list[str]:
     ]
 
 
-def wait_until_ready(port: int, lives: Callable[[], bool]) -> None:
-    """Wait until Prometheus answers questions."""
+def wait_until_ready(port: int, is_alive: Callable[[], bool]) -> None:
+    """Wait until Prometheus is ready. Raises: if it exits, or is not ready after READY_SECONDS."""
     deadline = time.monotonic() + READY_SECONDS
-    while lives():
+    while is_alive():
         with contextlib.suppress(OSError, http.client.HTTPException):
             if get(port, "/-/ready")[0] == http.HTTPStatus.OK:
                 return
         if time.monotonic() > deadline:
             raise DevtoolsError(f"Prometheus does not answer on port {port} within {READY_SECONDS} s")
         time.sleep(0.1)
-    raise DevtoolsError("Prometheus ended while it was starting")
+    raise CannotError("Prometheus exited during its start")
 
 
 def get(port: int, path: str, **parameters: str) -> tuple[int, bytes]:
-    """Return the status and the body of an answer from this machine."""
+    """Send GET to a port of this machine; return the status and the body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     with contextlib.closing(connection):
         connection.request("GET", f"{path}?{urlencode(parameters)}" if parameters else path)
@@ -86,7 +85,7 @@ def get(port: int, path: str, **parameters: str) -> tuple[int, bytes]:
 
 
 def api(port: int, path: str, **parameters: str) -> Any:
-    """Return what Prometheus' API answers; raise with its words where it refuses."""
+    """Return the data of a response of Prometheus' HTTP API. Raises: CannotError with the API's error message."""
     status, body = get(port, f"/api/v1/{path}", **parameters)
     answer = json.loads(body)
     if status != http.HTTPStatus.OK or answer["status"] != "success":

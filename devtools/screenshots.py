@@ -1,7 +1,7 @@
-"""The pictures of docs/img/, taken anew: `make pictures`.
+"""Screenshots of Swagger UI and Prometheus for docs/img/: `make pictures`.
 
-A gunicorn of its own on the test server's example database, a Prometheus that reads it, a minute of traffic, and Debian's
-chromium that looks at both. Debian 13 leaves Prometheus' pages out of its package: Debian 12's and upstream's have them.
+Runs gunicorn on the test server's example database, Prometheus, a minute of example traffic, and Debian's chromium. The
+Prometheus package of Debian 13 has no web pages: use Debian 12's or upstream's.
 """
 
 # A command line tool: it prints, and runs commands, without a shell.
@@ -33,7 +33,7 @@ FOLDER = ROOT / "docs" / "img"
 WIDTH, HEIGHT = 1200, 1200
 TRAFFIC_SECONDS = 60
 PATIENCE_SECONDS = 30
-# What is drawn, by the picture's name.
+# The graphs' queries, by file name.
 GRAPHS = {
     "money-commands": "sum by (outcome) (rate(bank_money_commands_total[15s]))",
     "requests": "sum by (view) (rate(django_http_responses_total_by_status_view_method_total[15s]))",
@@ -57,7 +57,7 @@ def application(folder: Path) -> Iterator[tuple[int, int]]:
         process = subprocess.Popen(serve, cwd=ROOT, env=env, stdout=output, stderr=output)
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not answers(port):
+        while not is_ready(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise DevtoolsError(f"the application does not start:\n{log.read_text()[-4000:]}")
             time.sleep(0.2)
@@ -67,8 +67,8 @@ def application(folder: Path) -> Iterator[tuple[int, int]]:
         process.wait(timeout=60)
 
 
-def answers(port: int) -> bool:
-    """Tell whether the application is ready."""
+def is_ready(port: int) -> bool:
+    """Return whether /ping/ returns 200."""
     with contextlib.suppress(OSError):
         return monitoring.get(port, "/ping/")[0] == 200  # noqa: PLR2004  the status "OK"
     return False
@@ -76,10 +76,10 @@ def answers(port: int) -> bool:
 
 @contextlib.contextmanager
 def browser(folder: Path) -> Iterator[webdriver.Chrome]:
-    """Run a chromium that knows nothing and asks nobody."""
+    """Run chromium with an empty profile and without background network requests."""
     programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if not all(programs):
-        raise DevtoolsError("there is no chromium with its driver (on Debian: apt install chromium chromium-driver)")
+        raise CannotError("chromium or chromedriver is not installed (on Debian: apt install chromium chromium-driver)")
     options = Options()
     options.binary_location = str(programs[0])
     for argument in (
@@ -105,29 +105,29 @@ def browser(folder: Path) -> Iterator[webdriver.Chrome]:
 
 
 def take(driver: webdriver.Chrome, name: str, url: str, ready: str) -> None:
-    """Open a page, wait until a script says that it is whole, and keep the picture."""
+    """Open a page, wait until the script `ready` returns true, and save a screenshot."""
     driver.get(url)
     try:
         WebDriverWait(driver, PATIENCE_SECONDS).until(lambda page: page.execute_script(ready))
     except TimeoutException:
-        raise DevtoolsError(f"{url} shows nothing to take a picture of") from None
-    time.sleep(1)  # what fades in
+        raise CannotError(f"{url} is not ready after {PATIENCE_SECONDS} s") from None
+    time.sleep(1)  # for fade-in animations
     path = FOLDER / f"{name}.png"
     driver.save_screenshot(str(path))
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1024} KiB")
 
 
 def graph(port: int, expr: str) -> str:
-    """Return the address of Prometheus' own page for a query; Debian has the classic one."""
+    """Return the URL of Prometheus' graph page for a query; Debian's package has the classic page."""
     page = next((page for page in ("/classic/graph", "/graph") if monitoring.get(port, page)[0] < 400), None)  # noqa: PLR2004  no error
     if page is None:
-        raise DevtoolsError("this Prometheus comes without its pages")
+        raise CannotError("this Prometheus has no web pages")
     query = {"g0.expr": expr, "g0.tab": "0", "g0.stacked": "0", "g0.range_input": f"{TRAFFIC_SECONDS - 15}s"}
     return f"http://127.0.0.1:{port}{page}?{urlencode(query)}"
 
 
 def main() -> int:
-    """Take all pictures."""
+    """Take all screenshots; return the exit code."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pictures-") as temporary:
         folder = Path(temporary)

@@ -1,4 +1,4 @@
-"""The embedded server is a real one, started and stopped here in checkouts of the tests' own."""
+"""Embedded PostgreSQL: real servers, started and stopped in the tests' own checkouts."""
 
 import os
 import signal
@@ -223,8 +223,8 @@ class TestCommandLine:
         assert embedded_postgres.main(["status", "test"]) == embedded_postgres.NOT_RUNNING
         assert embedded_postgres.main(["remove", "test"]) == 0
 
-        said = capsys.readouterr().out.splitlines()
-        assert [line.partition(": ")[2].partition(" as")[0] for line in said] == [
+        printed = capsys.readouterr().out.splitlines()
+        assert [line.partition(": ")[2].partition(" as")[0] for line in printed] == [
             "started",
             "already running",
             "running",
@@ -259,7 +259,7 @@ class TestCommandLine:
 
 
 class TestTrouble:
-    """What the machine may lack; each is said in a sentence."""
+    """Missing users, permissions and programs: each error message names the cause."""
 
     def test_a_checkout_that_cannot_be_written_is_named(self, monkeypatch, tmp_path: Path) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: AN_ORDINARY_USER)

@@ -245,7 +245,7 @@ class TestApplication:
         (tmp_path / "status").write_text("200")
         monkeypatch.setattr(native, "ROOT", tmp_path)
         monkeypatch.setattr(background, "ROOT", tmp_path)
-        monkeypatch.setattr(native, "APP", background.Background("app", tmp_path))
+        monkeypatch.setattr(native, "APP", background.Daemon("app", tmp_path))
         yield native
         native.APP.stop(within_s=5)
 
@@ -318,8 +318,8 @@ class TestMonitoring:
         monkeypatch.setattr(native, "environment", lambda: env)
         monkeypatch.setattr(native, "up", lambda: None)
         monkeypatch.setattr(native, "NATIVE", tmp_path)
-        monkeypatch.setattr(native, "PROMETHEUS", background.Background("prometheus", tmp_path))
-        monkeypatch.setattr(native, "APP", background.Background("app", tmp_path))
+        monkeypatch.setattr(native, "PROMETHEUS", background.Daemon("prometheus", tmp_path))
+        monkeypatch.setattr(native, "APP", background.Daemon("app", tmp_path))
         monkeypatch.setattr(native, "URL_SETTINGS", {})
         try:
             native.monitoring()
@@ -338,7 +338,7 @@ class TestMonitoring:
         assert "Prometheus: stopped" in capfd.readouterr().out
 
     def test_traffic_needs_the_application(self, native, tmp_path, monkeypatch):
-        monkeypatch.setattr(native, "APP", background.Background("app", tmp_path))
+        monkeypatch.setattr(native, "APP", background.Daemon("app", tmp_path))
 
         with pytest.raises(native.DevtoolsError, match="`make up` starts it"):
             native.traffic([])

@@ -1,4 +1,4 @@
-"""django-silk: on a laptop that asked for it, discreet and bounded, and gone without a trace when it is off again."""
+"""django-silk: with SILK=true it records bounded requests without secrets; without it, it is not imported."""
 
 import json
 
