@@ -1,13 +1,12 @@
-"""Say what a new OpenAPI document takes away from clients that were written for an older one.
+"""Breaking API changes: compare two OpenAPI documents, and list what breaks clients of the older one.
 
-    api_changes.py BEFORE AFTER [--changelog BEFORE AFTER]
+    python -m checks.api_changes BEFORE AFTER [--changelog BEFORE AFTER]
 
-One rule for every value: what a client may send must still be taken, and what it may be sent must be what it knows. So
-a request may only grow wider (a new optional field, one more value of an enum), and a response only narrower; a new field
-in a response is none of an old client's business, a field that is gone is. Prose, examples and error statuses are no
-promise here.
+The server must still accept every value that clients may send, and must send no value that clients do not expect. So a
+request may only become wider (a new optional field, one more value of an enum) and a response only narrower. A new field
+in a response is not a break; a removed field is. Prose, examples and error statuses are not compared.
 
-A break that is meant is written into CHANGELOG.md, sentence by sentence: clients have to read of it anyway.
+An intended break is announced in CHANGELOG.md, sentence by sentence, where clients read of it.
 """
 
 # A command line tool: it prints.
@@ -23,25 +22,25 @@ from typing import Any
 import yaml
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-# A value keeps a lower limit that is at least as high, an upper one that is at most as high.
+# Limits that compare by size: a schema is narrower with a higher lower limit or a lower upper limit.
 LOWER = ("minimum", "minLength", "minItems", "minProperties")
 UPPER = ("maximum", "maxLength", "maxItems", "maxProperties")
-# What cannot be compared by size: there and different is another set of values.
+# Keywords that do not compare by size: a different value allows another set of values.
 EXACT = ("pattern", "format", "multipleOf", "uniqueItems", "exclusiveMinimum", "exclusiveMaximum", "not")
 
 Schema = dict[str, Any]
 
 
 class Document:
-    """An OpenAPI document, with its references followed."""
+    """An OpenAPI document, with its references resolved."""
 
     def __init__(self, content: Schema) -> None:
         self.content = content
-        # One object a schema, however often it is met: recursion is noticed by it.
+        # One object per schema, so that recursion can be detected by identity.
         self._merged: dict[int, Schema] = {}
 
     def operations(self) -> dict[str, Schema]:
-        """Return the operations by method and path; what a path's placeholders are called is no matter."""
+        """Return the operations by method and path; names of placeholders do not matter."""
         return {
             f"{method.upper()} {re.sub(r'{[^}]*}', '{}', path)}": self._operation(path, item, item[method])
             for path, item in self.content.get("paths", {}).items()
@@ -55,7 +54,7 @@ class Document:
         return {
             "operationId": operation.get("operationId"),
             "parameters": {
-                # Of a placeholder its place in the path counts, of a header no case.
+                # Placeholders are identified by position, headers without case.
                 f"path parameter {places.index(one['name']) + 1}"
                 if one["in"] == "path" and one["name"] in places
                 else f"{one['in']} parameter {one['name'].lower() if one['in'] == 'header' else one['name']}": one
@@ -67,7 +66,7 @@ class Document:
         }
 
     def follow(self, node: Schema) -> Schema:
-        """Return what a reference stands for."""
+        """Return the object that a reference points to."""
         while "$ref" in node:
             found: Any = self.content
             for part in node["$ref"].removeprefix("#/").split("/"):
@@ -76,7 +75,7 @@ class Document:
         return node
 
     def schema(self, node: Schema) -> Schema:
-        """Return a schema without references and with its `allOf` put into one."""
+        """Return a schema with references resolved and `allOf` merged."""
         node = self.follow(node)
         if "allOf" not in node:
             return node
@@ -95,13 +94,13 @@ class Document:
 
 
 class Comparison:
-    """What the older document promises and the newer one does not keep."""
+    """The breaking changes between two documents."""
 
     def __init__(self, before: Schema, after: Schema) -> None:
         self.before, self.after = Document(before), Document(after)
 
     def breaks(self) -> Iterator[str]:
-        """Yield one sentence a break."""
+        """Yield one sentence for each break."""
         after = self.after.operations()
         for name, operation in self.before.operations().items():
             if name not in after:
@@ -158,24 +157,24 @@ class Comparison:
                 yield from self.response(f"{where} {kind}", content.get("schema", {}), new)
 
     def request(self, where: str, before: Schema, after: Schema) -> Iterator[str]:
-        """Yield why the server may refuse what a client may send."""
+        """Yield the values that clients may send and the server no longer accepts."""
         yield from Values(self.before, self.after, sent_by_client=True).outside(where, before, after)
 
     def response(self, where: str, before: Schema, after: Schema) -> Iterator[str]:
-        """Yield why a client may be sent what it does not know."""
+        """Yield the values that the server may send and clients do not expect."""
         yield from Values(self.after, self.before, sent_by_client=False).outside(where, after, before)
 
 
 class Values:
-    """Whether all values that one schema allows are allowed by another: those that are sent, by who receives them."""
+    """Compare the values that the sender's schema allows with those that the receiver's schema allows."""
 
     def __init__(self, sender: Document, receiver: Document, *, sent_by_client: bool) -> None:
         self.sender, self.receiver, self.sent_by_client = sender, receiver, sent_by_client
-        # Held by their ids, and so that these stay theirs.
+        # Keyed by id; the values keep the schemas alive, so that no id is reused.
         self._seen: dict[tuple[int, int], tuple[Schema, Schema]] = {}
 
     def outside(self, where: str, sent: Schema, known: Schema) -> Iterator[str]:
-        """Yield every way in which a value that is sent may be none that is known."""
+        """Yield each way in which a sent value may not be allowed by the receiver's schema."""
         sent, known = self.sender.schema(sent), self.receiver.schema(known)
         if (id(sent), id(known)) in self._seen:
             return
@@ -196,7 +195,7 @@ class Values:
         choices = known.get("oneOf") or known.get("anyOf") or [known]
         for choice in sent.get("oneOf") or sent.get("anyOf") or [sent]:
             if not any(self._is_inside(choice, one) for one in choices):
-                yield self._says(where, "has a form that was not known", "has a form that is not taken any more")
+                yield self._sentence(where, "has a form that was not known", "has a form that is not taken any more")
 
     def _is_inside(self, sent: Schema, known: Schema) -> bool:
         trial = Values(self.sender, self.receiver, sent_by_client=self.sent_by_client)
@@ -205,16 +204,18 @@ class Values:
 
     def _kind(self, where: str, sent: Schema, known: Schema) -> Iterator[str]:
         if not types(sent) <= types(known):
-            was, now = (kinds(sent), kinds(known)) if self.sent_by_client else (kinds(known), kinds(sent))
+            was, now = (
+                (type_names(sent), type_names(known)) if self.sent_by_client else (type_names(known), type_names(sent))
+            )
             yield f"{where}: was {was}, is {now}"
         if "enum" in known:
             unknown = [value for value in sent.get("enum", ["any value"]) if value not in known["enum"]]
             if unknown:
                 values = ", ".join(map(str, unknown))
-                yield self._says(where, f"may be {values} now", f"may not be {values} any more")
+                yield self._sentence(where, f"may be {values} now", f"may not be {values} any more")
 
     def _limits(self, where: str, sent: Schema, known: Schema) -> Iterator[str]:
-        # Numbers and lengths in a response are told for documentation; few clients refuse a longer one.
+        # Limits in a response are documentation: few clients reject a longer value.
         if not self.sent_by_client:
             return
         for key in LOWER:
@@ -229,69 +230,71 @@ class Values:
 
     def _fields(self, where: str, sent: Schema, known: Schema) -> Iterator[str]:
         fields, known_fields = sent.get("properties", {}), known.get("properties", {})
-        # A server refuses fields that it does not know; a client passes over them.
+        # The server rejects unknown fields; clients ignore them.
         gone = fields.keys() - known_fields.keys() if self.sent_by_client else known_fields.keys() - fields.keys()
         for name in sorted(gone):
             yield f"{where}.{name}: is gone"
         for name in sorted(set(known.get("required", [])) - set(sent.get("required", [])) - gone):
-            yield self._says(f"{where}.{name}", "may be missing now", "is required now")
+            yield self._sentence(f"{where}.{name}", "may be missing now", "is required now")
         for name in sorted(fields.keys() & known_fields.keys()):
             yield from self.outside(f"{where}.{name}", fields[name], known_fields[name])
         closed = known.get("additionalProperties") is False and sent.get("additionalProperties", True)
         if self.sent_by_client and closed:
             yield f"{where}: takes no other fields any more"
 
-    def _says(self, where: str, to_client: str, by_client: str) -> str:
+    def _sentence(self, where: str, to_client: str, by_client: str) -> str:
         return f"{where}: {by_client if self.sent_by_client else to_client}"
 
 
 def types(schema: Schema) -> set[str]:
     """Return the JSON types that a schema allows; an integer is a number, too."""
     every = {"null", "boolean", "integer", "fraction", "string", "array", "object"}
-    told = schema.get("type")
-    if told is None:
+    declared = schema.get("type")
+    if declared is None:
         return every
-    found = set(told if isinstance(told, list) else [told]) | ({"null"} if schema.get("nullable") else set())
+    found = set(declared if isinstance(declared, list) else [declared]) | (
+        {"null"} if schema.get("nullable") else set()
+    )
     return found - {"number"} | {"integer", "fraction"} if "number" in found else found
 
 
-def kinds(schema: Schema) -> str:
-    """Return a schema's types in words."""
-    told = schema.get("type", "anything")
-    words = [*told] if isinstance(told, list) else [told]
-    return " or ".join(words + (["null"] if schema.get("nullable") else []))
+def type_names(schema: Schema) -> str:
+    """Return a schema's types as text, such as `string or null`."""
+    declared = schema.get("type", "anything")
+    names = [*declared] if isinstance(declared, list) else [declared]
+    return " or ".join(names + (["null"] if schema.get("nullable") else []))
 
 
 def is_announced(sentence: str, before: str, after: str) -> bool:
-    """Tell whether a change log has the sentence now and did not have it before, however its lines are wrapped."""
+    """Return whether a change log has the sentence now and did not have it before, however its lines wrap."""
     now, then = (" ".join(text.split()).count(sentence) for text in (after, before))
     return now > then
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare; exit code 1 if something breaks that the change log does not say."""
-    parser = argparse.ArgumentParser(description="Say what an API takes away from its clients.")
+    """Compare; return 1 if there is a break that the change log does not announce."""
+    parser = argparse.ArgumentParser(description="List the changes of an API that break its clients.")
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("--changelog", type=Path, nargs=2, metavar=("BEFORE", "AFTER"))
     options = parser.parse_args(arguments)
     before, after = (yaml.safe_load(path.read_text()) for path in (options.before, options.after))
     then, now = (path.read_text() for path in options.changelog) if options.changelog else ("", "")
-    unsaid = 0
+    unannounced = 0
     sentences = list(Comparison(before, after).breaks())
     for sentence in sentences:
         announced = is_announced(sentence, then, now)
-        unsaid += not announced
+        unannounced += not announced
         print(f"{'announced' if announced else 'BREAKS   '}  {sentence}")
-    if unsaid:
+    if unannounced:
         print(
-            f"error: {unsaid} breaks for clients: take them back or, if they are meant, write each of these sentences "
-            "into CHANGELOG.md",
+            f"error: {unannounced} breaks for clients: undo them or, if they are intended, add each of these sentences "
+            "to CHANGELOG.md",
             file=sys.stderr,
         )
     if not sentences:
         print("nothing breaks for clients")
-    return min(unsaid, 1)
+    return min(unannounced, 1)
 
 
 if __name__ == "__main__":

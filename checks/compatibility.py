@@ -1,17 +1,17 @@
-"""Run the API's tests of two versions of this project, each on the schema that the other one's migrations make.
+"""Compatibility of code and schema: run the API tests of two versions, each on the schema of the other version.
 
-    compatibility.py BEFORE    BEFORE is a folder with the version before
+    python -m checks.compatibility BEFORE    BEFORE is a folder with the previous version
 
-A deployment migrates first, so the old code meets the new schema each time, and after a rollback it stays there. The new
-code meets the old schema where somebody deploys without migrating. Django names all columns of a model, so a model that
-has a new column cannot pass that second half; then the migration says so, with a reason:
+A deployment migrates first, so in each deployment the old code runs on the new schema, and after a rollback it stays on
+it. The new code runs on the old schema when a deployment skips the migration. Django's queries name all columns of a
+model, so a model with a new column fails on the old schema; then its migration declares that, with a reason:
 
     # new-code-needs-this: the deployment migrates first, and /readyz/ is 503 until then
 
-Both versions run on today's packages and on a PostgreSQL of this script's own.
+Both versions run with the current packages, on a temporary PostgreSQL.
 """
 
-# A command line tool: it prints, and gives its own environment, with some changed, to others.
+# A command line tool: it prints, and passes its environment, with changes, to child processes.
 # ruff: noqa: T201, TID251, S603
 
 import os
@@ -34,25 +34,25 @@ NEEDED: Final = re.compile(r"^\s*# new-code-needs-this: *\S", re.MULTILINE)
 
 
 def main(before: Path) -> int:
-    """Try both halves; 1 if one fails."""
+    """Test both combinations; return 1 if one fails."""
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster("test", Path(folder))
         cluster.start()
         try:
             results = {"old code on the new schema": passes(cluster, schema=ROOT, code=before)}
-            if needed := newly_needed(before):
+            if needed := declared_as_needed(before):
                 print(f"new code on the old schema: not tried, it needs {', '.join(needed)}")
             else:
                 results["new code on the old schema"] = passes(cluster, schema=before, code=ROOT)
         finally:
             cluster.remove()
-    for half, passed in results.items():
-        print(f"{half}: {'passes' if passed else 'FAILS (docs/migrations.md)'}")
+    for combination, passed in results.items():
+        print(f"{combination}: {'passes' if passed else 'FAILS (docs/migrations.md)'}")
     return 0 if all(results.values()) else 1
 
 
-def newly_needed(before: Path) -> list[str]:
-    """Return the new migrations that say that the new code needs them."""
+def declared_as_needed(before: Path) -> list[str]:
+    """Return the new migrations that declare `new-code-needs-this`."""
     new = {path.relative_to(ROOT) for path in ROOT.glob(MIGRATIONS)} - {
         p.relative_to(before) for p in before.glob(MIGRATIONS)
     }
@@ -60,20 +60,23 @@ def newly_needed(before: Path) -> list[str]:
 
 
 def passes(cluster: Cluster, *, schema: Path, code: Path) -> bool:
-    """Tell whether the API's tests of one version pass on what the migrations of the other make."""
-    # The name that pytest-django gives to the database for app_test.
+    """Return whether the API tests of the version in `code` pass on the schema of the version in `schema`."""
+    # pytest-django's name of the test database for app_test.
     with psycopg.connect(host=str(cluster.sockets), user="app", dbname="postgres", autocommit=True) as server:
         server.execute("DROP DATABASE IF EXISTS test_app_test")
         server.execute("CREATE DATABASE test_app_test")
-    common = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings.test"}
-    migrated = common | {"TEST_DATABASE_URL": cluster.url.replace("/app_test", "/test_app_test")}
-    subprocess.run([sys.executable, "manage.py", "migrate", "--noinput", "-v0"], cwd=schema, env=migrated, check=True)
-    tested = common | {"TEST_DATABASE_URL": cluster.url, "PYTHONPATH": str(ROOT / "checks")}
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings.test"}
+    migrate_env = env | {"TEST_DATABASE_URL": cluster.url.replace("/app_test", "/test_app_test")}
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--noinput", "-v0"], cwd=schema, env=migrate_env, check=True
+    )
+    test_env = env | {"TEST_DATABASE_URL": cluster.url, "PYTHONPATH": str(ROOT / "checks")}
     tests = [path for path in API_TESTS if (code / path).exists()]
     if not tests:
         sys.exit(f"error: {code} has none of {', '.join(API_TESTS)}")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_existing_schema", "-p", "no:cacheprovider", *tests]
-    return subprocess.run(command, cwd=code, env=tested, check=False).returncode == 0
+    options = ["-q", "--reuse-db", "-p", "pytest_existing_schema", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
+    return subprocess.run(command, cwd=code, env=test_env, check=False).returncode == 0
 
 
 if __name__ == "__main__":

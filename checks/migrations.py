@@ -1,17 +1,17 @@
-"""Say which migrations stand in the way of an application that runs, or take away what the release before relies on.
+"""Lint migrations: find those that block a running application or break the code of the previous release.
 
-    check_migrations.py
+    python -m checks.migrations
 
-All migrations are applied, from nothing, to a database of this script's own. Before one of ours is, its SQL is written
-down as `sqlmigrate` would; squawk reads it, and .squawk.toml has its rules. One thing SQL does not show is looked for here:
-`data-with-schema`, rows that are moved by Python in the transaction that has locked a table.
+All migrations are applied to a new, empty database. Before each of this project's migrations its SQL is rendered as by
+`sqlmigrate`, and squawk lints it by the rules in .squawk.toml. One rule is checked here, since SQL does not show it:
+`data-with-schema`, Python code that moves rows in the transaction that has locked a table.
 
-What is meant all the same is accepted in the migration's own file, for a reason:
+A violation is accepted in the migration's own file, with a reason:
 
     # squawk-ignore ban-drop-column: nothing has read it since 1.4, and the model has not had it since 1.5
 """
 
-# A command line tool: it prints, and reads the environment through Django's settings alone.
+# A command line tool: it prints, and reads the environment only through Django's settings.
 # ruff: noqa: T201
 
 import inspect
@@ -38,16 +38,16 @@ ACCEPTED: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class MigrationProblem:
-    """What is wrong with a migration."""
+class Finding:
+    """A violated rule, and its message."""
 
     rule: str
-    words: str
+    message: str
 
 
 @dataclass(frozen=True)
-class Written:
-    """A migration as SQL, with the file it comes from and what only Python knows of it."""
+class RenderedMigration:
+    """A migration as SQL, with its file and the one property that SQL does not show."""
 
     source: Path
     sql: str
@@ -55,34 +55,37 @@ class Written:
 
 
 def main() -> int:
-    """Check all migrations of this project's own apps; 1 if there is something to say."""
+    """Check all migrations of this project's apps; return 1 if there is a finding."""
     sys.path.insert(0, str(ROOT))
     django.setup()
     with scratch_database():
-        written = migrate_and_write()
-    found = lint({name: one.sql for name, one in written.items()})
+        rendered = migrate_and_render()
+    found = lint({name: one.sql for name, one in rendered.items()})
     count = 0
-    for name, one in written.items():
+    for name, one in rendered.items():
         if one.moves_rows_under_locks:
             found[name].append(
-                MigrationProblem("data-with-schema", "Rows are moved while tables are locked: make it a second one.")
+                Finding("data-with-schema", "It moves rows while tables are locked: use a second migration.")
             )
-        for finding in judge(found[name], one.source.read_text()):
-            print(f"{display(one.source)}: {finding.rule}: {finding.words}")
+        for finding in unaccepted(found[name], one.source.read_text()):
+            print(f"{display(one.source)}: {finding.rule}: {finding.message}")
             count += 1
     if count:
-        print(f"error: {count} findings; docs/migrations.md says how to do it, and how to accept one", file=sys.stderr)
+        print(
+            f"error: {count} findings; docs/migrations.md has the safe ways, and how to accept a finding",
+            file=sys.stderr,
+        )
     else:
-        print(f"{len(written)} migrations suit a database in use")
+        print(f"{len(rendered)} migrations are safe on a database in use")
     return 1 if count else 0
 
 
 @contextmanager
 def scratch_database() -> Iterator[None]:
-    """Let Django work in an empty database on the tests' server."""
+    """Point Django at a new, empty database on the test server during the block."""
     from django.db import connection  # noqa: PLC0415  needs django.setup()
 
-    usual = connection.settings_dict["NAME"]
+    configured = connection.settings_dict["NAME"]
     connection.settings_dict["TEST"]["NAME"] = f"check_migrations_{os.getpid()}"
     name = connection.creation._create_test_db(verbosity=0, autoclobber=True)  # type: ignore[attr-defined]  # noqa: SLF001
     connection.close()
@@ -90,12 +93,12 @@ def scratch_database() -> Iterator[None]:
     try:
         yield
     finally:
-        connection.creation.destroy_test_db(usual, verbosity=0)
+        connection.creation.destroy_test_db(configured, verbosity=0)
 
 
-def migrate_and_write() -> dict[str, Written]:
-    """Apply all migrations; return ours as SQL, each as it is for the tables that it finds."""
-    # They need django.setup().
+def migrate_and_render() -> dict[str, RenderedMigration]:
+    """Apply all migrations; return this project's as SQL, each rendered on the schema that it is applied to."""
+    # These imports need django.setup().
     from django.apps import apps  # noqa: PLC0415
     from django.db import connection  # noqa: PLC0415
     from django.db.migrations import Migration, RunPython  # noqa: PLC0415
@@ -103,26 +106,26 @@ def migrate_and_write() -> dict[str, Written]:
 
     installed = Path(sysconfig.get_path("purelib")).resolve()
     ours = {app.label for app in apps.get_app_configs() if installed not in Path(app.path).resolve().parents}
-    written: dict[str, Written] = {}
+    rendered: dict[str, RenderedMigration] = {}
 
-    def write(what: str, migration: Migration | None = None, *_: Any) -> None:
-        if what != "apply_start" or migration is None or migration.app_label not in ours:
+    def render(action: str, migration: Migration | None = None, *_: Any) -> None:
+        if action != "apply_start" or migration is None or migration.app_label not in ours:
             return
         statements = executor.loader.collect_sql([(migration, False)])  # type: ignore[attr-defined]  # the stubs lack it
         if migration.atomic:
             statements = ["BEGIN;", *statements, "COMMIT;"]
         python = [isinstance(operation, RunPython) for operation in migration.operations]
-        written[f"{migration.app_label}.{migration.name}"] = Written(
+        rendered[f"{migration.app_label}.{migration.name}"] = RenderedMigration(
             Path(inspect.getfile(type(migration))), "\n".join(statements), migration.atomic and len(set(python)) > 1
         )
 
-    executor = MigrationExecutor(connection, write)
+    executor = MigrationExecutor(connection, render)
     executor.migrate(executor.loader.graph.leaf_nodes())
-    return written
+    return rendered
 
 
-def lint(sql: Mapping[str, str]) -> dict[str, list[MigrationProblem]]:
-    """Return what squawk has to say of each text."""
+def lint(sql: Mapping[str, str]) -> dict[str, list[Finding]]:
+    """Return squawk's findings for each SQL text."""
     with tempfile.TemporaryDirectory() as folder:
         for name, text in sql.items():
             Path(folder, f"{name}.sql").write_text(text)
@@ -132,26 +135,26 @@ def lint(sql: Mapping[str, str]) -> dict[str, list[MigrationProblem]]:
         try:
             reports = json.loads(result.stdout)
         except ValueError:
-            sys.exit(f"error: squawk says nothing that can be read\n{result.stderr}")
-    found: dict[str, list[MigrationProblem]] = {name: [] for name in sql}
+            sys.exit(f"error: squawk's output is not JSON\n{result.stderr}")
+    found: dict[str, list[Finding]] = {name: [] for name in sql}
     for report in reports:
         name = Path(report["file"]).stem
         statement = sql[name].splitlines()[report["line"]].strip()
-        words = " ".join(filter(None, [report["message"], report["help"], f"[{statement[:120]}]"]))
-        found[name].append(MigrationProblem(report["rule_name"], words))
+        message = " ".join(filter(None, [report["message"], report["help"], f"[{statement[:120]}]"]))
+        found[name].append(Finding(report["rule_name"], message))
     return found
 
 
-def judge(found: list[MigrationProblem], source: str) -> Iterator[MigrationProblem]:
-    """Take away what the migration's own file accepts, and say where it accepts without a reason or a need."""
+def unaccepted(found: list[Finding], source: str) -> Iterator[Finding]:
+    """Yield the findings that the migration's file does not accept, and acceptances without a reason or a finding."""
     accepted = set()
     for comment in ACCEPTED.finditer(source):
         rules = set(re.split(r", *", comment["rules"]))
         if not comment["reason"]:
-            yield MigrationProblem("squawk-ignore", f"Say after a colon why {comment['rules']} is accepted.")
+            yield Finding("squawk-ignore", f"Add a colon and the reason for accepting {comment['rules']}.")
         accepted |= rules
     for rule in sorted(accepted - {finding.rule for finding in found}):
-        yield MigrationProblem("squawk-ignore", f"There is no {rule} to accept here.")
+        yield Finding("squawk-ignore", f"Remove {rule}: there is no such finding.")
     yield from (finding for finding in found if finding.rule not in accepted)
 
 

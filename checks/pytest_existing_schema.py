@@ -1,4 +1,8 @@
-"""A pytest plugin: the tests run on the schema that is there, which other code than theirs has migrated."""
+"""pytest plugin: run the tests on an existing schema, which another version's migrations created.
+
+`checks/compatibility.py` loads it, with `--reuse-db`, which keeps the database. pytest-django's `--no-migrations` cannot
+replace it: it would create missing tables from the models, and hide what this looks for.
+"""
 
 from typing import Any
 
@@ -9,24 +13,19 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 sql_flush = DatabaseOperations.sql_flush
 
 
-def take_as_it_is(self: Any, *_: object, **__: object) -> str:
-    """Stand in for `create_test_db`, which would migrate."""
+def use_existing_database(self: Any, *_: object, **__: object) -> str:
+    """Replace `create_test_db`, which would migrate."""
     name: str = self._get_test_db_name()
     self.connection.close()
     settings.DATABASES[self.connection.alias]["NAME"] = self.connection.settings_dict["NAME"] = name
     return name
 
 
-def leave_as_it_is(*_: object, **__: object) -> None:
-    """Stand in for `destroy_test_db`."""
-
-
-def flush_what_refers_to_it_too(self: Any, style: Any, tables: Any, **options: Any) -> Any:
-    """Empty tables of which this code knows nothing along with those that they refer to."""
+def flush_with_cascade(self: Any, style: Any, tables: Any, **options: Any) -> Any:
+    """Truncate also the other version's tables that refer to the flushed ones."""
     return sql_flush(self, style, tables, **options | {"allow_cascade": True})
 
 
-# A method is replaced, which mypy forbids and this file is for.
-BaseDatabaseCreation.create_test_db = take_as_it_is  # type: ignore[method-assign]
-BaseDatabaseCreation.destroy_test_db = leave_as_it_is  # type: ignore[method-assign]
-DatabaseOperations.sql_flush = flush_what_refers_to_it_too  # type: ignore[method-assign]
+# mypy forbids to replace methods; that is the purpose of this plugin.
+BaseDatabaseCreation.create_test_db = use_existing_database  # type: ignore[method-assign]
+DatabaseOperations.sql_flush = flush_with_cascade  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Two versions of this project on each other's schemas: copies of it, one of them with another migration."""
+"""Compatibility of code and schema: copies of this project, one of them with one more migration."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The linter of migrations, on an app that does what one should not: the real script, squawk and PostgreSQL."""
+"""The migration linter: the real script, squawk and PostgreSQL, on an app with safe and unsafe migrations."""
 
 import os
 import re
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
-# Each is applied after the one before. What it must be told comes first, nothing where it is safe.
+# Migrations in order: the expected rules (none for a safe one), the operations, more lines.
 MIGRATIONS = {
     "initial": (
         set(),
@@ -130,7 +130,7 @@ def test_a_reason_is_as_much_as_a_rule_to_accept():
     found = [MigrationProblem("ban-drop-column", "Gone."), MigrationProblem("renaming-table", "Elsewhere.")]
 
     def judged(source: str) -> list[str]:
-        return [finding.rule for finding in check_migrations.judge(found, source)]
+        return [finding.rule for finding in check_migrations.unaccepted(found, source)]
 
     assert judged("") == ["ban-drop-column", "renaming-table"]
     assert judged("# squawk-ignore ban-drop-column: unused since 1.4") == ["renaming-table"]
