@@ -56,7 +56,6 @@ class RenderedMigration:
 
 def main() -> int:
     """Check all migrations of this project's apps; return 1 if there is a finding."""
-    sys.path.insert(0, str(ROOT))
     django.setup()
     with scratch_database():
         rendered = migrate_and_render()

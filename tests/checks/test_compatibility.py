@@ -52,7 +52,7 @@ def test_each_half_is_told(tmp_path, operation, line, field, expected):
         models.write_text(text.replace(NAME, f"    {field} = models.TextField(null=True)\n{NAME}"))
 
     result = subprocess.run(
-        [sys.executable, "checks/compatibility.py", str(before)],
+        [sys.executable, "-m", "checks.compatibility", str(before)],
         cwd=after,
         text=True,
         capture_output=True,

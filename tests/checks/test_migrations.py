@@ -110,7 +110,7 @@ def test_unsafe_migrations_are_told_and_safe_ones_are_not(tmp_path):
     given["TEST_DATABASE_URL"] = database_url()
 
     result = subprocess.run(
-        [sys.executable, "checks/migrations.py"],
+        [sys.executable, "-m", "checks.migrations"],
         cwd=ROOT,
         env=os.environ | given,  # noqa: TID251  the child's is ours with some changed
         capture_output=True,
