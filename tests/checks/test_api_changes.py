@@ -1,4 +1,4 @@
-"""What counts as a break for clients, change by change, and what `make check-api` compares with."""
+"""Breaking API changes, one by one, and the commit that `make check-api` compares with."""
 
 import copy
 import json
@@ -242,8 +242,8 @@ class TestCommandLine:
         assert run(f"- {self.SENTENCE}", edit, before=f"- {self.SENTENCE}")[0] == 1
 
 
-class TestWhatItIsComparedWith:
-    """`checks/check-api`, on real repositories; what it hands over is written down instead of compared."""
+class TestBaselineCommit:
+    """`checks/check-api`, on real repositories; a stand-in for devtools/run records its arguments."""
 
     @pytest.fixture
     def repository(self, tmp_path, monkeypatch):

@@ -42,7 +42,10 @@ class TestRules:
     @pytest.mark.parametrize(
         "path",
         # promtool takes seconds for windows of hours and days.
-        [pytest.param(path, id=path.stem, marks=pytest.mark.slow if "burn_rates" in path.stem else ()) for path in TESTS],
+        [
+            pytest.param(path, id=path.stem, marks=pytest.mark.slow if "burn_rates" in path.stem else ())
+            for path in TESTS
+        ],
     )
     def test_fire_when_they_should_and_only_then(self, path):
         assert "SUCCESS" in promtool("test", "rules", path)
