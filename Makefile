@@ -73,16 +73,19 @@ populate: ## Fill the local database with example data (SEED=<number> makes it r
 verify-ledger: ## Check every invariant of the local ledger (ARGS="--format json --account <id>").
 	@$(RUN) local python manage.py verify_ledger $(ARGS)
 
+housekeeping: ## Delete dead tokens, finished failure counts and expired sessions (ARGS=--verify recomputes the books, too).
+	@$(RUN) local python manage.py housekeeping $(ARGS)
+
 ##@ Check
 
-test: ## Run the tests with the coverage gate; T=<path> runs a part without the gate; SEED=<number> repeats a run.
-	@$(PYTEST) $(if $(T),-m 'not long' $(T),-n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered)
+test: ## Run the tests with the coverage gate; T=<paths or ids> runs a part without the gate; SEED=<number> repeats a run.
+	@$(PYTEST) $(if $(value T),-m 'not long',-n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered)
 
 test-slow: ## Run the tests that start whole processes or a browser; T and SEED as above.
-	@$(PYTEST) -m 'slow and not long' $(if $(T),$(T),-n 2 --dist loadfile)
+	@$(PYTEST) -m 'slow and not long' $(if $(value T),,-n 2 --dist loadfile)
 
 test-long: ## Run the tests that take minutes, and print their measurements; T and SEED as above.
-	@$(PYTEST) -m long -rA --show-capture=stdout $(if $(T),$(T),-n 2 --dist loadgroup)
+	@$(PYTEST) -m long -rA --show-capture=stdout $(if $(value T),,-n 2 --dist loadgroup)
 
 mutants: ## Run mutation tests: each mutant must fail a test (ARGS="<name> ..." runs some).
 	@$(RUN) test python -m tests.mutants $(ARGS)

@@ -38,7 +38,7 @@ ACCEPTED: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class Finding:
+class MigrationProblem:
     """A violated rule, and its message."""
 
     rule: str
@@ -64,7 +64,7 @@ def main() -> int:
     for name, one in rendered.items():
         if one.moves_rows_under_locks:
             found[name].append(
-                Finding("data-with-schema", "It moves rows while tables are locked: use a second migration.")
+                MigrationProblem("data-with-schema", "It moves rows while tables are locked: use a second migration.")
             )
         for finding in unaccepted(found[name], one.source.read_text()):
             print(f"{display(one.source)}: {finding.rule}: {finding.message}")
@@ -123,7 +123,7 @@ def migrate_and_render() -> dict[str, RenderedMigration]:
     return rendered
 
 
-def lint(sql: Mapping[str, str]) -> dict[str, list[Finding]]:
+def lint(sql: Mapping[str, str]) -> dict[str, list[MigrationProblem]]:
     """Return squawk's findings for each SQL text."""
     with tempfile.TemporaryDirectory() as folder:
         for name, text in sql.items():
@@ -135,25 +135,25 @@ def lint(sql: Mapping[str, str]) -> dict[str, list[Finding]]:
             reports = json.loads(result.stdout)
         except ValueError:
             sys.exit(f"error: squawk's output is not JSON\n{result.stderr}")
-    found: dict[str, list[Finding]] = {name: [] for name in sql}
+    found: dict[str, list[MigrationProblem]] = {name: [] for name in sql}
     for report in reports:
         name = Path(report["file"]).stem
         statement = sql[name].splitlines()[report["line"]].strip()
         message = " ".join(filter(None, [report["message"], report["help"], f"[{statement[:120]}]"]))
-        found[name].append(Finding(report["rule_name"], message))
+        found[name].append(MigrationProblem(report["rule_name"], message))
     return found
 
 
-def unaccepted(found: list[Finding], source: str) -> Iterator[Finding]:
+def unaccepted(found: list[MigrationProblem], source: str) -> Iterator[MigrationProblem]:
     """Yield the findings that the migration's file does not accept, and acceptances without a reason or a finding."""
     accepted = set()
     for comment in ACCEPTED.finditer(source):
         rules = set(re.split(r", *", comment["rules"]))
         if not comment["reason"]:
-            yield Finding("squawk-ignore", f"Add a colon and the reason for accepting {comment['rules']}.")
+            yield MigrationProblem("squawk-ignore", f"Add a colon and the reason for accepting {comment['rules']}.")
         accepted |= rules
     for rule in sorted(accepted - {finding.rule for finding in found}):
-        yield Finding("squawk-ignore", f"Remove {rule}: there is no such finding.")
+        yield MigrationProblem("squawk-ignore", f"Remove {rule}: there is no such finding.")
     yield from (finding for finding in found if finding.rule not in accepted)
 
 

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import ClientError
 
-from deploy.images import CLIENT_CONFIG, CannotError, Image, Registry, aws_errors
+from deploy.images import CLIENT_CONFIG, DeliveryError, Image, Registry, aws_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
@@ -54,7 +54,7 @@ CONSECUTIVE_SUCCESSES = 5
 LOG_LINES = 50
 
 
-class RollbackError(CannotError):
+class RollbackError(DeliveryError):
     """The new version does not serve: the service must be rolled back."""
 
 
@@ -84,13 +84,13 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> "Target":
-        """Parse JSON. Raises: one CannotError that names every missing, unknown and malformed key."""
+        """Parse JSON. Raises: one DeliveryError that names every missing, unknown and malformed key."""
         try:
             values = json.loads(text)
         except ValueError as error:
             raise DeliveryError(f"the deployment's target is not JSON: {error}") from error
         if not isinstance(values, dict):
-            raise CannotError("the deployment's target must be a JSON object")
+            raise DeliveryError("the deployment's target must be a JSON object")
         types = {part.name: part.type for part in fields(cls)}
         problems = [f"{name} is missing" for name in sorted(types.keys() - values.keys())]
         problems += [f"{name} is unknown" for name in sorted(values.keys() - types.keys())]
@@ -102,7 +102,7 @@ class Target:
         if not problems and not re.fullmatch(r"https?://[^/]+", values["url"]):
             problems.append("url must be https://HOST and nothing more")
         if problems:
-            raise CannotError(f"the deployment's target is invalid: {', '.join(problems)}")
+            raise DeliveryError(f"the deployment's target is invalid: {', '.join(problems)}")
         return cls(**values)
 
 
@@ -195,7 +195,7 @@ class Deployment:
             )
         needed = f"{self.target.requires}-{image.commit}"
         if needed not in image.tags:
-            raise CannotError(f"{self.target.environment} accepts no image without the tag {needed}")
+            raise DeliveryError(f"{self.target.environment} accepts no image without the tag {needed}")
         self.image = image
         print(f"   commit {image.commit}, {image.digest}")
 
@@ -206,7 +206,7 @@ class Deployment:
         if self.before["status"] != "ACTIVE":
             raise DeliveryError(f"service {self.target.service} is {self.before['status']}")
         if primary(self.before).get("rolloutState") == "IN_PROGRESS":
-            raise CannotError(f"service {self.target.service} has a rollout in progress: wait until it has ended")
+            raise DeliveryError(f"service {self.target.service} has a rollout in progress: wait until it has ended")
         print(f"   {self.before['desiredCount']} tasks of {short(self.before['taskDefinition'])}")
 
     def register(self) -> None:
@@ -237,7 +237,7 @@ class Deployment:
         code = container.get("exitCode") if container else None
         if code != 0:
             self._print_log_tail(arn)
-            raise CannotError(f"the migration failed: {why_stopped(task, container)}; the service was not changed")
+            raise DeliveryError(f"the migration failed: {why_stopped(task, container)}; the service was not changed")
 
     def _until_stopped(self, arn: str) -> "TaskTypeDef":
         """Wait until the task has stopped, and return it; stop it after MIGRATION_S."""
@@ -253,7 +253,7 @@ class Deployment:
         # PostgreSQL rolls back the open transaction. A task left running would interfere with the next deployment.
         with aws_errors("stopping the migration task after its time limit"):
             self.clients.ecs.stop_task(cluster=self.target.cluster, task=arn, reason="took too long")
-        raise CannotError(
+        raise DeliveryError(
             f"the migration took longer than {MIGRATION_S} s and was stopped; the service was not changed"
         )
 
@@ -265,7 +265,7 @@ class Deployment:
                 events = self.clients.logs.get_log_events(
                     logGroupName=self.target.log_group, logStreamName=stream, limit=LOG_LINES, startFromHead=False
                 )["events"]
-        except CannotError as error:
+        except DeliveryError as error:
             print(f"   (the log cannot be read: {error})")
             return
         print(f"--- the end of {self.target.log_group} {stream}:")
@@ -308,11 +308,11 @@ class Deployment:
             try:
                 with aws_errors("waiting for the rollout"):
                     deployment = primary(self._service())
-            except CannotError as error:
+            except DeliveryError as error:
                 raise RollbackError(str(error)) from error
             current = deployment.get("taskDefinition", "")
             if current not in ours:
-                raise CannotError(
+                raise DeliveryError(
                     f"{short(current) or 'nothing'} is primary: another deployment took over, so this one stops"
                 )
             # describe_services is eventually consistent: the revision is lost only if it was primary before.
@@ -339,7 +339,7 @@ class Deployment:
                     for task in ecs.describe_tasks(cluster=cluster, tasks=stopped[:5])["tasks"]:
                         web = next((one for one in task.get("containers", []) if one.get("name") == "web"), None)
                         print(f"stopped task {short(task['taskArn'])}: {why_stopped(task, web)}")
-        except CannotError as error:
+        except DeliveryError as error:
             print(f"   (the rest cannot be read: {error})")
 
     def smoke_test(self) -> None:
@@ -386,8 +386,8 @@ class Deployment:
     def _tag(self, tag: str) -> None:
         try:
             self.clients.registry.tag(self.image, tag)
-        except CannotError as error:
-            raise CannotError(f"{error} (the new version is deployed; only the tag is missing)") from error
+        except DeliveryError as error:
+            raise DeliveryError(f"{error} (the new version is deployed; only the tag is missing)") from error
 
     def _roll_back(self, failure: RollbackError) -> None:
         """Restore the previous revision and task count. Raises: always, with both outcomes in one line."""
@@ -397,9 +397,9 @@ class Deployment:
             with aws_errors("rolling back"):
                 self._update_service(revision, self.before["desiredCount"])
             self._until_completed(revision)
-        except CannotError as error:
-            raise CannotError(f"{failure}; ROLLBACK FAILED, check the service now: {error}") from failure
-        raise CannotError(f"{failure}; the service was rolled back to {short(revision)}") from failure
+        except DeliveryError as error:
+            raise DeliveryError(f"{failure}; ROLLBACK FAILED, check the service now: {error}") from failure
+        raise DeliveryError(f"{failure}; the service was rolled back to {short(revision)}") from failure
 
     def _service(self) -> "ServiceTypeDef":
         answer = self.clients.ecs.describe_services(cluster=self.target.cluster, services=[self.target.service])
@@ -495,7 +495,7 @@ def main(arguments: Sequence[str], clients: Callable[[Target], Clients] = connec
     options = parser.parse_args(arguments)
     try:
         run_command(options, clients)
-    except (CannotError, OSError) as error:
+    except (DeliveryError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -504,10 +504,10 @@ def main(arguments: Sequence[str], clients: Callable[[Target], Clients] = connec
 def run_command(options: argparse.Namespace, clients: Callable[[Target], Clients]) -> None:
     """Read the target, and deploy to it or print the plan."""
     if options.release and not VERSION.fullmatch(options.release):
-        raise CannotError(f"--release is {options.release!r}: it must look like v1.2.3")
+        raise DeliveryError(f"--release is {options.release!r}: it must look like v1.2.3")
     text = options.to.read_text() if options.to else os.environ.get("DEPLOYMENT", "")
     if not text:
-        raise CannotError("DEPLOYMENT is not set: it is Terraform's output `deployment`")
+        raise DeliveryError("DEPLOYMENT is not set: it is Terraform's output `deployment`")
     target = Target.parse(text)
     deployment = Deployment(
         target=target,

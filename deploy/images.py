@@ -43,20 +43,20 @@ MANIFEST_TYPES = [
 CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 5})
 
 
-class CannotError(Exception):
+class DeliveryError(Exception):
     """The operation failed; the message is the last line of the pipeline's log."""
 
 
 @contextlib.contextmanager
 def aws_errors(action: str) -> Iterator[None]:
-    """Convert AWS errors in the block to a CannotError whose one line begins with the action."""
+    """Convert AWS errors in the block to a DeliveryError whose one line begins with the action."""
     try:
         yield
     except ClientError as error:
         details = error.response.get("Error", {})
-        raise CannotError(f"{action}: {details.get('Code')}: {details.get('Message')}") from error
+        raise DeliveryError(f"{action}: {details.get('Code')}: {details.get('Message')}") from error
     except BotoCoreError as error:
-        raise CannotError(f"{action}: {error}") from error
+        raise DeliveryError(f"{action}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Image:
 
     @property
     def commit(self) -> str:
-        """The commit that the image was built from. Raises: CannotError without exactly one tag `sha-<commit>`."""
+        """The commit that the image was built from. Raises: DeliveryError without exactly one tag `sha-<commit>`."""
         commits = [tag.removeprefix("sha-") for tag in self.tags if tag.startswith("sha-")]
         if len(commits) != 1 or not COMMIT.fullmatch(commits[0]):
             raise DeliveryError(f"image {self.digest} has no sha-<commit> tag: it was not published from main")
@@ -124,7 +124,7 @@ class Registry:
             ) as error:
                 holder = self.find(tag)
                 if holder is None or holder.digest != image.digest:
-                    raise CannotError(f"tag {tag} is already on another image, and tags are immutable") from error
+                    raise DeliveryError(f"tag {tag} is already on another image, and tags are immutable") from error
 
     def log_in(self) -> None:
         """Log docker in to this registry."""
@@ -136,15 +136,15 @@ class Registry:
 
 
 def run(*command: str, text: str | None = None) -> None:
-    """Run a command in the checkout. Raises: CannotError if it fails or is not installed."""
+    """Run a command in the checkout. Raises: DeliveryError if it fails or is not installed."""
     sys.stdout.flush()
     try:
         subprocess.run(command, cwd=ROOT, input=text, text=True, check=True)
     except FileNotFoundError as error:
-        raise CannotError(f"{command[0]}: command not found") from error
+        raise DeliveryError(f"{command[0]}: command not found") from error
     except subprocess.CalledProcessError as error:
         name = " ".join(command[:2])
-        raise CannotError(f"{name} failed (exit code {error.returncode}): its output is above") from error
+        raise DeliveryError(f"{name} failed (exit code {error.returncode}): its output is above") from error
 
 
 def publish(registry: Registry, commit: str) -> Image:
@@ -162,7 +162,7 @@ def publish(registry: Registry, commit: str) -> Image:
     registry.log_in()
     try:
         run("docker", "push", "--quiet", name)
-    except CannotError:
+    except DeliveryError:
         # A parallel run of the same commit may have pushed first: use its image.
         image = registry.find(tag)
         if image is None:
@@ -171,7 +171,7 @@ def publish(registry: Registry, commit: str) -> Image:
         return image
     image = registry.find(tag)
     if image is None:
-        raise CannotError(f"{tag} was pushed, but is not in {registry.name}")
+        raise DeliveryError(f"{tag} was pushed, but is not in {registry.name}")
     return image
 
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VERSION = re.compile(r"v(\d+\.\d+\.\d+)")
 
 
-class CannotError(Exception):
+class ReleaseError(Exception):
     """The version cannot be released; the message is the last line of the pipeline's log."""
 
 
@@ -53,7 +53,7 @@ def check(tag: str, main: str) -> str:
         raise ReleaseError(f"{tag} is commit {commit}, which is not on {main}")
     declared = tomllib.loads(file_at(commit, "pyproject.toml"))["project"]["version"]
     if declared != number:
-        raise CannotError(f"{tag} does not match the version in its pyproject.toml, {declared}")
+        raise ReleaseError(f"{tag} does not match the version in its pyproject.toml, {declared}")
     notes(tag, file_at(commit, "CHANGELOG.md"))
     return commit
 
@@ -72,7 +72,7 @@ def notes(tag: str, changelog: str) -> str:
         heading, _, text = section.partition("\n")
         if heading.startswith(f"[{version_number(tag)}]") and text.strip():
             return text.strip()
-    raise CannotError(f"CHANGELOG.md has no notes for {tag}")
+    raise ReleaseError(f"CHANGELOG.md has no notes for {tag}")
 
 
 def main(arguments: Sequence[str]) -> int:

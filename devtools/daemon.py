@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class CannotError(Exception):
+class DevtoolsError(Exception):
     """The command failed; the message is for the developer."""
 
 
@@ -88,7 +88,7 @@ class Daemon:
                 time.sleep(0.1)
             if self.running() is None:
                 return True
-        raise CannotError(f"{self.name} (process group {group}) does not stop")
+        raise DevtoolsError(f"{self.name} (process group {group}) does not stop")
 
     def show_log_tail(self) -> None:
         """Print the end of the log."""

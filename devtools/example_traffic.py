@@ -23,7 +23,7 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
-from devtools.daemon import CannotError
+from devtools.daemon import DevtoolsError
 
 PASSWORD = "correct horse battery staple"  # noqa: S105  of users who are made up
 # Once a run: one more than the failures allowed for one user name and address in 15 minutes, and a tenth of those
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{options.customers} customers on {options.url} for {options.seconds:g} s", flush=True)
     try:
         statuses = run(address, seconds=options.seconds, customers=options.customers, seed=options.seed)
-    except (CannotError, OSError, http.client.HTTPException) as error:
+    except (DevtoolsError, OSError, http.client.HTTPException) as error:
         print(f"error: {error}: is the application up (`make up`)?", file=sys.stderr)
         return 1
     counts = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from devtools import prometheus as on_this_machine
-from devtools.daemon import CannotError, Daemon
+from devtools.daemon import Daemon, DevtoolsError
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"

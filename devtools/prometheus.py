@@ -33,7 +33,7 @@ def program(path: str | None = None) -> str:
     """Return the path of the prometheus program."""
     found = shutil.which("prometheus", path=path)
     if found is None:
-        raise CannotError(
+        raise DevtoolsError(
             "there is no prometheus in the PATH: install it (on Debian and Ubuntu: apt"
             " install prometheus), or use Docker, which brings Grafana too"
         )
@@ -46,7 +46,7 @@ def configuration(target: str, *, interval: str = INTERVAL) -> str:
     rules = json.dumps(str(CONFIGURATION / RULES))
     for name, here in ((TARGET, target), (RULES, rules), (INTERVAL, interval)):
         if name not in text:
-            raise CannotError(f"monitoring/prometheus/prometheus.yml does not contain {name}, which {here} replaces")
+            raise DevtoolsError(f"monitoring/prometheus/prometheus.yml does not contain {name}, which {here} replaces")
         text = text.replace(name, here)
     return text
 
@@ -72,7 +72,7 @@ def wait_until_ready(port: int, is_alive: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise DevtoolsError(f"Prometheus does not answer on port {port} within {READY_SECONDS} s")
         time.sleep(0.1)
-    raise CannotError("Prometheus exited during its start")
+    raise DevtoolsError("Prometheus exited during its start")
 
 
 def get(port: int, path: str, **parameters: str) -> tuple[int, bytes]:
@@ -85,7 +85,7 @@ def get(port: int, path: str, **parameters: str) -> tuple[int, bytes]:
 
 
 def api(port: int, path: str, **parameters: str) -> Any:
-    """Return the data of a response of Prometheus' HTTP API. Raises: CannotError with the API's error message."""
+    """Return the data of a response of Prometheus' HTTP API. Raises: DevtoolsError with the API's error message."""
     status, body = get(port, f"/api/v1/{path}", **parameters)
     answer = json.loads(body)
     if status != http.HTTPStatus.OK or answer["status"] != "success":

@@ -79,7 +79,9 @@ def browser(folder: Path) -> Iterator[webdriver.Chrome]:
     """Run chromium with an empty profile and without background network requests."""
     programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if not all(programs):
-        raise CannotError("chromium or chromedriver is not installed (on Debian: apt install chromium chromium-driver)")
+        raise DevtoolsError(
+            "chromium or chromedriver is not installed (on Debian: apt install chromium chromium-driver)"
+        )
     options = Options()
     options.binary_location = str(programs[0])
     for argument in (
@@ -110,7 +112,7 @@ def take(driver: webdriver.Chrome, name: str, url: str, ready: str) -> None:
     try:
         WebDriverWait(driver, PATIENCE_SECONDS).until(lambda page: page.execute_script(ready))
     except TimeoutException:
-        raise CannotError(f"{url} is not ready after {PATIENCE_SECONDS} s") from None
+        raise DevtoolsError(f"{url} is not ready after {PATIENCE_SECONDS} s") from None
     time.sleep(1)  # for fade-in animations
     path = FOLDER / f"{name}.png"
     driver.save_screenshot(str(path))
@@ -121,7 +123,7 @@ def graph(port: int, expr: str) -> str:
     """Return the URL of Prometheus' graph page for a query; Debian's package has the classic page."""
     page = next((page for page in ("/classic/graph", "/graph") if monitoring.get(port, page)[0] < 400), None)  # noqa: PLR2004  no error
     if page is None:
-        raise CannotError("this Prometheus has no web pages")
+        raise DevtoolsError("this Prometheus has no web pages")
     query = {"g0.expr": expr, "g0.tab": "0", "g0.stacked": "0", "g0.range_input": f"{TRAFFIC_SECONDS - 15}s"}
     return f"http://127.0.0.1:{port}{page}?{urlencode(query)}"
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from deploy import images
-from deploy.images import CannotError, Image, Registry
+from deploy.images import DeliveryError, Image, Registry
 from tests.support import fake_aws
 from tests.support.fake_aws import COMMIT
 
@@ -93,7 +93,7 @@ class TestPublish:
     def test_a_push_that_did_nothing_is_an_error(self, commands, monkeypatch):
         monkeypatch.setattr(fake_aws, "push", print)
 
-        with pytest.raises(CannotError, match=f"sha-{COMMIT} was pushed, but is not in bank"):
+        with pytest.raises(DeliveryError, match=f"sha-{COMMIT} was pushed, but is not in bank"):
             images.publish(commands.registry, COMMIT)
 
     @pytest.mark.parametrize("commit", ["main", COMMIT[:7], COMMIT.upper()])
@@ -118,13 +118,13 @@ class TestPromotion:
         fake_aws.push(commands.ecr, f"sha-{COMMIT}")
         before = fake_aws.digests(commands.ecr)
 
-        with pytest.raises(CannotError, match=r"tag v1\.2\.3 is already on another image, and tags are immutable"):
+        with pytest.raises(DeliveryError, match=r"tag v1\.2\.3 is already on another image, and tags are immutable"):
             commands.registry.tag(commands.registry.find(f"sha-{COMMIT}"), "v1.2.3")
 
         assert fake_aws.digests(commands.ecr) == before
 
     def test_an_image_that_is_gone_cannot_be_tagged(self, commands):
-        with pytest.raises(CannotError, match="it is not in bank"):
+        with pytest.raises(DeliveryError, match="it is not in bank"):
             commands.registry.tag(Image(digest=fake_aws.sha256("gone"), tags=frozenset()), "v1.2.3")
 
     def test_a_repository_that_is_not_there_is_named(self, commands):
@@ -163,7 +163,7 @@ class TestCommandLine:
         )
 
     def test_says_when_a_command_is_not_there(self):
-        with pytest.raises(CannotError, match="no-such-command: command not found"):
+        with pytest.raises(DeliveryError, match="no-such-command: command not found"):
             images.run("no-such-command")
 
     def test_says_when_there_is_no_region(self, capsys, monkeypatch):

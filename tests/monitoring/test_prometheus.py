@@ -31,7 +31,6 @@ from tests.support.server import Server
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 TRAFFIC_SECONDS = 3
-PATIENCE_SECONDS = 20
 # Series that Prometheus itself writes, and only while an alert is pending or firing.
 PROMETHEUS_OWN = {"ALERTS"}
 
@@ -52,7 +51,7 @@ class Watched:
 
 def eventually(condition: Callable[[], bool]) -> bool:
     """Return whether the condition becomes true within the time that Prometheus may take to scrape it."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + HANG_S
     while not (held := condition()) and time.monotonic() < deadline:
         time.sleep(0.3)
     return held
