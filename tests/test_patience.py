@@ -17,8 +17,8 @@ SHORTEST_S = HANG_S / 2
 MEANT = {
     "live/test_drain.py": "timeout_s=0.5",  # nobody answers any more
     "live/test_proxy.py": "within_s=2",  # nobody is served
-    "live/line.py": "timeout=5",  # join(), whose end nobody looks at
-    "live/proxy.py": "timeout=5",  # as above
+    "support/tcp_relay.py": "timeout=5",  # join(), whose end nobody looks at
+    "support/lossy_proxy.py": "timeout=5",  # as above
     "devtools/test_native.py": "within_s=5",  # then it is killed, and that is fine
     "core/test_throttling.py": "timeout_s=0.25",  # of a Redis that hangs
 }

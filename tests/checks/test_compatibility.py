@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.migrations import last_migration
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("apps", "config", "server", "devtools", "checks", "docs", "tests")
 MIGRATION = """from django.db import migrations, models
 class Migration(migrations.Migration):
-    dependencies = [("ledger", "0002_entries_are_append_only")]
+    dependencies = [{}]
     operations = [{}]
     {}
 """
@@ -44,7 +46,9 @@ def copy(folder: Path) -> Path:
 )
 def test_each_half_is_told(tmp_path, operation, line, field, expected):
     before, after = copy(tmp_path / "before"), copy(tmp_path / "after")
-    (after / "apps/ledger/migrations/0003_memo.py").write_text(MIGRATION.format(operation, line))
+    (after / "apps/ledger/migrations/9999_memo.py").write_text(
+        MIGRATION.format(last_migration("ledger"), operation, line)
+    )
     if field:
         models = after / "apps/ledger/models.py"
         text = models.read_text()

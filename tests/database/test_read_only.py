@@ -10,6 +10,7 @@ from django.test import Client
 from apps.core.middleware import probes as health
 from apps.database.postgresql import base
 from tests.support.endpoints import ENDPOINTS, ApiWorld, rows
+from tests.support.patience import eventually
 
 
 @pytest.fixture
@@ -34,10 +35,8 @@ def reads_only(two_role_database):
     def switch(state: str) -> None:
         two_role_database.password_postgres.owner.execute(f"ALTER SYSTEM SET default_transaction_read_only = {state}")
         two_role_database.password_postgres.owner.execute("SELECT pg_reload_conf()")
-        deadline = time.monotonic() + 10
-        # The server's processes are told one by one.
-        while connection.connection is not None and not connection.connection.closed and ask() != state:
-            assert time.monotonic() < deadline
+        # The server's processes reload one by one.
+        eventually(lambda: connection.connection is None or connection.connection.closed or ask() == state)
 
     yield switch
     two_role_database.password_postgres.owner.execute("ALTER SYSTEM RESET default_transaction_read_only")
@@ -92,8 +91,8 @@ def test_a_connection_that_the_probe_finds_to_read_only_is_not_kept(as_app_role,
     assert backend() == kept
 
     reads_only("on")
-    assert probe.passes(health.is_reachable)
-    assert probe.only_reads
+    # The server's processes reload one by one.
+    eventually(lambda: probe.passes(health.is_reachable) and probe.only_reads)
     assert backend() != kept
 
 
@@ -133,6 +132,7 @@ REFUSALS = {
     # What a server says in want of something, or in recovery, said for it.
     **{code: f"DO $$ BEGIN RAISE SQLSTATE '{code}'; END $$" for code in ("53100", "53200", "55000", "58030")},
 }
+ENDS_THE_SESSION = {"25P03", "25P04"}
 
 
 def bring_about(statement: str) -> None:
@@ -153,7 +153,8 @@ class TestCodes:
         with pytest.raises(OperationalError) as refusal:
             bring_about(REFUSALS[code])
 
-        assert refusal.value.__cause__.sqlstate == code
+        # libpq may see that the server has ended the session before it reads why.
+        assert refusal.value.__cause__.sqlstate in ({code, None} if code in ENDS_THE_SESSION else {code})
         assert kept.closed
         assert ask("SELECT 1") == 1
 

@@ -12,6 +12,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from tests.live.test_metrics import read, scrape
 from tests.support.client import Client, Request, once
+from tests.support.migrations import last_migration
 from tests.support.patience import eventually
 from tests.support.server import Server
 from tests.support.tcp_relay import Line
@@ -105,7 +106,7 @@ def test_a_database_that_is_silent_is_told_and_the_process_lives_while_all_other
 
 @pytest.mark.django_db(transaction=True)
 def test_a_database_that_comes_back_without_a_migration_is_reached_and_not_ready(server, line):
-    recorder, last = MigrationRecorder(connection), ("ledger", "0002_entries_are_append_only")
+    recorder, last = MigrationRecorder(connection), last_migration("users")
     line.refuse()
     assert once(server.address, None, READYZ).body["checks"]["database"] == "unavailable"
     recorder.record_unapplied(*last)
