@@ -8,7 +8,7 @@ TEST_MANAGE := $(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test pytho
 quote = '$(subst ','\'',$(value $(1)))'
 SEEDED = $(if $(value SEED),--seed $(call quote,SEED))
 # With T, what it selects; without it, what follows.
-PYTEST = $(RUN) test $(if $(value T),python devtools/select_tests.py $(call quote,T),pytest) $(SEEDED)
+PYTEST = $(RUN) test $(if $(value T),python -m devtools.select_tests $(call quote,T),pytest) $(SEEDED)
 POPULATE = populate $(SEEDED) $(ARGS)
 # make would look for variables of its own in `T=...[$5]`, to pass it on to nobody.
 unexport T SEED COMMIT

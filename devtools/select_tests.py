@@ -1,6 +1,6 @@
 """Run pytest on what `make test T=…` selects: paths, ids as pytest prints them, and options.
 
-    select_tests.py SELECTION [PYTEST OPTIONS]
+    python -m devtools.select_tests SELECTION [PYTEST OPTIONS]
 
 SELECTION is one argument. An id may have blanks, quotes and dollar signs in its brackets, and is taken as it stands; all
 else is words for a shell, as in `T='tests/core tests/users -k "token or login"'`.

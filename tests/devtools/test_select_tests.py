@@ -1,6 +1,7 @@
 """`make test T=…`: ids as pytest prints them, several paths, options, and what a shell or make would make of them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,8 +87,8 @@ def test_make_passes_it_on_as_it_is(tmp_path, target, odd, way):
     )
 
     arguments = json.loads(result.stdout)
-    assert arguments[:4] == ["test", "python", "devtools/select_tests.py", given.removeprefix("T=")]
-    assert arguments[4:6] == ["--seed", "7"]
+    assert arguments[:5] == ["test", "python", "-m", "devtools.select_tests", given.removeprefix("T=")]
+    assert arguments[5:7] == ["--seed", "7"]
 
 
 def test_the_tests_that_were_chosen_are_run(tmp_path):
@@ -99,7 +100,8 @@ def test_the_tests_that_were_chosen_are_run(tmp_path):
     result = subprocess.run(
         [
             sys.executable,
-            ROOT / "devtools" / "select_tests.py",
+            "-m",
+            "devtools.select_tests",
             chosen,
             "-v",
             "-p",
@@ -108,6 +110,7 @@ def test_the_tests_that_were_chosen_are_run(tmp_path):
             "no:cacheprovider",
         ],
         cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},  # noqa: TID251  a child's
         capture_output=True,
         text=True,
         check=False,
