@@ -77,7 +77,7 @@ def test_the_scripts_are_found():
         "lint-delivery",
         "entrypoint",
         "check-api",
-        "say-up",
+        "print-urls",
     }
 
 

@@ -114,7 +114,7 @@ class TestDotenv:
         """A checkout of which only these scripts are there."""
         folder = tmp_path / "checkout"
         (folder / "devtools").mkdir(parents=True)
-        for name in ("run", "docker.sh", "say-up"):
+        for name in ("run", "docker.sh", "print-urls"):
             shutil.copy(ROOT / "devtools" / name, folder / "devtools")
         return folder
 

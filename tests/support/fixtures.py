@@ -11,6 +11,7 @@ from tests.config.test_boot import run
 from tests.config.test_env import FULL
 from tests.support.aws import Moto
 from tests.support.password_postgres import APP_ROLE, PasswordPostgres, TwoRoleDatabase, connected
+from tests.support.patience import HANG_S
 
 
 @pytest.fixture(scope="session")
@@ -56,8 +57,11 @@ def migrates_as_owner(as_app_role, two_role_database, settings) -> None:
 
 
 @pytest.fixture
-def _no_secret_held():
-    """A process that has not asked for its secret yet, before and after."""
+def _no_secret_held(monkeypatch):
+    """A process that has not asked for its secret yet, before and after; an answer may take as long as the machine likes."""
+    for name in ("BOOT_DEADLINE_S", "SERVING_DEADLINE_S", "CONNECT_TIMEOUT_S", "READ_TIMEOUT_S"):
+        monkeypatch.setattr(secrets, name, HANG_S)
+    monkeypatch.setattr(secrets.fetch, "__defaults__", (HANG_S,))
     secrets.hold(None)
     yield
     secrets.hold(None)

@@ -91,7 +91,7 @@ class TwoRoleDatabase:
     """A database that belongs to one role and is used by another."""
 
     def __init__(self, password_postgres: PasswordPostgres) -> None:
-        self.guarded = password_postgres
+        self.password_postgres = password_postgres
         self.owner_url = password_postgres.url("owners", OWNER, NAME)
         self.app_role_url = password_postgres.url("tellers", APP_ROLE, NAME)
         for role, password in ((OWNER, "owners"), (APP_ROLE, "tellers")):
