@@ -378,7 +378,7 @@ DATABASE_AND_MONEY = Dashboard(
                     "Gate outcomes",
                     {"{{outcome}}": rate("bank_gate_wait_seconds_count", INSTANCE, "outcome")},
                     "ops",
-                    description="Only with LEDGER_GATE. Open means that Redis did not answer and the gate was bypassed.",
+                    description="Only with LEDGER_GATE. Bypassed means that Redis did not answer, so the gate was not used.",
                     width=6,
                 ),
                 Panel(

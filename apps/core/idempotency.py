@@ -7,6 +7,13 @@ get the same answer again, marked `Idempotent-Replayed`; the same key and anothe
 Note [One line, one key]
 A header that is sent on two lines reaches the application as one value, joined by a comma (RFC 9110 §5.3). Were the comma a
 character of a key, a request with the key twice and its retry with the key once would be two intents. So it is none.
+
+Note [Advisory lock as a mark]
+A key that is being worked on cannot be found in its row, which is not committed. Its transaction therefore takes a shared
+advisory lock on a hash of scope and key, which conflicts with nothing and ends with the transaction. pg_locks shows a
+64-bit advisory lock in two columns: `classid` has the high 32 bits, `objid` the low ones, and `objsubid` is 1 (PostgreSQL
+documentation of pg_locks). Hence the shifts and masks in `is_running`. Trying to take the lock exclusively would need none
+of them, but would hide the marks of requests that start at that moment.
 """
 
 import hashlib
@@ -95,7 +102,7 @@ def mark(*, scope: object, key: str) -> None:
 
 
 def is_running(*, scope: object, key: str) -> bool:
-    """Tell whether another connection is at work under the key, by its mark in pg_locks."""
+    """Return whether another connection is at work under the key. See Note [Advisory lock as a mark]."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -1,4 +1,4 @@
-"""The books: accounts, the transactions that were asked for, and the entries that posted ones made.
+"""Ledger models: accounts, money commands with their outcomes (transactions), and the entries of the posted ones.
 
 - An **Account** holds its balance and a version that counts its entries.
 - A **Transaction** is a command and its outcome: posted or declined. A source or destination of null is the world
@@ -6,18 +6,21 @@
 - An **Entry** is one leg of a posted transaction on one account. It is append-only, and its sequence is the account's
   version after the move: gap-free and in the order of the commits, so it is also the cursor of the statement.
 
-The laws are constraints with sentences for names, and triggers in a migration; `posting` is the only writer.
+The rules are constraints with sentences for names, and triggers in a migration; `posting` is the only writer. The module is
+longer than 250 lines because the three tables and their constraints are read together.
 
 Note [One shard an account]
 Every row carries its account's id and nothing but an entry's foreign key to its transaction reaches beyond one account:
 source and destination are ids without a database constraint, checked when they are written.
 """
 
-from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 from django.db.models import F, Q
 from uuid_utils.compat import uuid7
@@ -34,14 +37,14 @@ M = TypeVar("M", bound=models.Model)
 
 
 class RefusingQuerySet(models.QuerySet[M]):
-    """A queryset whose misses are errors that the client is told about."""
+    """A queryset that raises the domain error NotFound, which becomes a 404, where a row is missing."""
 
     def get_or_refuse(self, pk: UUID) -> M:
         """Return the row; raises NotFound."""
-        row = self.filter(pk=pk).first()
-        if row is None:
-            raise NotFound
-        return row
+        try:
+            return self.get(pk=pk)
+        except ObjectDoesNotExist:
+            raise NotFound from None
 
 
 class AccountQuerySet(RefusingQuerySet["Account"]):
@@ -109,12 +112,12 @@ class Account(models.Model):
 
 
 class TransactionQuerySet(RefusingQuerySet["Transaction"]):
-    """Transactions by who may see them."""
+    """Transactions by the users that may see them."""
 
     def visible_to(self, user_id: UUID) -> Self:
-        """Transactions asked of this user's accounts, and posted ones that reached them.
+        """Transactions requested on this user's accounts, and posted ones that reached them.
 
-        A declined one never touched its destination, whose owner learns nothing of it.
+        A declined one never touched its destination, whose owner must not learn of it.
         """
         return self.filter(Q(account__owner=user_id) | Q(entries__account__owner=user_id)).distinct()
 
@@ -128,7 +131,7 @@ class Transaction(models.Model):
     """A money command and its outcome; the idempotency key is a column of it and never expires."""
 
     class Kind(models.TextChoices):
-        """What was asked for."""
+        """The requested operation."""
 
         DEPOSIT = "deposit"
         WITHDRAWAL = "withdrawal"
@@ -136,7 +139,7 @@ class Transaction(models.Model):
         REVERSAL = "reversal"
 
     class Status(models.TextChoices):
-        """What became of it, for good."""
+        """The outcome, which never changes."""
 
         POSTED = "posted"
         DECLINED = "declined"
@@ -179,7 +182,7 @@ class Transaction(models.Model):
                 name="transaction_source_and_destination_differ",
             ),
             models.CheckConstraint(
-                # A comparison with null is null, and a null CHECK passes: so null is ruled out by name.
+                # A comparison with null is null, and a CHECK that is null passes: null is therefore excluded explicitly.
                 condition=Q(source_id__isnull=False, source_id=F("account"))
                 | Q(destination_id__isnull=False, destination_id=F("account")),
                 name="transaction_touches_the_account_it_was_asked_of",
@@ -214,6 +217,33 @@ class Transaction(models.Model):
         return next(iter(own or entries), None)
 
 
+class EntryQuerySet(models.QuerySet["Entry"]):
+    """Entries by the filters of a statement."""
+
+    def matching(
+        self,
+        *,
+        kind: str | None = None,
+        created_from: datetime | None = None,
+        created_to: datetime | None = None,
+        min_amount: Decimal | None = None,
+        max_amount: Decimal | None = None,
+    ) -> Self:
+        """Entries that pass every filter but those that are None; times as [from, to), amounts without their sign."""
+        entries = self
+        if kind is not None:
+            entries = entries.filter(transaction__kind=kind)
+        if created_from is not None:
+            entries = entries.filter(created_at__gte=created_from)
+        if created_to is not None:
+            entries = entries.filter(created_at__lt=created_to)
+        if min_amount is not None:
+            entries = entries.filter(Q(amount__gte=min_amount) | Q(amount__lte=-min_amount))
+        if max_amount is not None:
+            entries = entries.filter(amount__lte=max_amount, amount__gte=-max_amount)
+        return entries
+
+
 class Entry(models.Model):
     """One leg: the signed amount by which one posted transaction changed one account. Never changed, never deleted."""
 
@@ -224,6 +254,8 @@ class Entry(models.Model):
     amount = money_field()
     balance_after = money_field()
     created_at = models.DateTimeField()
+
+    objects = EntryQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "entries"
@@ -237,20 +269,3 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount} on {self.account_id}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """A transaction, one entry of it (the asked account's, unless said otherwise) and whether this is a replay."""
-
-    transaction: Transaction
-    entry: Entry | None
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """An account that was opened, as it is now, and whether this is a replay."""
-
-    account: Account
-    replayed: bool = False

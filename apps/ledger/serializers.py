@@ -10,8 +10,9 @@ from rest_framework import serializers
 from apps.core.fields import StrictDateTimeField, StrictSerializer, StrictUUIDField, TextField
 from apps.core.parsers import JSONFloat
 from apps.ledger.errors import AmountTooFine
-from apps.ledger.models import Account, Entry, Receipt, Transaction
+from apps.ledger.models import Account, Entry, Transaction
 from apps.ledger.money import CURRENT, EXPONENTS, MAX_EXPONENT, decimal_places, format_amount, parse_amount
+from apps.ledger.receipts import Receipt
 
 CODES = sorted(EXPONENTS)
 CURRENT_CODES = sorted(CURRENT)

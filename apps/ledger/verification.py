@@ -1,11 +1,7 @@
-"""The invariants of the books, each as one query for what breaks it.
+"""Verification of the books: run the queries of `invariants` in one read-only snapshot.
 
-The sets are PostgreSQL's to walk: whatever the size of the ledger, Python sees a count and two examples of each.
-Sources: Formance's and Blnk's fuzz invariants, TigerBeetle's assertions, pgledger; `docs/proofs.md` says how they are
-shown to find what they look for.
-
-Every query yields one row for each violation: `subject` (what is wrong), `detail` (a sentence), `discrepancy` (how much, to
-rank by) and `at` (when, to order by). `%(accounts)s` is null for the whole ledger or an array of accounts' ids.
+PostgreSQL does the work set by set: whatever the size of the ledger, Python receives a count and two examples of each
+invariant's violations.
 """
 
 import json
@@ -18,30 +14,13 @@ from uuid import UUID
 from django.db import connection, models
 
 from apps.database.postgresql import transaction_without_timeouts
+from apps.ledger.invariants import INVARIANTS, Invariant
 from apps.ledger.models import Account, Entry, Transaction
-
-OF_ACCOUNT = "(%(accounts)s::uuid[] IS NULL OR account.id = ANY(%(accounts)s))"
-OF_ENTRY = "(%(accounts)s::uuid[] IS NULL OR entry.account_id = ANY(%(accounts)s))"
-OF_TRANSACTION = (
-    "(%(accounts)s::uuid[] IS NULL OR transaction.account_id = ANY(%(accounts)s)"
-    " OR transaction.source_id = ANY(%(accounts)s) OR transaction.destination_id = ANY(%(accounts)s))"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invariant:
-    """A sentence that must be true, and the query for what breaks it."""
-
-    id: str
-    sentence: str
-    violations: str
-    # Says nothing about some of the accounts alone.
-    is_global: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """What became of one invariant: how many violations, the earliest and the one with the largest discrepancy."""
+    """The result for one invariant: how many violations, the earliest and the one with the largest discrepancy."""
 
     invariant: Invariant
     violations: int
@@ -50,264 +29,16 @@ class Violation:
     is_skipped: bool = False
 
 
-BALANCE_IS_SUM = Invariant(
-    id="I1",
-    sentence="Each balance is the sum of its account's entries.",
-    violations=f"""
-        SELECT account.id::text AS subject, account.created_at AS at,
-               format('balance %%s, entries sum to %%s', account.balance, COALESCE(total, 0)) AS detail,
-               abs(account.balance - COALESCE(total, 0)) AS discrepancy
-        FROM ledger_account AS account
-        LEFT JOIN (SELECT account_id, sum(amount) AS total FROM ledger_entry GROUP BY account_id) AS entries
-            ON entries.account_id = account.id
-        WHERE {OF_ACCOUNT} AND account.balance <> COALESCE(total, 0)
-    """,
-)
-RUNNING_BALANCE = Invariant(
-    id="I2",
-    sentence="Each entry's balance is the one before plus its amount; the first starts from zero.",
-    violations=f"""
-        SELECT id::text AS subject, created_at AS at,
-               format('account %%s, sequence %%s: %%s + %%s is not %%s', account_id, sequence, before, amount, balance_after)
-                   AS detail,
-               abs(balance_after - before - amount) AS discrepancy
-        FROM (
-            SELECT *, COALESCE(lag(balance_after) OVER (PARTITION BY account_id ORDER BY sequence), 0) AS before
-            FROM ledger_entry AS entry WHERE {OF_ENTRY}
-        ) AS entry
-        WHERE balance_after <> before + amount
-    """,
-)
-SEQUENCE = Invariant(
-    id="I3",
-    sentence="Each account's entries count 1, 2, 3 … without gaps up to its version.",
-    violations=f"""
-        SELECT id::text AS subject, created_at AS at,
-               format('account %%s: sequence %%s where %%s was due', account_id, sequence, due) AS detail,
-               abs(sequence - due) AS discrepancy
-        FROM (
-            SELECT *, row_number() OVER (PARTITION BY account_id ORDER BY sequence) AS due
-            FROM ledger_entry AS entry WHERE {OF_ENTRY}
-        ) AS entry
-        WHERE sequence <> due
-        UNION ALL
-        SELECT account.id::text, account.created_at,
-               format('version %%s, %%s entries', account.version, COALESCE(number, 0)),
-               abs(account.version - COALESCE(number, 0))
-        FROM ledger_account AS account
-        LEFT JOIN (SELECT account_id, count(*) AS number FROM ledger_entry GROUP BY account_id) AS entries
-            ON entries.account_id = account.id
-        WHERE {OF_ACCOUNT} AND account.version <> COALESCE(number, 0)
-    """,
-)
-NEVER_NEGATIVE = Invariant(
-    id="I4",
-    sentence="No balance is negative, or ever was.",
-    violations=f"""
-        SELECT account.id::text AS subject, account.created_at AS at, format('balance %%s', account.balance) AS detail,
-               -account.balance AS discrepancy
-        FROM ledger_account AS account
-        WHERE {OF_ACCOUNT} AND account.balance < 0
-        UNION ALL
-        SELECT entry.id::text, entry.created_at,
-               format('account %%s, sequence %%s: balance %%s', account_id, sequence, balance_after), -balance_after
-        FROM ledger_entry AS entry
-        WHERE {OF_ENTRY} AND balance_after < 0
-    """,
-)
-LEGS = Invariant(
-    id="I5",
-    sentence="A posted transaction has one entry for each of its sides, of its amount; a reversal mirrors its original.",
-    violations=f"""
-        SELECT transaction.id::text AS subject, transaction.created_at AS at,
-               format('%%s of %%s: %%s entries, sum %%s', kind, transaction.amount, count(entry.id),
-                      COALESCE(sum(entry.amount), 0)) AS detail,
-               GREATEST(abs(COALESCE(sum(entry.amount), 0) - transaction.amount
-                            * ((destination_id IS NOT NULL)::int - (source_id IS NOT NULL)::int)), 0.0001) AS discrepancy
-        FROM ledger_transaction AS transaction
-        LEFT JOIN ledger_entry AS entry ON entry.transaction_id = transaction.id
-        WHERE {OF_TRANSACTION} AND status = 'posted'
-        GROUP BY transaction.id
-        HAVING count(entry.id) <> (source_id IS NOT NULL)::int + (destination_id IS NOT NULL)::int
-            OR count(*) FILTER (WHERE entry.account_id = source_id AND entry.amount = -transaction.amount)
-                <> (source_id IS NOT NULL)::int
-            OR count(*) FILTER (WHERE entry.account_id = destination_id AND entry.amount = transaction.amount)
-                <> (destination_id IS NOT NULL)::int
-            OR CASE kind
-                WHEN 'deposit' THEN source_id IS NOT NULL OR destination_id IS NULL
-                WHEN 'withdrawal' THEN source_id IS NULL OR destination_id IS NOT NULL
-                WHEN 'transfer' THEN source_id IS NULL OR destination_id IS NULL OR source_id = destination_id
-                WHEN 'reversal' THEN reverses_id IS NULL
-                ELSE true
-            END
-        UNION ALL
-        SELECT transaction.id::text, transaction.created_at,
-               format('reverses %%s %%s %%s of %%s by %%s', original.status, original.kind, original.id, original.amount,
-                      transaction.amount),
-               GREATEST(abs(transaction.amount - original.amount), 0.0001)
-        FROM ledger_transaction AS transaction
-        JOIN ledger_transaction AS original ON original.id = transaction.reverses_id
-        WHERE {OF_TRANSACTION} AND transaction.status = 'posted' AND (
-            transaction.kind <> 'reversal' OR original.kind = 'reversal' OR original.status <> 'posted'
-            OR (transaction.source_id, transaction.destination_id, transaction.amount, transaction.currency,
-                transaction.account_id)
-                IS DISTINCT FROM
-               (original.destination_id, original.source_id, original.amount, original.currency, original.account_id)
-        )
-    """,
-)
-DECLINED = Invariant(
-    id="I6",
-    sentence="A declined transaction has a decline code and no entries; a posted one has no decline code.",
-    violations=f"""
-        SELECT transaction.id::text AS subject, transaction.created_at AS at,
-               format('%%s, decline code "%%s", %%s entries', status, decline_code, count(entry.id)) AS detail,
-               GREATEST(sum(abs(entry.amount)), 0.0001) AS discrepancy
-        FROM ledger_transaction AS transaction
-        LEFT JOIN ledger_entry AS entry ON entry.transaction_id = transaction.id
-        WHERE {OF_TRANSACTION} AND (status <> 'posted' OR decline_code <> '')
-        GROUP BY transaction.id
-        HAVING count(entry.id) > 0 OR status <> 'declined' OR decline_code = ''
-    """,
-)
-CONSERVATION = Invariant(
-    id="I7",
-    sentence="In each currency the balances sum to what came in less what went out.",
-    is_global=True,
-    violations="""
-        SELECT currency AS subject, NULL::timestamptz AS at,
-               format('balances sum to %%s, in less out is %%s', held, flowed) AS detail, abs(held - flowed) AS discrepancy
-        FROM (
-            SELECT currency, sum(held) AS held, sum(flowed) AS flowed
-            FROM (
-                SELECT currency, balance AS held, 0 AS flowed FROM ledger_account
-                UNION ALL
-                SELECT currency, 0, amount * ((source_id IS NULL)::int - (destination_id IS NULL)::int)
-                FROM ledger_transaction WHERE status = 'posted'
-            ) AS money
-            GROUP BY currency
-        ) AS sums
-        WHERE held <> flowed
-    """,
-)
-AGREEMENT = Invariant(
-    id="I8",
-    sentence="Entries, their accounts and their transactions agree on sides and currency.",
-    violations=f"""
-        SELECT entry.id::text AS subject, entry.created_at AS at,
-               format('account %%s in %%s, transaction %%s in %%s', account.id, account.currency, transaction.id,
-                      transaction.currency) AS detail,
-               abs(entry.amount) AS discrepancy
-        FROM ledger_entry AS entry
-        LEFT JOIN ledger_account AS account ON account.id = entry.account_id
-        LEFT JOIN ledger_transaction AS transaction ON transaction.id = entry.transaction_id
-        WHERE {OF_ENTRY} AND (
-            account.id IS NULL OR transaction.id IS NULL OR account.currency <> transaction.currency
-            OR (account.id = transaction.source_id OR account.id = transaction.destination_id) IS NOT TRUE
-        )
-        UNION ALL
-        SELECT transaction.id::text, transaction.created_at,
-               format('asked of account %%s, which it does not touch', account_id), transaction.amount
-        FROM ledger_transaction AS transaction
-        WHERE {OF_TRANSACTION} AND (account_id = source_id OR account_id = destination_id) IS NOT TRUE
-    """,
-)
-ONCE = Invariant(
-    id="I9",
-    sentence="A key names one transaction of its account, and a transaction is reversed at most once.",
-    violations=f"""
-        SELECT account_id::text AS subject, min(created_at) AS at,
-               format('key "%%s" names %%s transactions', idempotency_key, count(*)) AS detail,
-               sum(amount) - min(amount) AS discrepancy
-        FROM ledger_transaction AS transaction
-        WHERE {OF_TRANSACTION}
-        GROUP BY account_id, idempotency_key
-        HAVING count(*) > 1
-        UNION ALL
-        SELECT reverses_id::text, min(created_at), format('reversed %%s times', count(*)), sum(amount) - min(amount)
-        FROM ledger_transaction AS transaction
-        WHERE {OF_TRANSACTION} AND reverses_id IS NOT NULL AND status = 'posted'
-        GROUP BY reverses_id
-        HAVING count(*) > 1
-    """,
-)
-CLOSED = Invariant(
-    id="I10",
-    sentence="A closed account is empty, has a closing time, and no entry after it.",
-    violations=f"""
-        SELECT account.id::text AS subject, COALESCE(closed_at, account.created_at) AS at,
-               format('%%s, closed at %%s, balance %%s, last entry at %%s', status, closed_at, balance, last) AS detail,
-               GREATEST(abs(balance), 0.0001) AS discrepancy
-        FROM ledger_account AS account
-        LEFT JOIN (SELECT account_id, max(created_at) AS last FROM ledger_entry GROUP BY account_id) AS entries
-            ON entries.account_id = account.id
-        WHERE {OF_ACCOUNT} AND CASE status
-            WHEN 'open' THEN closed_at IS NOT NULL
-            ELSE balance <> 0 OR closed_at IS NULL OR last > closed_at
-        END
-    """,
-)
-GUARDS = Invariant(
-    id="I11",
-    sentence="Every constraint and trigger that guards the books is there, valid and enforced.",
-    violations="""
-        SELECT expected.name AS subject, NULL::timestamptz AS at,
-               format('%%s of %%s: %%s', expected.kind, expected.owner, COALESCE(found.state, 'missing')) AS detail,
-               1 AS discrepancy
-        FROM unnest(%(guard_kinds)s::text[], %(guard_tables)s::text[], %(guard_names)s::text[])
-            AS expected (kind, owner, name)
-        LEFT JOIN (
-            SELECT CASE contype WHEN 'c' THEN 'check' WHEN 'f' THEN 'foreign key' ELSE 'primary key' END AS kind,
-                   conrelid, CASE contype WHEN 'c' THEN conname ELSE (
-                       SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute
-                       WHERE attrelid = conrelid AND attnum = ANY(conkey)) END AS name,
-                   CASE WHEN NOT convalidated THEN 'not validated'
-                        -- The column is new in PostgreSQL 18, and an older server has nothing to say about it.
-                        WHEN to_jsonb(pg_constraint) ->> 'conenforced' = 'false' THEN 'not enforced'
-                        ELSE 'ok' END AS state
-            FROM pg_constraint WHERE contype IN ('c', 'f', 'p')
-            UNION ALL
-            SELECT 'unique', indrelid, relname,
-                   CASE WHEN NOT indisunique THEN 'not unique' WHEN NOT (indisvalid AND indislive) THEN 'not valid'
-                        ELSE 'ok' END
-            FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
-            UNION ALL
-            SELECT 'append-only trigger', tgrelid, tgname,
-                   CASE WHEN tgenabled NOT IN ('O', 'A') THEN 'disabled'
-                        -- Each row (1), before (2), on delete (8) and update (16): pg_trigger.h.
-                        WHEN tgtype & 27 <> 27 OR tgqual IS NOT NULL THEN 'changed'
-                        ELSE 'ok' END
-            FROM pg_trigger WHERE NOT tgisinternal
-        ) AS found
-            ON found.kind = expected.kind AND found.conrelid = to_regclass(expected.owner) AND found.name = expected.name
-        WHERE found.state IS DISTINCT FROM 'ok'
-    """,
-)
-INVARIANTS = (
-    BALANCE_IS_SUM,
-    RUNNING_BALANCE,
-    SEQUENCE,
-    NEVER_NEGATIVE,
-    LEGS,
-    DECLINED,
-    CONSERVATION,
-    AGREEMENT,
-    ONCE,
-    CLOSED,
-    GUARDS,
-)
-
-
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """Let everything inside see the ledger as it is at one moment, without locks and without the power to write.
+    """Run the block in a read-only transaction on one snapshot of the ledger, without locks and without a time limit.
 
-    Takes as long as it takes. Requires: no open transaction.
+    Requires: no open transaction.
     """
     with transaction_without_timeouts():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            # Sorts of a million rows in memory rather than on the disk; PostgreSQL's, and bounded all the same.
+            # Sorts of a million rows stay in PostgreSQL's memory instead of on its disk.
             cursor.execute("SET LOCAL work_mem = '64MB'")
         yield
 
@@ -335,17 +66,17 @@ def _find(invariant: Invariant, accounts: Sequence[UUID] | None) -> Violation:
                (SELECT to_jsonb(violation) FROM violation ORDER BY at NULLS LAST, subject LIMIT 1),
                (SELECT to_jsonb(violation) FROM violation ORDER BY discrepancy DESC, at, subject LIMIT 1)
         FROM violation
-    """
+    """  # noqa: S608  put together from constants
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         violations, *examples = cursor.fetchone()
-    # Django takes psycopg's own reading of jsonb away: its JSONField does it.
+    # Django switches psycopg's decoding of jsonb off, because its JSONField decodes.
     first, worst = (None if text is None else json.loads(text) for text in examples)
     return Violation(invariant=invariant, violations=violations, first=first, worst=worst)
 
 
 def _guards() -> list[tuple[str, str, str]]:
-    """List what must be there, from the models: (kind, table, name or column)."""
+    """List the constraints and triggers that the models declare: (kind, table, name or column)."""
     guards = [("append-only trigger", Entry._meta.db_table, "ledger_entry_is_append_only")]  # noqa: SLF001  public, in spite of its name
     for model in (Account, Transaction, Entry):
         meta = model._meta  # noqa: SLF001  public, in spite of its name

@@ -1,17 +1,16 @@
-"""Parse, execute, render: the bank over HTTP."""
+"""API views of the ledger: each parses the request, executes one use case and renders its result."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
 
 from apps.core.conditional import (
     ETAG,
@@ -35,7 +34,9 @@ from apps.core.idempotency import (
 )
 from apps.core.views import Endpoint, ListEndpoint
 from apps.ledger import errors
-from apps.ledger.models import Account, Entry, Opening, Receipt, Transaction
+from apps.ledger.models import Account, Entry, Transaction
+from apps.ledger.openapi import LOCATION, money_schema
+from apps.ledger.receipts import Opening, Receipt
 from apps.ledger.serializers import (
     AccountOutput,
     EmptyInput,
@@ -56,10 +57,7 @@ from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
 from apps.ledger.use_cases.transfer import Transfer
 from apps.ledger.use_cases.withdraw import Withdraw
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="Where it is now.")
-CLAIMS = (IdempotencyKeyReused, IdempotencyKeyInProgress, errors.Contention)
+IDEMPOTENCY_ERRORS = (IdempotencyKeyReused, IdempotencyKeyInProgress, errors.Contention)
 
 
 class AccountsView(ListEndpoint):
@@ -67,7 +65,7 @@ class AccountsView(ListEndpoint):
 
     ordering = "-id"
     serializer_class = AccountOutput
-    domain_errors_by_method: ClassVar = {"POST": (IdempotencyKeyInvalid, *CLAIMS)}
+    domain_errors_by_method: ClassVar = {"POST": (IdempotencyKeyInvalid, *IDEMPOTENCY_ERRORS)}
 
     def get_queryset(self) -> QuerySet[Account]:
         return Account.objects.owned_by(self.caller_id)
@@ -92,7 +90,7 @@ class AccountsView(ListEndpoint):
         body = self.validated_body(OpenAccountInput)
         opening = OpenAccount(owner_id=self.caller_id, idempotency_key=key, **body, now=timezone.now()).execute()
         location = reverse("account", args=[opening.account.pk])
-        return shown(opening.account, status=201, headers={"Location": location} | replay_header(opening))
+        return account_response(opening.account, status=201, headers={"Location": location} | replay_header(opening))
 
 
 class AccountView(Endpoint):
@@ -125,7 +123,7 @@ class AccountView(Endpoint):
             return check_preconditions(request, entity_tag(AccountOutput(account).data))
 
         rename = RenameAccount(owner_id=self.caller_id, account_id=account_id, precondition=precondition, **body)
-        return shown(rename.execute())
+        return account_response(rename.execute())
 
 
 class CloseView(Endpoint):
@@ -138,28 +136,17 @@ class CloseView(Endpoint):
         """Close an empty account for good; closing it again changes nothing."""
         self.validated_body(EmptyInput)
         account = CloseAccount(owner_id=self.caller_id, account_id=account_id).execute()
-        return shown(account)
+        return account_response(account)
 
 
 class MoneyEndpoint(Endpoint):
     """An operation that moves money once per idempotency key."""
 
-    domain_errors_by_method: ClassVar = {"POST": (IdempotencyKeyMissing, IdempotencyKeyInvalid, *CLAIMS)}
+    domain_errors_by_method: ClassVar = {"POST": (IdempotencyKeyMissing, IdempotencyKeyInvalid, *IDEMPOTENCY_ERRORS)}
 
     def idempotency_key(self) -> str:
         """Return the header. Raises IdempotencyKeyMissing, IdempotencyKeyInvalid."""
         return required_key(self.request.headers)
-
-
-def money_schema(request: type[Serializer[Any]], operation_id: str) -> Callable[[F], F]:
-    """Return the OpenAPI description that all money operations share."""
-    described: Callable[[F], F] = extend_schema(
-        request=request,
-        responses={201: TransactionOutput},
-        operation_id=operation_id,
-        parameters=[key_parameter(required=True), LOCATION, replayed_header(201, 422)],
-    )
-    return described
 
 
 class DepositsView(MoneyEndpoint):
@@ -172,7 +159,9 @@ class DepositsView(MoneyEndpoint):
         """Pay money into an account of the caller's."""
         key = self.idempotency_key()
         body = self.validated_body(MoneyInput)
-        return rendered(Deposit(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute())
+        return created_response(
+            Deposit(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute()
+        )
 
 
 class WithdrawalsView(MoneyEndpoint):
@@ -185,7 +174,9 @@ class WithdrawalsView(MoneyEndpoint):
         """Pay money out of an account of the caller's."""
         key = self.idempotency_key()
         body = self.validated_body(MoneyInput)
-        return rendered(Withdraw(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute())
+        return created_response(
+            Withdraw(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute()
+        )
 
 
 class TransfersView(MoneyEndpoint):
@@ -213,7 +204,7 @@ class TransfersView(MoneyEndpoint):
             idempotency_key=key,
             **body,
         )
-        return rendered(transfer.execute())
+        return created_response(transfer.execute())
 
 
 class StatementView(ListEndpoint):
@@ -225,11 +216,7 @@ class StatementView(ListEndpoint):
 
     def get_queryset(self) -> QuerySet[Entry]:
         account = Account.objects.owned_by(self.caller_id).get_or_refuse(self.kwargs["account_id"])
-        entries = account.entries.select_related("transaction")
-        for name, lookup in LOOKUPS.items():
-            if name in self.validated_query:
-                entries = entries.filter(lookup(self.validated_query[name]))
-        return entries
+        return account.entries.matching(**self.validated_query).select_related("transaction")
 
     @extend_schema(operation_id="account_statement", parameters=[StatementQuery])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -237,19 +224,10 @@ class StatementView(ListEndpoint):
         return super().get(request, *args, **kwargs)
 
 
-LOOKUPS: dict[str, Any] = {
-    "kind": lambda kind: Q(transaction__kind=kind),
-    "created_from": lambda moment: Q(created_at__gte=moment),
-    "created_to": lambda moment: Q(created_at__lt=moment),
-    "min_amount": lambda amount: Q(amount__gte=amount) | Q(amount__lte=-amount),
-    "max_amount": lambda amount: Q(amount__lte=amount, amount__gte=-amount),
-}
-
-
 class TransactionEndpoint(Endpoint):
     """An operation on one transaction."""
 
-    def seen(self, transaction_id: UUID) -> Receipt:
+    def get_receipt(self, transaction_id: UUID) -> Receipt:
         """Return a transaction with the caller's own leg of it; raises NotFound."""
         transactions = Transaction.objects.with_entries()
         if not self.request.user.is_staff:
@@ -264,7 +242,7 @@ class TransactionView(TransactionEndpoint):
     @extend_schema(responses={200: TransactionOutput}, operation_id="transaction_retrieve")
     def get(self, request: Request, transaction_id: UUID) -> Response:
         """Return a transaction that touches an account of the caller's; staff see every one."""
-        return Response(TransactionOutput(self.seen(transaction_id)).data)
+        return Response(TransactionOutput(self.get_receipt(transaction_id)).data)
 
 
 class ReversalView(TransactionEndpoint, MoneyEndpoint):
@@ -292,16 +270,16 @@ class ReversalView(TransactionEndpoint, MoneyEndpoint):
             **body,
         ).execute()
         # Staff may own one of the accounts, or none: which leg is theirs is read, not assumed.
-        return rendered(replace(self.seen(receipt.transaction.pk), replayed=receipt.replayed))
+        return created_response(replace(self.get_receipt(receipt.transaction.pk), replayed=receipt.replayed))
 
 
-def shown(account: Account, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def account_response(account: Account, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return the account with its entity tag."""
     data = AccountOutput(account).data
     return Response(data, status=status, headers={"ETag": entity_tag(data), **(headers or {})})
 
 
-def rendered(receipt: Receipt) -> Response:
+def created_response(receipt: Receipt) -> Response:
     """Return 201 with the transaction and its place."""
     location = reverse("transaction", args=[receipt.transaction.pk])
     headers = {"Location": location} | replay_header(receipt)

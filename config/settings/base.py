@@ -315,7 +315,9 @@ LEDGER_DEFAULT_CURRENCY = "USD"
 POPULATE_ALLOWED = False
 LEDGER_MAX_AMOUNT = Decimal(1_000_000_000)
 
-# apps.ledger.gate: how long an account is held, and how long a command waits for it, in seconds.
+# The queue in front of the posting statement; without this line there is none (apps/ledger/gate).
+LEDGER_GATE_FACTORY = "apps.ledger.gate.get_gate"
+# How long an account is held, and how long a command waits for it, in seconds.
 LEDGER_GATE = env.LEDGER_GATE
 LEDGER_GATE_LEASE = env.LEDGER_GATE_LEASE
 LEDGER_GATE_WAIT = env.LEDGER_GATE_WAIT

@@ -169,7 +169,7 @@ class Statement:
 
     @property
     def posts(self) -> bool:
-        return self.sql == posting.POST
+        return self.sql == posting.POSTING_SQL
 
 
 def statements_of(request: Request) -> tuple[list[Statement], Any]:
@@ -216,9 +216,9 @@ SELDOM = {"replayed reversal", "replayed decline", "lost race"}
 def test_a_fault_at_any_statement_has_an_honest_answer_and_one_effect(command, monkeypatch, subtests):
     if command == "lost race":
         # As if the key had been taken since the statement's snapshot (Note [Replay after lock] in posting).
-        blind = posting.POST.replace(") AS key_is_used", ") AND false AS key_is_used")
-        assert blind != posting.POST
-        monkeypatch.setattr(posting, "POST", blind)
+        blind = posting.POSTING_SQL.replace(") AS key_is_used", ") AND false AS key_is_used")
+        assert blind != posting.POSTING_SQL
+        monkeypatch.setattr(posting, "POSTING_SQL", blind)
     clean = COMMANDS[command]()
     before = clean.effects()
     statements, response = statements_of(clean)
@@ -257,7 +257,7 @@ def test_what_fails_again_and_again_is_contention_and_leaves_nothing(sqlstate):
     before = request.effects()
 
     def always(execute, sql, params, many, context):
-        if sql != posting.POST:
+        if sql != posting.POSTING_SQL:
             return execute(sql, params, many, context)
         with connection.wrap_database_errors:
             raise postgres.lookup(sqlstate)

@@ -17,8 +17,9 @@ from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
 from apps.ledger import gate, posting
-from apps.ledger.gate import Outcome, RedisGate
-from apps.ledger.metrics import GATE_WAIT
+from apps.ledger.gate import redis_gate
+from apps.ledger.gate.metrics import GATE_WAIT
+from apps.ledger.gate.redis_gate import Outcome, RedisGate
 from apps.ledger.models import Account
 from tests.factories import AccountFactory, deposit, transfer, withdraw
 from tests.ledger import test_races
@@ -50,13 +51,14 @@ def outcomes(monkeypatch) -> Counter[Outcome]:
     """How the test's commands came past the gate."""
     counted: Counter[Outcome] = Counter()
 
-    @contextmanager
-    def counting(account_ids):
-        with gate.admitted(account_ids) as outcome:
-            counted[outcome] += 1
-            yield outcome
+    class CountingGate:
+        @contextmanager
+        def acquire(self, account_ids):
+            with gate.get_gate().acquire(account_ids) as outcome:
+                counted[outcome] += 1
+                yield outcome
 
-    monkeypatch.setattr(posting, "admitted", counting)
+    monkeypatch.setattr(posting, "get_gate", lambda: CountingGate() if gate.get_gate() else None)
     return counted
 
 
@@ -66,12 +68,12 @@ def set_up(settings, outcomes, monkeypatch) -> Callable[..., RedisGate]:
 
     def turn_on(url: str, *, lease_s: float = 6.0, wait_s: float = 2.0, redis_timeout_s: float = 5.0) -> RedisGate:
         # On a busy machine a Redis that is well would else be bypassed now and then.
-        monkeypatch.setattr(gate, "REDIS_TIMEOUT_S", redis_timeout_s)
+        monkeypatch.setattr(redis_gate, "REDIS_TIMEOUT_S", redis_timeout_s)
         settings.LEDGER_GATE, settings.REDIS_URL = "redis", url
         settings.LEDGER_GATE_LEASE, settings.LEDGER_GATE_WAIT = lease_s, wait_s
-        gate._gate.cache_clear()
+        gate._redis_gate.cache_clear()
         outcomes.clear()
-        return gate.prepare()
+        return gate.get_gate()
 
     return turn_on
 
@@ -150,8 +152,8 @@ class TestTwoAccounts(test_races.TestTwoAccounts):
 class TestWaiters:
     def test_hold_no_connection_and_keep_nobody_else_out(self, set_up, shared_redis, outcomes):
         busy, other = AccountFactory(funded="100.00"), AccountFactory(funded="10.00")
-        door = ExitStack()
-        door.enter_context(set_up(shared_redis, lease_s=2 * HANG_S, wait_s=2 * HANG_S).admitted([busy.pk]))
+        holder = ExitStack()
+        holder.enter_context(set_up(shared_redis, lease_s=2 * HANG_S, wait_s=2 * HANG_S).acquire([busy.pk]))
         before = connections()
 
         with waiting(60, lambda: withdraw(busy, "1.00"), at=shared_redis) as answers:
@@ -159,7 +161,7 @@ class TestWaiters:
             eventually(lambda: connections() - before <= 1)
             withdraw(other, "1.00")
             assert not any(answer.done() for answer in answers)
-            door.close()
+            holder.close()
 
         assert codes([answer.result() for answer in answers]) == {"posted": 60}
         assert outcomes == {Outcome.WAITED: 60, Outcome.AT_ONCE: 1}
@@ -169,13 +171,13 @@ class TestWaiters:
 
     def test_are_let_in_by_the_crash_of_redis(self, set_up, redis_server, outcomes):
         account = AccountFactory(funded="10.00")
-        door = ExitStack()
-        door.enter_context(set_up(redis_server.url, lease_s=2 * HANG_S, wait_s=2 * HANG_S).admitted([account.pk]))
+        holder = ExitStack()
+        holder.enter_context(set_up(redis_server.url, lease_s=2 * HANG_S, wait_s=2 * HANG_S).acquire([account.pk]))
 
         with waiting(20, lambda: withdraw(account, "1.00"), at=redis_server.url) as answers:
             redis_server.kill()
             refusals = [answer.exception() for answer in answers]
-        door.close()
+        holder.close()
 
         assert Counter(getattr(refusal, "code", "posted") for refusal in refusals) == {
             "posted": 10,
@@ -187,47 +189,47 @@ class TestWaiters:
     def test_go_on_when_they_have_waited_long_enough(self, set_up, shared_redis, outcomes):
         account = AccountFactory(funded="10.00")
 
-        with set_up(shared_redis, wait_s=0.3).admitted([account.pk]):
+        with set_up(shared_redis, wait_s=0.3).acquire([account.pk]):
             begun = time.monotonic()
             withdraw(account, "1.00")
             took_s = time.monotonic() - begun
 
         assert took_s >= 0.3
-        assert outcomes == {Outcome.OVERDUE: 1}
+        assert outcomes == {Outcome.TIMED_OUT: 1}
 
     def test_wait_once_for_all_their_accounts(self, set_up, shared_redis, outcomes, monkeypatch):
         one, other = sorted([AccountFactory(funded="10.00"), AccountFactory()], key=lambda account: account.pk)
         deposit(one, "10.00")
         outcomes.clear()
-        gate, napped_for = set_up(shared_redis, wait_s=0.3), []
-        nap = gate._nap
-        monkeypatch.setattr(gate, "_nap", lambda account, left_s: napped_for.append(account) or nap(account, left_s))
+        gate, waited_for = set_up(shared_redis, wait_s=0.3), []
+        wait = gate._wait
+        monkeypatch.setattr(gate, "_wait", lambda account, left_s: waited_for.append(account) or wait(account, left_s))
 
-        with gate.admitted([one.pk]), gate.admitted([other.pk]):
+        with gate.acquire([one.pk]), gate.acquire([other.pk]):
             transfer(one, other, "1.00")
 
         # It does not begin to wait for the second when it has waited long enough for the first.
-        assert set(napped_for) == {one.pk}
-        assert outcomes == {Outcome.OVERDUE: 1}
+        assert set(waited_for) == {one.pk}
+        assert outcomes == {Outcome.TIMED_OUT: 1}
 
     def test_hold_no_account_that_is_asked_for_later(self, set_up, shared_redis):
         one, other = sorted([AccountFactory(funded="10.00"), AccountFactory()], key=lambda account: account.pk)
         deposit(other, "10.00")
         gate = set_up(shared_redis, lease_s=2 * HANG_S, wait_s=2 * HANG_S)
-        door = ExitStack()
-        door.enter_context(gate.admitted([one.pk]))
+        holder = ExitStack()
+        holder.enter_context(gate.acquire([one.pk]))
 
         with waiting(1, lambda: transfer(other, one, "1.00"), at=shared_redis) as (answer,):
-            with gate.admitted([other.pk]) as outcome:
+            with gate.acquire([other.pk]) as outcome:
                 assert outcome is Outcome.AT_ONCE
-            door.close()
+            holder.close()
             answer.result()
 
     def test_follow_a_holder_that_never_comes_back(self, set_up, shared_redis, outcomes):
         account = AccountFactory(funded="10.00")
         gate = set_up(shared_redis, lease_s=0.3, wait_s=HANG_S)
 
-        lost = gate.admitted([account.pk])
+        lost = gate.acquire([account.pk])
         lost.__enter__()
         withdraw(account, "1.00")
 
@@ -235,29 +237,29 @@ class TestWaiters:
 
     def test_are_woken_by_the_bell_and_not_by_the_end_of_a_nap(self, set_up, shared_redis, monkeypatch):
         account = AccountFactory(funded="10.00")
-        monkeypatch.setattr(gate, "LONGEST_NAP_S", 2 * HANG_S)
-        door = ExitStack()
-        door.enter_context(set_up(shared_redis, lease_s=4 * HANG_S, wait_s=4 * HANG_S).admitted([account.pk]))
+        monkeypatch.setattr(redis_gate, "MAX_WAIT_S", 2 * HANG_S)
+        holder = ExitStack()
+        holder.enter_context(set_up(shared_redis, lease_s=4 * HANG_S, wait_s=4 * HANG_S).acquire([account.pk]))
 
         with waiting(1, lambda: withdraw(account, "1.00"), at=shared_redis) as (answer,):
-            door.close()
+            holder.close()
             answer.result(timeout=HANG_S)
 
     def test_keep_the_connection_of_an_open_transaction(self, set_up, shared_redis):
         account = AccountFactory(funded="10.00")
         gate = set_up(shared_redis, wait_s=0.1)
 
-        with transaction.atomic(), gate.admitted([account.pk]), gate.admitted([account.pk]) as outcome:
-            assert outcome is Outcome.OVERDUE
+        with transaction.atomic(), gate.acquire([account.pk]), gate.acquire([account.pk]) as outcome:
+            assert outcome is Outcome.TIMED_OUT
             assert Account.objects.count() == 1
 
 
 class TestLease:
     def test_of_another_is_not_given_back(self, set_up, redis_server):
         account_id, server = uuid7(), redis_server.client()
-        key = gate._keys(account_id)[0]
+        key = redis_gate._keys(account_id)[0]
 
-        with set_up(redis_server.url, lease_s=0.02).admitted([account_id]):
+        with set_up(redis_server.url, lease_s=0.02).acquire([account_id]):
             time.sleep(0.05)
             server.set(key, "another's")
 
@@ -266,10 +268,10 @@ class TestLease:
     def test_is_gone_when_the_block_is_over_however_it_ends(self, set_up, redis_server):
         account_id, server = uuid7(), redis_server.client()
 
-        key = gate._keys(account_id)[0]
+        key = redis_gate._keys(account_id)[0]
 
         def fail():
-            with set_up(redis_server.url).admitted([account_id]):
+            with set_up(redis_server.url).acquire([account_id]):
                 assert 0 < server.pttl(key) / 1000 <= 6
                 raise RuntimeError
 
@@ -283,7 +285,7 @@ class TestLease:
     def test_of_one_account_does_not_hold_up_another(self, set_up, redis_server):
         gate = set_up(redis_server.url)
 
-        with gate.admitted([uuid7()]), gate.admitted([uuid7()]) as outcome:
+        with gate.acquire([uuid7()]), gate.acquire([uuid7()]) as outcome:
             assert outcome is Outcome.AT_ONCE
 
 
@@ -313,28 +315,28 @@ class TestWithoutRedis:
         gate = set_up(redis_server.url, redis_timeout_s=0.25)
         gate.breaker.pause_s = 10 * HANG_S
         withdraw(account, "1.00")
-        asked, take = [], gate._take
-        monkeypatch.setattr(gate, "_take", lambda **sent: asked.append(sent) or take(**sent))
+        sent_scripts, acquire = [], gate._acquire_script
+        monkeypatch.setattr(gate, "_acquire_script", lambda **sent: sent_scripts.append(sent) or acquire(**sent))
 
         redis_server.freeze()
         for _ in range(20):
             withdraw(account, "1.00")
 
-        assert len(asked) == 1
+        assert len(sent_scripts) == 1
         assert outcomes == {Outcome.AT_ONCE: 1, Outcome.BYPASSED: 20}
 
     def test_a_connection_that_was_cut_is_opened_again(self, set_up, redis_server):
         gate = set_up(redis_server.url)
-        with gate.admitted([uuid7()]):
+        with gate.acquire([uuid7()]):
             pass
 
         redis_server.client().client_kill_filter(_type="normal", skipme=True)
 
-        with gate.admitted([uuid7()]) as outcome:
+        with gate.acquire([uuid7()]) as outcome:
             assert outcome is Outcome.AT_ONCE
 
     def test_one_that_dies_while_a_lease_is_held_changes_nothing(self, set_up, redis_server):
-        with set_up(redis_server.url).admitted([uuid7()]) as outcome:
+        with set_up(redis_server.url).acquire([uuid7()]) as outcome:
             redis_server.kill()
 
         assert outcome is Outcome.AT_ONCE
@@ -342,7 +344,7 @@ class TestWithoutRedis:
     def test_one_that_refuses_is_none(self, set_up, redis_server):
         redis_server.client().config_set("maxmemory", "1")
 
-        with set_up(redis_server.url).admitted([uuid7()]) as outcome:
+        with set_up(redis_server.url).acquire([uuid7()]) as outcome:
             assert outcome is Outcome.BYPASSED
 
 
@@ -350,13 +352,13 @@ def test_each_entry_is_counted_by_how_it_ended_with_the_time_it_took(set_up, red
     account_id, gate_ = uuid7(), set_up(redis_server.url, wait_s=0.1)
     entries, waited_s = counting("bank_gate_wait_seconds"), GATE_WAIT.labels("timed_out")._sum.get()
 
-    with gate_.admitted([account_id]), gate_.admitted([uuid7()]):
+    with gate_.acquire([account_id]), gate_.acquire([uuid7()]):
         assert entries() == {"entered": 2}
-        with gate_.admitted([account_id]):
+        with gate_.acquire([account_id]):
             assert entries() == {"entered": 2, "timed_out": 1}
     redis_server.kill()
-    with gate_.admitted([account_id]):
-        assert entries() == {"entered": 2, "timed_out": 1, "open": 1}
+    with gate_.acquire([account_id]):
+        assert entries() == {"entered": 2, "timed_out": 1, "bypassed": 1}
 
     assert GATE_WAIT.labels("timed_out")._sum.get() - waited_s >= 0.1
 
@@ -364,11 +366,10 @@ def test_each_entry_is_counted_by_how_it_ended_with_the_time_it_took(set_up, red
 class TestOff:
     def test_does_not_even_load_the_client(self):
         code = """
-            import sys, uuid, django
+            import sys, django
             django.setup()
-            from apps.ledger import gate, posting
-            with gate.admitted([uuid.uuid4()]) as outcome:
-                print(outcome.value, "redis" in sys.modules)
+            from apps.ledger import posting
+            print(posting.get_gate(), "redis" in sys.modules)
         """
         result = subprocess.run(
             [sys.executable, "-c", dedent(code)],
@@ -378,4 +379,4 @@ class TestOff:
             text=True,
             check=False,
         )
-        assert result.stdout.split() == ["off", "False"]
+        assert result.stdout.split() == ["None", "False"]

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from psycopg import errors as postgres
 
-from apps.ledger import posting
+from apps.ledger import contention, posting
 from tests.factories import AccountFactory
 from tests.support.metric_deltas import counting
 
@@ -64,7 +64,7 @@ class TestTrouble:
         def failing(sqlstate, times=1000):
             def execute(execute, sql, params, many, context):
                 nonlocal times
-                if sql != posting.POST or not times:
+                if sql != posting.POSTING_SQL or not times:
                     return execute(sql, params, many, context)
                 times -= 1
                 with connection.wrap_database_errors:
@@ -87,19 +87,19 @@ class TestTrouble:
         return withdraw
 
     @pytest.mark.parametrize(
-        ("fault", "status", "outcome", "contention"),
+        ("fault", "status", "outcome", "conflicts"),
         [
             (("55P03", 1), 409, "busy", {"lock_timeout": 1}),
             (("40001", 1), 201, "posted", {"serialization": 1}),
             (("40P01", 2), 201, "posted", {"deadlock": 2}),
-            (("40001", 1000), 409, "busy", {"serialization": posting.MAX_TRIES}),
-            (("40P01", 1000), 409, "busy", {"deadlock": posting.MAX_TRIES}),
+            (("40001", 1000), 409, "busy", {"serialization": contention.MAX_TRIES}),
+            (("40P01", 1000), 409, "busy", {"deadlock": contention.MAX_TRIES}),
             (("57014", 1), 503, "failed", {}),
             (("57P01", 1), 503, "failed", {}),
         ],
     )
-    def test_is_counted_by_what_it_was_and_by_what_became_of_it(self, withdraw, fault, status, outcome, contention):
-        assert withdraw(*fault) == (status, {f"withdrawal/{outcome}": 1}, contention)
+    def test_is_counted_by_what_it_was_and_by_what_became_of_it(self, withdraw, fault, status, outcome, conflicts):
+        assert withdraw(*fault) == (status, {f"withdrawal/{outcome}": 1}, conflicts)
 
     def test_our_own_key_in_progress_is_told_apart(self, client, account, newly, failing):
         meetings, key = counting("bank_contention"), str(uuid4())

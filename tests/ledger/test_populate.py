@@ -42,7 +42,7 @@ def test_refuses_nonsense_and_production(settings):
     with pytest.raises(CommandError):
         call_command("populate", users=0)
     settings.POPULATE_ALLOWED = False
-    with pytest.raises(CommandError, match="no place here"):
+    with pytest.raises(CommandError, match="not allowed here"):
         call_command("populate")
 
 

@@ -56,7 +56,7 @@ class TestRetries:
         assert len(calls) == 1
 
     def test_does_not_hide_a_broken_law(self, account, monkeypatch):
-        monkeypatch.setattr(posting, "POST", posting.POST.replace("source.balance < %(amount)s", "false"))
+        monkeypatch.setattr(posting, "POSTING_SQL", posting.POSTING_SQL.replace("source.balance < %(amount)s", "false"))
 
         # The savepoint keeps the test's own transaction usable; post() itself would refuse to run inside one.
         monkeypatch.setattr(posting, "_require_autocommit", lambda: None)

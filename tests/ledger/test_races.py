@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from apps.core.conditional import PreconditionFailed
 from apps.core.errors import DomainError
-from apps.ledger.models import Account, Entry, Opening, Transaction
-from apps.ledger.posting import Receipt
+from apps.ledger.models import Account, Entry, Transaction
+from apps.ledger.receipts import Opening, Receipt
 from apps.ledger.use_cases.close_account import CloseAccount
 from apps.ledger.use_cases.open_account import OpenAccount
 from apps.ledger.use_cases.rename_account import RenameAccount

@@ -24,6 +24,7 @@ RACES = ("tests/ledger/test_races.py",)
 FAULTS = ("tests/ledger/test_faults.py",)
 
 POSTING = "apps.ledger.posting"
+POSTING_SQL = "apps.ledger.posting_sql"
 SERIALIZERS = "apps.ledger.serializers"
 
 
@@ -71,16 +72,20 @@ def posting(old: str, new: str = "") -> Edit:
     return Edit(POSTING, old, new)
 
 
+def posting_sql(old: str, new: str = "") -> Edit:
+    return Edit(POSTING_SQL, old, new)
+
+
 def instead_of_the_statement(function: str) -> Edit:
     """Let a function of tests.mutants.substitutes do what the posting statement does."""
     call = f"        from tests.mutants.substitutes import {function}\n        rows = {function}(command, *ids)\n"
     return posting("        rows = _execute(command, *ids)\n", call)
 
 
-NO_COVER_GUARD = posting("            WHEN source.balance < %(amount)s THEN 'insufficient_funds'\n")
+NO_COVER_GUARD = posting_sql("            WHEN source.balance < %(amount)s THEN 'insufficient_funds'\n")
 NO_BALANCE_CHECK = "ALTER TABLE ledger_account DROP CONSTRAINT account_balance_is_never_negative"
 NO_ENTRY_BALANCE_CHECK = "ALTER TABLE ledger_entry DROP CONSTRAINT entry_balance_is_never_negative"
-NO_REVERSAL_GUARD = posting(
+NO_REVERSAL_GUARD = posting_sql(
     """            WHEN EXISTS (
                 SELECT 1 FROM ledger_transaction
                 WHERE account_id = %(account)s::uuid AND reverses_id = original.id AND status = 'posted'
@@ -114,7 +119,7 @@ MUTANTS = (
     Mutant(
         name="cover-off-by-one",
         breaks="the last cent cannot be paid out",
-        edits=(posting("source.balance < %(amount)s", "source.balance <= %(amount)s"),),
+        edits=(posting_sql("source.balance < %(amount)s", "source.balance <= %(amount)s"),),
     ),
     Mutant(
         name="largest-amount-off-by-one",
@@ -124,13 +129,13 @@ MUTANTS = (
     Mutant(
         name="largest-balance-off-by-one",
         breaks="the largest balance is refused",
-        edits=(posting("+ %(amount)s > %(max_balance)s", "+ %(amount)s >= %(max_balance)s"),),
+        edits=(posting_sql("+ %(amount)s > %(max_balance)s", "+ %(amount)s >= %(max_balance)s"),),
     ),
     Mutant(
         name="no-largest-balance",
         breaks="only the column knows how much an account can hold, so the refusal is not recorded",
         edits=(
-            posting(
+            posting_sql(
                 "            WHEN destination.balance + %(amount)s > %(max_balance)s THEN 'balance_limit_exceeded'\n"
             ),
         ),
@@ -173,13 +178,13 @@ MUTANTS = (
     Mutant(
         name="credits-the-payer",
         breaks="the payer's leg has the wrong sign",
-        edits=(posting("%(source)s::uuid, -%(amount)s::numeric", "%(source)s::uuid, %(amount)s::numeric"),),
+        edits=(posting_sql("%(source)s::uuid, -%(amount)s::numeric", "%(source)s::uuid, %(amount)s::numeric"),),
     ),
     Mutant(
         name="forgets-the-payee",
         breaks="a transfer arrives nowhere",
         edits=(
-            posting(
+            posting_sql(
                 "JOIN locked ON locked.id = leg.account_id\n",
                 "JOIN locked ON locked.id = leg.account_id AND (leg.amount < 0 OR %(source)s::uuid IS NULL)\n",
             ),
@@ -188,7 +193,7 @@ MUTANTS = (
     Mutant(
         name="closed-accounts-receive",
         breaks="money can be paid into a closed account",
-        edits=(posting("source.status = 'closed' OR destination.status = 'closed'", "source.status = 'closed'"),),
+        edits=(posting_sql("source.status = 'closed' OR destination.status = 'closed'", "source.status = 'closed'"),),
     ),
     Mutant(
         name="closed-accounts-hold-money",
@@ -199,24 +204,24 @@ MUTANTS = (
     Mutant(
         name="converts-named-currencies",
         breaks="the currency that was named is not compared with the account's",
-        edits=(posting("account.currency <> %(currency)s::text OR source", "source"),),
+        edits=(posting_sql("account.currency <> %(currency)s::text OR source", "source"),),
     ),
     Mutant(
         name="converts-transfers",
         breaks="the currencies of two accounts are not compared",
-        edits=(posting(" OR source.currency <> destination.currency\n", "\n"),),
+        edits=(posting_sql(" OR source.currency <> destination.currency\n", "\n"),),
     ),
     Mutant(
         name="sequence-stands-still",
         breaks="an entry does not count",
-        edits=(posting("locked.version + 1 AS sequence", "locked.version AS sequence"),),
+        edits=(posting_sql("locked.version + 1 AS sequence", "locked.version AS sequence"),),
     ),
     # --- Who ---
     Mutant(
         name="anybodys-account",
         breaks="whoever knows an account's id can empty it",
         edits=(
-            posting(
+            posting_sql(
                 """
       AND (%(owner)s::uuid IS NULL OR EXISTS (
           SELECT 1 FROM ledger_account WHERE id = %(account)s::uuid AND owner_id = %(owner)s::uuid))"""
@@ -266,7 +271,7 @@ MUTANTS = (
         name="forgets-declines",
         breaks="a refusal is not recorded, so a late repeat may pay",
         edits=(
-            posting(
+            posting_sql(
                 "WHERE NOT (key_is_used OR destination_is_missing OR amount_is_inexact)\n",
                 "WHERE decline_code = '' AND NOT (key_is_used OR destination_is_missing OR amount_is_inexact)\n",
             ),
@@ -305,17 +310,17 @@ MUTANTS = (
     Mutant(
         name="no-row-lock",
         breaks="the verdict is reached on rows that somebody is changing",
-        edits=(posting("\n    FOR NO KEY UPDATE OF account\n", "\n"),),
+        edits=(posting_sql("\n    FOR NO KEY UPDATE OF account\n", "\n"),),
     ),
     Mutant(
         name="source-first-locks",
         breaks="two opposing transfers lock each other out",
-        edits=(posting("    ORDER BY account.id\n", "    ORDER BY account.id <> %(source)s::uuid\n"),),
+        edits=(posting_sql("    ORDER BY account.id\n", "    ORDER BY account.id <> %(source)s::uuid\n"),),
     ),
     Mutant(
         name="snapshot-balances",
         breaks="new balances are worked out from the snapshot's row, not the locked one's",
-        edits=(posting("SET balance = legs.balance_after,", "SET balance = account.balance + legs.amount,"),),
+        edits=(posting_sql("SET balance = legs.balance_after,", "SET balance = account.balance + legs.amount,"),),
     ),
     Mutant(
         name="naive",
@@ -357,7 +362,7 @@ MUTANTS = (
         name="no-mark",
         breaks="nobody can tell that a key is being worked on",
         edits=(
-            posting(
+            posting_sql(
                 "    SELECT {MARK}\n",
                 "    SELECT true\n",
             ),
@@ -366,6 +371,6 @@ MUTANTS = (
     Mutant(
         name="gives-up-at-once",
         breaks="a serialization failure or a deadlock is not tried again",
-        edits=(posting("MAX_TRIES = 5\n", "MAX_TRIES = 1\n"),),
+        edits=(Edit("apps.ledger.contention", "MAX_TRIES: Final = 5\n", "MAX_TRIES: Final = 1\n"),),
     ),
 )

@@ -10,23 +10,19 @@ from django.utils import timezone
 
 from apps.ledger import posting
 from apps.ledger.models import Account, Entry, Transaction
-from apps.ledger.posting import Command
+from apps.ledger.posting import MoneyCommand
 
 Rows = list[dict[str, Any]]
 
 
 @transaction.atomic
 def read_subtract_save(
-    command: Command, transaction_id: UUID, source_entry_id: UUID, destination_entry_id: UUID
+    command: MoneyCommand, transaction_id: UUID, source_entry_id: UUID, destination_entry_id: UUID
 ) -> Rows:
     """Look, decide, and write what was decided: `atomic` is no isolation, and between the two others do the same."""
     used = Transaction.objects.filter(account_id=command.account_id, idempotency_key=command.idempotency_key).exists()
-    accounts = {
-        account.pk: account for account in Account.objects.filter(pk__in=[command.source_id, command.destination_id])
-    }
-    account, source, destination = (
-        accounts.get(pk) for pk in (command.account_id, command.source_id, command.destination_id)
-    )
+    accounts = {account.pk: account for account in Account.objects.filter(pk__in=filter(None, command.sides))}
+    account, source, destination = (accounts.get(pk) for pk in (command.account_id, *command.sides))
     if account is None or (command.owner_id and account.owner_id != command.owner_id):
         return []
     code = ""
@@ -40,7 +36,7 @@ def read_subtract_save(
         "decided_at": timezone.now(),
         "currency": account.currency,
         "key_is_used": used,
-        "destination_is_missing": bool(command.destination_id and destination is None),
+        "destination_is_missing": bool(command.sides.destination_id and destination is None),
         "amount_is_inexact": False,
         "decline_code": code,
     }
@@ -53,8 +49,8 @@ def read_subtract_save(
         kind=command.kind,
         status="declined" if code else "posted",
         decline_code=code,
-        source_id=command.source_id,
-        destination_id=command.destination_id,
+        source_id=command.sides.source_id,
+        destination_id=command.sides.destination_id,
         amount=command.amount,
         currency=account.currency,
         reference=command.reference,
@@ -77,15 +73,15 @@ def read_subtract_save(
     return rows
 
 
-def key_first_then_money(command: Command, transaction_id: UUID, *entry_ids: UUID) -> Rows:
+def key_first_then_money(command: MoneyCommand, transaction_id: UUID, *entry_ids: UUID) -> Rows:
     """Record the command in one transaction, and move the money in the next."""
-    whole = posting.POST
-    posting.POST = whole.replace("    WHERE recorded.status = 'posted'\n", "    WHERE false\n")
-    assert whole != posting.POST
+    whole = posting.POSTING_SQL
+    posting.POSTING_SQL = whole.replace("    WHERE recorded.status = 'posted'\n", "    WHERE false\n")
+    assert whole != posting.POSTING_SQL
     try:
         rows = posting._execute(command, transaction_id, *entry_ids)
     finally:
-        posting.POST = whole
+        posting.POSTING_SQL = whole
     recorded = Transaction.objects.filter(pk=transaction_id, status="posted").first()
     if recorded is None:
         return rows

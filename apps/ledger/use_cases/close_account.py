@@ -1,4 +1,4 @@
-"""Close an account."""
+"""Closing an account."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -6,23 +6,23 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import DateTimeField, Func
 
+from apps.ledger.contention import retry_on_contention
 from apps.ledger.errors import AccountNotEmpty
 from apps.ledger.models import Account
-from apps.ledger.posting import retried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseAccount:
-    """Close an empty account for good; closing it twice is closing it once.
+    """Close an empty account for good; closing a closed account changes nothing.
 
-    Refuses: NotFound for another's account; AccountNotEmpty; Contention where the lock is not had in time.
-    Locks: the account's row, so that no deposit slips in between the look and the closing.
+    Raises: NotFound for another user's account; AccountNotEmpty; Contention at a lock timeout.
+    Locks: the account's row, so that no deposit is posted between the check and the closing.
     """
 
     owner_id: UUID
     account_id: UUID
 
-    @retried
+    @retry_on_contention
     @transaction.atomic(durable=True)
     def execute(self) -> Account:
         account = Account.objects.owned_by(self.owner_id).select_for_update(no_key=True).get_or_refuse(self.account_id)

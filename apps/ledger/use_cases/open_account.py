@@ -9,11 +9,12 @@ from psycopg import errors as postgres
 
 from apps.core import idempotency
 from apps.core.idempotency import IdempotencyKeyInProgress, IdempotencyKeyReused
+from apps.ledger.contention import retry_on_contention
 from apps.ledger.errors import CurrencyWithdrawn
 from apps.ledger.metrics import CONTENTION, REPLAYS
-from apps.ledger.models import Account, Opening
+from apps.ledger.models import Account
 from apps.ledger.money import CURRENT
-from apps.ledger.posting import retried
+from apps.ledger.receipts import Opening
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class OpenAccount:
     idempotency_key: str | None = None
     now: datetime
 
-    @retried
+    @retry_on_contention
     def execute(self) -> Opening:
         account = Account(owner_id=self.owner_id, currency=self.currency, name=self.name, created_at=self.now)
         is_current = self.currency in CURRENT

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django.db import transaction
 
+from apps.ledger.contention import retry_on_contention
 from apps.ledger.models import Account
-from apps.ledger.posting import retried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class RenameAccount:
     name: str
     precondition: Callable[[Account], object]
 
-    @retried
+    @retry_on_contention
     @transaction.atomic(durable=True)
     def execute(self) -> Account:
         account = Account.objects.owned_by(self.owner_id).select_for_update(no_key=True).get_or_refuse(self.account_id)

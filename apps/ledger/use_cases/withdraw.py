@@ -1,41 +1,21 @@
-"""Pay money out of an account."""
+"""Withdrawal: pay money out of an account."""
 
 from dataclasses import dataclass
-from decimal import Decimal
-from uuid import UUID
+from typing import ClassVar
 
-from apps.ledger.metrics import counted
-from apps.ledger.models import Receipt, Transaction
-from apps.ledger.posting import Command, post
+from apps.ledger.models import Transaction
+from apps.ledger.posting import MoneyCommand, Sides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Withdraw:
+class Withdraw(MoneyCommand):
     """Pay money out of an account of the actor's, once per idempotency key.
 
-    Refuses and locks: as `posting.post`.
+    Raises and locks: as `posting.post`.
     """
 
-    actor_id: UUID
-    account_id: UUID
-    amount: Decimal
-    currency: str | None
-    reference: str
-    idempotency_key: str
+    kind: ClassVar = Transaction.Kind.WITHDRAWAL
 
-    @counted(Transaction.Kind.WITHDRAWAL)
-    def execute(self) -> Receipt:
-        return post(
-            Command(
-                kind=Transaction.Kind.WITHDRAWAL,
-                account_id=self.account_id,
-                source_id=self.account_id,
-                destination_id=None,
-                amount=self.amount,
-                currency=self.currency,
-                reference=self.reference,
-                idempotency_key=self.idempotency_key,
-                actor_id=self.actor_id,
-                owner_id=self.actor_id,
-            )
-        )
+    @property
+    def sides(self) -> Sides:
+        return Sides(source_id=self.account_id, destination_id=None)

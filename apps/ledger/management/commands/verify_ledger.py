@@ -1,4 +1,4 @@
-"""Recompute the books and say whether they are true."""
+"""`manage.py verify_ledger`: recompute the books and print OK or FAILED."""
 
 import json
 import sys
@@ -10,15 +10,16 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
+from apps.ledger.invariants import INVARIANTS
 from apps.ledger.models import Account, Entry, Transaction
-from apps.ledger.verification import INVARIANTS, Violation, check, snapshot
+from apps.ledger.verification import Violation, check, snapshot
 
 USAGE_ERROR = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What was found, and in how much."""
+    """The results for all invariants, and the number of rows checked."""
 
     findings: list[Violation]
     accounts: int
@@ -27,30 +28,31 @@ class Report:
     seconds: float
 
     @property
-    def broken(self) -> list[Violation]:
+    def violated(self) -> list[Violation]:
         return [finding for finding in self.findings if finding.violations]
 
 
 class Command(BaseCommand):
-    """Check every invariant of the ledger in one read-only snapshot; nobody has to stop working."""
+    """Check every invariant of the ledger in one read-only snapshot, while the application runs."""
 
     help = (
-        "Check that the books are true: eleven invariants, recomputed from the entries in one read-only snapshot. "
-        "Exits with 0 if all hold, with 1 at a lie, giving the first and the worst example of each, with 2 if the question "
-        "makes no sense."
+        "Verify the books: eleven invariants, recomputed from the entries in one read-only snapshot. Exits with 0 if all "
+        "hold; with 1 if one is violated, printing its first and its worst violation; with 2 if an account does not exist."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--account", action="append", metavar="UUID", help="check only this one; may be repeated")
-        parser.add_argument("--format", choices=["text", "json"], default="text", help="what to print (default: text)")
+        parser.add_argument(
+            "--account", action="append", metavar="UUID", help="check only this account; may be repeated"
+        )
+        parser.add_argument("--format", choices=["text", "json"], default="text", help="output format (default: text)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        asked = options["account"]
-        report = self._verify(None if asked is None else [_uuid(text) for text in asked])
+        accounts = options["account"]
+        report = self._verify(None if accounts is None else [_uuid(text) for text in accounts])
         self.stdout.write(_as_json(report) if options["format"] == "json" else _as_text(report))
-        if report.broken:
+        if report.violated:
             raise CommandError(
-                f"The books are not true: {len(report.broken)} of {len(INVARIANTS)} invariants are broken."
+                f"The books do not balance: {len(report.violated)} of {len(INVARIANTS)} invariants are violated."
             )
 
     def _verify(self, accounts: list[UUID] | None) -> Report:
@@ -95,7 +97,7 @@ def _as_json(report: Report) -> str:
         for finding in report.findings
     ]
     figures = {
-        "ok": not report.broken,
+        "ok": not report.violated,
         "accounts": report.accounts,
         "transactions": report.transactions,
         "entries": report.entries,
@@ -107,15 +109,18 @@ def _as_json(report: Report) -> str:
 def _as_text(report: Report) -> str:
     lines = []
     for finding in report.findings:
-        verdict = "skipped: it is about the whole ledger" if finding.is_skipped else "ok"
+        verdict = "skipped: it holds for the whole ledger only" if finding.is_skipped else "OK"
         if finding.violations:
-            verdict = f"BROKEN, {finding.violations} times"
+            verdict = f"FAILED, {finding.violations} violations"
         lines.append(f"{finding.invariant.id:>4} {finding.invariant.sentence} {verdict}")
         for name, example in (("first", finding.first), ("worst", finding.worst)):
             if example is not None and (name == "first" or example != finding.first):
                 lines.append(f"       {name}: {example['subject']}: {example['detail']}")
+    verdict = (
+        f"FAILED, {len(report.violated)} of {len(INVARIANTS)} invariants are violated" if report.violated else "OK"
+    )
     lines.append(
         f"{report.accounts} accounts, {report.transactions} transactions, {report.entries} entries "
-        f"in {report.seconds:.1f} s: {'a lie' if report.broken else 'all is true'}."
+        f"in {report.seconds:.1f} s: {verdict}"
     )
     return "\n".join(lines)
