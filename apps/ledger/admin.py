@@ -1,4 +1,4 @@
-"""The books in the admin: to look at. Money moves through the use cases alone, so nothing here can be typed."""
+"""Read-only admin pages of the ledger: money moves through the use cases only, so nothing can be edited here."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from apps.ledger.models import Account, Entry, Transaction
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """A table that can be searched and read by staff with the view permission, and changed by nobody."""
+    """A table that staff with the view permission can search and read, and no user can change."""
 
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
@@ -34,7 +34,7 @@ class AccountAdmin(ReadOnlyAdmin):
 
 @admin.register(Transaction)
 class TransactionAdmin(ReadOnlyAdmin):
-    """Transactions, declined ones too."""
+    """Transactions, declined ones included."""
 
     list_display = ("id", "kind", "status", "decline_code", "amount", "currency", "account_id", "created_at")
     list_filter = ("kind", "status", "decline_code")
@@ -45,7 +45,7 @@ class TransactionAdmin(ReadOnlyAdmin):
 
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyAdmin):
-    """Entries: what happened, for good."""
+    """Entries, which never change."""
 
     list_display = ("account_id", "sequence", "amount", "balance_after", "transaction_id", "created_at")
     search_fields = ("account__id", "transaction__id")

@@ -33,7 +33,7 @@ T = TypeVar("T")
 def retry_on_contention(function: Callable[P, T]) -> Callable[P, T]:
     """Run again after a serialization failure or a deadlock, at most `MAX_TRIES` times with full jitter.
 
-    PostgreSQL's documentation (§13.5) asks for exactly that. The idempotency key commits with the money, so a repeat
+    PostgreSQL's documentation (§13.5) requires exactly that. The idempotency key commits with the money, so a repeat
     cannot move it twice.
     Raises: Contention when the tries are used up, or at a lock timeout.
     """

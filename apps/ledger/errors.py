@@ -1,4 +1,4 @@
-"""Every refusal of this app. Those under `Declined` are recorded under the idempotency key and replay."""
+"""Domain errors of the ledger. Those under `Declined` are recorded under the idempotency key and replay."""
 
 from uuid import UUID
 
@@ -6,7 +6,7 @@ from apps.core.errors import DomainError, ErrorKind, InvalidField
 
 
 class Declined(DomainError):
-    """The state of the books said no; a declined transaction records it, so a retry is told the same."""
+    """The state of the books does not allow it; a declined transaction records that, so a retry gets the same answer."""
 
     kind = ErrorKind.REFUSED
     transaction_id: UUID | None = None
@@ -17,7 +17,7 @@ class Declined(DomainError):
 
 
 class InsufficientFunds(Declined):
-    """The account that would pay holds less than the amount."""
+    """The paying account holds less than the amount."""
 
     code = "insufficient_funds"
     detail = "The balance does not cover this amount."
@@ -38,7 +38,7 @@ class CurrencyMismatch(Declined):
 
 
 class BalanceLimitExceeded(Declined):
-    """The account that would receive cannot hold so much: `apps.ledger.money.MAX_BALANCE`."""
+    """The receiving account would exceed `apps.ledger.money.MAX_BALANCE`."""
 
     code = "balance_limit_exceeded"
     detail = "The receiving account cannot hold so much."
@@ -62,7 +62,7 @@ DECLINES: dict[str, type[Declined]] = {declined.code: declined for declined in D
 
 
 class AmountTooFine(InvalidField):
-    """The amount has more decimal places than its currency; it is never rounded, and the refusal is not recorded."""
+    """The amount has more decimal places than its currency; it is never rounded, and the error is not recorded."""
 
     def __init__(self, *, currency: str) -> None:
         super().__init__(
@@ -92,7 +92,7 @@ class SameAccount(DomainError):
 
 
 class DestinationInvalid(DomainError):
-    """There is no such account to transfer to."""
+    """The destination of a transfer does not exist."""
 
     kind = ErrorKind.REFUSED
     code = "destination_invalid"
@@ -108,7 +108,7 @@ class AccountNotEmpty(DomainError):
 
 
 class Contention(DomainError):
-    """The accounts were busy for longer than the lock timeout; nothing was written."""
+    """The accounts were locked for longer than the lock timeout; nothing was written."""
 
     kind = ErrorKind.BUSY
     code = "contention"

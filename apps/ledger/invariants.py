@@ -186,7 +186,7 @@ AGREEMENT = Invariant(
         )
         UNION ALL
         SELECT transaction.id::text, transaction.created_at,
-               concat('asked of account ', account_id, ', which it does not touch'), transaction.amount
+               concat('recorded under account ', account_id, ', which it does not touch'), transaction.amount
         FROM ledger_transaction AS transaction
         WHERE {OF_TRANSACTION} AND (account_id = source_id OR account_id = destination_id) IS NOT TRUE
     """,
@@ -241,7 +241,7 @@ GUARDS = Invariant(
                        SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute
                        WHERE attrelid = conrelid AND attnum = ANY(conkey)) END AS name,
                    CASE WHEN NOT convalidated THEN 'not validated'
-                        -- The column is new in PostgreSQL 18, and an older server has nothing to say about it.
+                        -- The column is new in PostgreSQL 18, and absent from older servers.
                         WHEN to_jsonb(pg_constraint) ->> 'conenforced' = 'false' THEN 'not enforced'
                         ELSE 'ok' END AS state
             FROM pg_constraint WHERE contype IN ('c', 'f', 'p')

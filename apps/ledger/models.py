@@ -211,7 +211,7 @@ class Transaction(models.Model):
         return f"{self.status} {self.kind} {self.pk}"
 
     def entry_for(self, user_id: UUID) -> "Entry | None":
-        """Return the user's own leg; the source's where both or neither are the user's; None when declined."""
+        """Return the entry on the user's account; the source's where both or neither are the user's; None when declined."""
         entries = sorted(self.entries.all(), key=lambda entry: entry.amount)
         own = [entry for entry in entries if entry.account.owner_id == user_id]
         return next(iter(own or entries), None)
@@ -245,7 +245,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
 
 class Entry(models.Model):
-    """One leg: the signed amount by which one posted transaction changed one account. Never changed, never deleted."""
+    """The signed amount by which one posted transaction changed one account. Never updated, never deleted."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     transaction = models.ForeignKey(Transaction, on_delete=models.PROTECT, related_name="entries", db_index=False)

@@ -1,4 +1,4 @@
-"""Money as text and as numbers: exact to the currency's minor unit, never rounded, never a float."""
+"""Amounts of money as text and as numbers: exact to the currency's minor unit, never rounded, never a float."""
 
 import re
 from collections.abc import Mapping
@@ -8,13 +8,18 @@ from typing import Final
 from iso4217 import Currency
 
 MAX_BALANCE = Decimal("999999999999999.9999")
-"""What `numeric(19,4)` can hold."""
-
-_AMOUNT = re.compile(r"(0|[1-9][0-9]{0,14})(\.[0-9]+)?", re.ASCII)
+"""The largest value of `numeric(19,4)`."""
 
 MAX_EXPONENT = 4
+MAX_INTEGER_DIGITS = 15
 DEFAULT_EXPONENT = 2
 """Of a code that is in no list, as of nearly all that are in one."""
+
+_INTEGER_PART = rf"(0|[1-9][0-9]{{0,{MAX_INTEGER_DIGITS - 1}}})"
+AMOUNT_PATTERN = rf"^{_INTEGER_PART}(\.[0-9]{{1,{MAX_EXPONENT}}})?$"
+"""The grammar of amounts, for the OpenAPI schema."""
+# Any number of places: too many are an error of their own.
+_AMOUNT = re.compile(rf"{_INTEGER_PART}(\.[0-9]+)?", re.ASCII)
 
 # Never shortened: ISO withdraws codes, and its list, which `iso4217` brings, then forgets their minor units.
 RECORDED: Final[Mapping[int, str]] = {
@@ -52,10 +57,25 @@ EXPONENTS: Final = CURRENT | {code: places for places, codes in RECORDED.items()
 UNUSUAL_EXPONENTS: Final = {code: places for code, places in EXPONENTS.items() if places != DEFAULT_EXPONENT}
 
 
+def positive_amount_pattern(limit: int) -> str:
+    """Return AMOUNT_PATTERN for the amounts above 0 and up to a whole number, for the OpenAPI schema."""
+    digits = str(limit)
+    up_to_limit = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"] if len(digits) > 1 else []
+    for place, digit in enumerate(digits):
+        lowest = "1" if place == 0 else "0"
+        if digit > lowest:
+            rest = len(digits) - place - 1
+            up_to_limit.append(f"{digits[:place]}[{lowest}-{int(digit) - 1}][0-9]{{{rest}}}")
+    fractions = r"0\.([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9])"
+    places = f"{{1,{MAX_EXPONENT}}}"
+    return rf"^(({'|'.join(up_to_limit)})(\.[0-9]{places})?|{digits}(\.0{places})?|{fractions})$"
+
+
 def parse_amount(text: str) -> Decimal | None:
     """Return the exact value of a decimal string such as "25.00", keeping its places, or None if it is not one.
 
-    Matched in ASCII before a Decimal is made: Decimal's own parser takes "1_000", "1e3", "NaN" and other scripts' digits.
+    The text is matched in ASCII before a Decimal is made, because Decimal's own parser accepts "1_000", "1e3", "NaN" and
+    other scripts' digits.
     """
     return Decimal(text) if _AMOUNT.fullmatch(text) else None
 

@@ -11,11 +11,13 @@ from apps.ledger.serializers import TransactionOutput
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="Where it is now.")
+LOCATION = OpenApiParameter(
+    "Location", str, OpenApiParameter.HEADER, response=[201], description="URL of the new resource."
+)
 
 
 def money_schema(request: type[Serializer[Any]], operation_id: str) -> Callable[[F], F]:
-    """Return the OpenAPI description that all money operations share."""
+    """Return the OpenAPI description that all money operations share: parameters, headers and the 201."""
     described: Callable[[F], F] = extend_schema(
         request=request,
         responses={201: TransactionOutput},

@@ -1,4 +1,4 @@
-"""The shapes of requests and answers about money; the one place where money is read from JSON and written to it."""
+"""Serializers of the ledger's requests and responses; money is read from JSON and written to it only here."""
 
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -11,31 +11,26 @@ from apps.core.fields import StrictDateTimeField, StrictSerializer, StrictUUIDFi
 from apps.core.parsers import JSONFloat
 from apps.ledger.errors import AmountTooFine
 from apps.ledger.models import Account, Entry, Transaction
-from apps.ledger.money import CURRENT, EXPONENTS, MAX_EXPONENT, decimal_places, format_amount, parse_amount
+from apps.ledger.money import (
+    AMOUNT_PATTERN,
+    CURRENT,
+    EXPONENTS,
+    MAX_EXPONENT,
+    decimal_places,
+    format_amount,
+    parse_amount,
+    positive_amount_pattern,
+)
 from apps.ledger.receipts import Receipt
 
 CODES = sorted(EXPONENTS)
 CURRENT_CODES = sorted(CURRENT)
-AMOUNT = r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,4})?$"
-
-
-def positive_amounts_up_to(limit: int) -> str:
-    """Return the regular expression of the decimal strings above 0 and not above a whole number."""
-    digits = str(limit)
-    below = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"] if len(digits) > 1 else []
-    for place, digit in enumerate(digits):
-        first = "1" if place == 0 else "0"
-        if digit > first:
-            rest = len(digits) - place - 1
-            below.append(f"{digits[:place]}[{first}-{int(digit) - 1}][0-9]{{{rest}}}")
-    fractions = r"0\.([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9])"
-    return rf"^(({'|'.join(below)})(\.[0-9]{{1,4}})?|{digits}(\.0{{1,4}})?|{fractions})$"
 
 
 @extend_schema_field(
     {
         "oneOf": [
-            {"type": "string", "pattern": positive_amounts_up_to(int(settings.LEDGER_MAX_AMOUNT))},
+            {"type": "string", "pattern": positive_amount_pattern(int(settings.LEDGER_MAX_AMOUNT))},
             {"type": "integer", "minimum": 1, "maximum": int(settings.LEDGER_MAX_AMOUNT)},
         ],
         "example": "25.00",
@@ -43,9 +38,9 @@ def positive_amounts_up_to(limit: int) -> str:
     }
 )
 class AmountField(serializers.Field[Decimal, Any, str, Any]):
-    """A decimal string or a JSON integer, positive and within the limit if `bounded`.
+    """A decimal string or a JSON integer; a JSON float is refused, because it has lost digits already.
 
-    A JSON float is refused: it has lost digits already.
+    must_be_positive: whether zero is refused, and what exceeds LEDGER_MAX_AMOUNT; otherwise it is a bound to compare with.
     """
 
     default_error_messages: ClassVar = {
@@ -55,9 +50,9 @@ class AmountField(serializers.Field[Decimal, Any, str, Any]):
         "max_decimal_places": "The amount has too many decimal places.",
     }
 
-    def __init__(self, *, bounded: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *, must_be_positive: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.bounded = bounded
+        self.must_be_positive = must_be_positive
 
     def to_internal_value(self, data: Any) -> Decimal:
         is_text = isinstance(data, str) and not isinstance(data, JSONFloat)
@@ -68,9 +63,9 @@ class AmountField(serializers.Field[Decimal, Any, str, Any]):
             self.fail(code, limit=settings.LEDGER_MAX_AMOUNT)
         if decimal_places(amount) > MAX_EXPONENT:
             self.fail("max_decimal_places")
-        if self.bounded and amount <= 0:
+        if self.must_be_positive and amount <= 0:
             self.fail("min_value")
-        if self.bounded and amount > settings.LEDGER_MAX_AMOUNT:
+        if self.must_be_positive and amount > settings.LEDGER_MAX_AMOUNT:
             self.fail("max_value", limit=settings.LEDGER_MAX_AMOUNT)
         return amount
 
@@ -78,12 +73,12 @@ class AmountField(serializers.Field[Decimal, Any, str, Any]):
         return str(value)
 
 
-@extend_schema_field({"type": "string", "pattern": AMOUNT, "example": "25.00"})
+@extend_schema_field({"type": "string", "pattern": AMOUNT_PATTERN, "example": "25.00"})
 class AmountBoundField(AmountField):
-    """An amount to compare with, which may be zero or beyond any limit."""
+    """An amount to compare with; it may be zero or exceed LEDGER_MAX_AMOUNT."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(bounded=False, **kwargs)
+        super().__init__(must_be_positive=False, **kwargs)
 
 
 class CurrencyField(serializers.ChoiceField):
@@ -104,7 +99,7 @@ class NewCurrencyField(CurrencyField):
 
 
 class OpenAccountInput(StrictSerializer):
-    """What kind of account; both fields are optional."""
+    """The account to open; both fields are optional."""
 
     currency = NewCurrencyField(required=False)
     name = TextField(required=False, default="", allow_blank=True, max_length=100)
@@ -120,7 +115,7 @@ class RenameAccountInput(StrictSerializer):
 
 
 class MoneyInput(StrictSerializer):
-    """How much; `currency`, where it is sent, must be the account's."""
+    """An amount; `currency`, where it is sent, must be the account's."""
 
     amount = AmountField()
     currency = CurrencyField(required=False, default=None)
@@ -128,30 +123,30 @@ class MoneyInput(StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         currency = attrs["currency"]
-        # Without a currency the account's own decides, which only the posting statement knows.
+        # Without a currency the account's own decides, which only the posting statement reads.
         if currency is not None and decimal_places(attrs["amount"]) > EXPONENTS[currency]:
             raise AmountTooFine(currency=currency)
         return attrs
 
 
 class TransferInput(MoneyInput):
-    """How much, and to which account."""
+    """An amount and the account that receives it."""
 
     destination = StrictUUIDField()
 
 
 class ReversalInput(StrictSerializer):
-    """Why, if there is anything to say."""
+    """An optional reference for the reversal."""
 
     reference = TextField(required=False, default="", allow_blank=True, max_length=140)
 
 
 class EmptyInput(StrictSerializer):
-    """Nothing."""
+    """An empty body."""
 
 
 class StatementQuery(serializers.Serializer[Any]):
-    """Which entries of a statement; amounts are compared without their sign."""
+    """Filters of a statement; amounts are compared without their sign."""
 
     kind = serializers.ChoiceField(choices=Transaction.Kind.choices, required=False)
     created_from = StrictDateTimeField(required=False, help_text="Inclusive.")
@@ -161,7 +156,7 @@ class StatementQuery(serializers.Serializer[Any]):
 
 
 class AccountOutput(serializers.ModelSerializer[Account]):
-    """An account, to its owner."""
+    """An account as its owner sees it."""
 
     balance = serializers.SerializerMethodField()
 
@@ -189,7 +184,7 @@ class EntryOutput(serializers.Serializer[Entry]):
 
 
 class TransactionOutput(serializers.Serializer[Receipt]):
-    """A transaction and the caller's own entry, null when it was declined; rendered from a receipt or its like."""
+    """A transaction and the caller's own entry, null when it was declined; rendered from a receipt."""
 
     id = serializers.UUIDField(source="transaction.id")
     kind = serializers.ChoiceField(choices=Transaction.Kind.choices, source="transaction.kind")

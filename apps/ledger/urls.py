@@ -1,4 +1,4 @@
-"""The paths of the bank, under /api/v1/, readable aloud."""
+"""URL paths of the ledger, below /api/v1/."""
 
 from django.urls import path
 

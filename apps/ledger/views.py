@@ -127,7 +127,7 @@ class AccountView(Endpoint):
 
 
 class CloseView(Endpoint):
-    """The end of an account."""
+    """Closing of one account."""
 
     domain_errors = (errors.AccountNotEmpty, errors.Contention)
 
@@ -150,7 +150,7 @@ class MoneyEndpoint(Endpoint):
 
 
 class DepositsView(MoneyEndpoint):
-    """Money into an account."""
+    """Deposits into one account."""
 
     domain_errors = (errors.CurrencyMismatch, errors.AccountClosed, errors.BalanceLimitExceeded)
 
@@ -165,7 +165,7 @@ class DepositsView(MoneyEndpoint):
 
 
 class WithdrawalsView(MoneyEndpoint):
-    """Money out of an account."""
+    """Withdrawals from one account."""
 
     domain_errors = (errors.CurrencyMismatch, errors.AccountClosed, errors.InsufficientFunds)
 
@@ -180,7 +180,7 @@ class WithdrawalsView(MoneyEndpoint):
 
 
 class TransfersView(MoneyEndpoint):
-    """Money from one account to another."""
+    """Transfers from one account to another."""
 
     domain_errors = (
         errors.SameAccount,
@@ -228,7 +228,7 @@ class TransactionEndpoint(Endpoint):
     """An operation on one transaction."""
 
     def get_receipt(self, transaction_id: UUID) -> Receipt:
-        """Return a transaction with the caller's own leg of it; raises NotFound."""
+        """Return the receipt of a transaction with the caller's own entry. Raises: NotFound."""
         transactions = Transaction.objects.with_entries()
         if not self.request.user.is_staff:
             transactions = transactions.visible_to(self.caller_id)
@@ -246,7 +246,7 @@ class TransactionView(TransactionEndpoint):
 
 
 class ReversalView(TransactionEndpoint, MoneyEndpoint):
-    """The undoing of a transaction."""
+    """Reversal of one transaction."""
 
     domain_errors = (
         PermissionDenied,
@@ -269,7 +269,7 @@ class ReversalView(TransactionEndpoint, MoneyEndpoint):
             idempotency_key=key,
             **body,
         ).execute()
-        # Staff may own one of the accounts, or none: which leg is theirs is read, not assumed.
+        # Staff may own one of the accounts, or none, so the entry to show is read again.
         return created_response(replace(self.get_receipt(receipt.transaction.pk), replayed=receipt.replayed))
 
 
@@ -280,7 +280,7 @@ def account_response(account: Account, status: int = 200, headers: Mapping[str, 
 
 
 def created_response(receipt: Receipt) -> Response:
-    """Return 201 with the transaction and its place."""
+    """Return 201 with the transaction and its Location."""
     location = reverse("transaction", args=[receipt.transaction.pk])
     headers = {"Location": location} | replay_header(receipt)
     return Response(TransactionOutput(receipt).data, status=201, headers=headers)

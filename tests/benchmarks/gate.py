@@ -1,4 +1,4 @@
-"""When does the ledger's gate help, and what does it cost? Prints a table; run by hand (docs/adr/0005-gate-not-lock.md).
+"""Benchmark of the ledger's gate by scenario. Prints a table; run by hand (docs/adr/0005-gate-not-lock.md).
 
     make shell
     python -m tests.benchmarks.gate [--rounds 5] [--seconds 4] [scenario ...]

@@ -23,6 +23,7 @@ from rest_framework import serializers
 from apps.core.fields import TextField
 from apps.ledger import money
 from apps.ledger import serializers as of_ledger
+from apps.ledger.money import positive_amount_pattern
 from apps.users import serializers as of_users
 from tests.core.test_schema import COMMITTED
 from tests.support.endpoints import ENDPOINTS, READS, ApiWorld
@@ -215,7 +216,7 @@ def test_each_default_is_allowed_by_its_own_schema():
 
 @pytest.mark.parametrize("limit", [1, 7, 10, 25, 100, 109, 999])
 def test_the_pattern_of_an_amount_ends_at_the_limit(limit):
-    pattern = re.compile(of_ledger.positive_amounts_up_to(limit))
+    pattern = re.compile(positive_amount_pattern(limit))
     texts = [f"{whole}{rest}" for whole in range(2000) for rest in ("", ".0", ".0000", ".0001", ".9999")]
 
     assert [text for text in texts if bool(pattern.match(text)) != (0 < Decimal(text) <= limit)] == []

@@ -1,4 +1,4 @@
-"""What must be true of the books after anything whatever."""
+"""Assertions on the state of the books that hold after every test."""
 
 from apps.ledger.verification import check
 

@@ -1,4 +1,4 @@
-"""The bank as one would explain it: no SQL, no HTTP, no clock. The state machine holds the real one to it."""
+"""Reference model of the bank in plain Python, without SQL, HTTP or a clock; the state machine compares the API to it."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -9,7 +9,7 @@ MAX_BALANCE = Decimal("999999999999999.9999")
 MAX_AMOUNT = Decimal(999_999_999_999_999)
 
 Slot = tuple[str, str]
-"""An account and an idempotency key: what a transaction is recorded under."""
+"""An account and an idempotency key, under which a transaction is recorded."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """What a client sends: `original` is the slot of the transaction that a reversal is to undo."""
+    """A client's request; `original` is the slot of the transaction that a reversal is to undo."""
 
     actor: str
     kind: str
@@ -41,7 +41,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Command:
-    """What is meant, however it was written."""
+    """The meaning of a request, independent of its spelling."""
 
     kind: str
     source: str | None
@@ -57,7 +57,7 @@ class Answer:
     status: int
     code: str = ""
     slot: Slot | None = None
-    """What the answer was recorded under, now or (`replayed`) before."""
+    """The slot under which the answer was recorded, now or (`replayed`) before."""
     replayed: bool = False
 
 

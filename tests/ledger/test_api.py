@@ -1,4 +1,4 @@
-"""The contract of the bank over HTTP: statuses, bodies, headers, statement counts."""
+"""The ledger's HTTP contract: statuses, bodies, headers, statement counts."""
 
 import uuid
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Round the code with raw SQL: the database says no by itself."""
+"""Database constraints and triggers: raw SQL that bypasses the code is refused."""
 
 import uuid
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db
 
 
 def refused(sql, parameters=()):
-    """Run SQL that must fail, and return what the database said."""
+    """Run SQL that must fail, and return the error message."""
     with pytest.raises((IntegrityError, DatabaseError)) as error, transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql, parameters)
     return str(error.value)

@@ -1,8 +1,8 @@
-"""PostgreSQL fails in the middle of a money command: at any of its statements, before it or once it is carried out.
+"""Injected faults: PostgreSQL fails at any statement of a money command, before it or once it is carried out.
 
-Each answer is a success or a problem that the client's rule covers, and never says what is not so; the same key again has
-one effect in all. The statements are found by running the command, not listed. `TestTheRealThing` provokes the same errors
-from the server, to show that the injected ones are like them.
+Each answer is a success or a problem that the client's rule covers, and is never wrong about the effect; the same key again
+has one effect in all. The statements are found by running the command, not listed. `TestTheRealThing` provokes the same
+errors from the server, to show that the injected ones are like them.
 """
 
 import threading
@@ -46,7 +46,7 @@ ANSWERS = {
     "53300": UNAVAILABLE,  # too_many_connections
     "22003": FULL,  # numeric_value_out_of_range
 }
-"""What the client is told when the posting statement fails so."""
+"""The client's answer when the posting statement fails with this SQLSTATE."""
 ENDS_THE_SESSION = {"57P01", "08006", "53300"}
 # Of the posting statement only, and never with an effect: nothing else computes, and what overflows is undone.
 ARITHMETIC = "22003"
@@ -78,7 +78,7 @@ class Request:
             close_old_connections()
 
     def effects(self) -> list[Any]:
-        """Return what is booked on the accounts, without what differs from run to run."""
+        """Return the rows of the accounts, without the columns that differ from run to run."""
         accounts = Account.objects.filter(pk__in=[account.pk for account in self.accounts]).order_by("id")
         transactions = Transaction.objects.filter(account__in=accounts).order_by("id")
         return [

@@ -1,6 +1,7 @@
-"""The gate in front of the books: with it, without it and under a failing Redis the books are equally right."""
+"""The Redis gate: the books balance with it, without it and under a failing Redis, and waiters hold no connection."""
 
 import logging
+import shutil
 import subprocess
 import sys
 import time
@@ -48,7 +49,7 @@ def shared_redis(request, settings) -> str:
 
 @pytest.fixture
 def outcomes(monkeypatch) -> Counter[Outcome]:
-    """How the test's commands came past the gate."""
+    """Count how the test's commands passed the gate."""
     counted: Counter[Outcome] = Counter()
 
     class CountingGate:
@@ -279,7 +280,7 @@ class TestLease:
             fail()
 
         assert not server.exists(key)
-        # There is the bell still, and nothing stays for ever.
+        # The wake-up list is still there, and every key expires.
         assert all(server.pttl(rest) > 0 for rest in server.scan_iter())
 
     def test_of_one_account_does_not_hold_up_another(self, set_up, redis_server):
@@ -380,3 +381,27 @@ class TestOff:
             check=False,
         )
         assert result.stdout.split() == ["None", "False"]
+
+
+@pytest.mark.slow
+def test_is_deleted_with_its_folder_and_one_settings_line(tmp_path):
+    for name in ("apps", "config", "devtools"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(tmp_path / "apps/ledger/gate")
+    base = tmp_path / "config/settings/base.py"
+    lines = base.read_text().splitlines(keepends=True)
+    rest = [line for line in lines if not line.startswith("LEDGER_GATE_FACTORY = ")]
+    assert len(lines) - len(rest) == 1
+    base.write_text("".join(rest))
+
+    code = "import django; django.setup(); from apps.ledger import posting; print(posting.__file__, posting.get_gate())"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"DJANGO_SETTINGS_MODULE": "config.settings.test"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.stdout.split() == [str(tmp_path / "apps/ledger/posting.py"), "None"], result.stderr

@@ -1,4 +1,4 @@
-"""What is counted when money is asked to move."""
+"""Ledger metrics: commands by outcome, replays and contention."""
 
 from contextlib import closing
 from uuid import uuid4
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def newly():
-    """Tell what was counted of commands and replays since the test began."""
+    """Return what was counted of commands and replays since the test began."""
     return counting("bank_money_commands", "bank_idempotent_replays")
 
 
@@ -46,6 +46,14 @@ def test_an_account_that_is_opened_again_under_its_key_is_a_replay(client, newly
         client.post("/api/v1/accounts/", {}, headers={"Idempotency-Key": "k"})
 
     assert newly() == {"opening": 2}
+
+
+def test_a_reversal_that_is_not_allowed_is_counted_as_refused(client, account, newly):
+    for transaction_id, status in ((account.transactions.get().pk, 403), (uuid4(), 404)):
+        path = f"/api/v1/transactions/{transaction_id}/reversal/"
+        assert client.post(path, headers={"Idempotency-Key": str(uuid4())}).status_code == status
+
+    assert newly() == {"reversal/refused": 2}
 
 
 def test_what_never_was_a_command_is_not_counted(client, account, newly):
@@ -104,7 +112,7 @@ class TestTrouble:
     def test_our_own_key_in_progress_is_told_apart(self, client, account, newly, failing):
         meetings, key = counting("bank_contention"), str(uuid4())
         with closing(connection.copy()) as other, other.cursor() as cursor:
-            # The mark of a command under this key, which runs elsewhere.
+            # The advisory lock of a command under this key, which runs on another connection.
             mark = "SELECT pg_advisory_lock(hashtextextended(%s || ' ' || %s, 0))"
             cursor.execute(mark, [str(account.pk), key])
             with failing("55P03"):

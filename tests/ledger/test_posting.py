@@ -1,4 +1,4 @@
-"""What posting does when PostgreSQL says "once more", and what it refuses to be part of."""
+"""Posting: retries after serialization failures and deadlocks, exact amounts, and no open transaction."""
 
 import pytest
 from django.db import IntegrityError, OperationalError, transaction
@@ -12,7 +12,7 @@ from tests.factories import AccountFactory, deposit, withdraw
 
 
 def failing(times, cause, monkeypatch):
-    """Make the posting statement fail so often before it is sent, as the driver would."""
+    """Make the posting statement fail this many times before it is sent, as the driver would."""
     real, calls = posting._execute, []
 
     def execute(*args):

@@ -1,4 +1,4 @@
-"""Many at once, on real connections: what one thread at a time can never show."""
+"""Races: concurrent commands on real connections."""
 
 import threading
 from collections import Counter

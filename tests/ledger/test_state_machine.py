@@ -1,6 +1,6 @@
-"""Whatever customers do, in whatever order, the bank answers and books as the model does (`model`).
+"""Stateful test: for random sequences of requests, the API answers and books as `reference_model` does.
 
-Through the front door: a step is one HTTP request and a look at all rows, a few milliseconds, so parsing, statuses, codes
+A step is one HTTP request and a look at all rows, a few milliseconds, so parsing, statuses, codes
 and replays are held to the model along with the money. Every step commits, as it does in production.
 """
 
@@ -37,7 +37,7 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 
 @dataclass(frozen=True)
 class Means:
-    """What an amount is chosen by: the smallest unit of the currency, what the payer has and the receiver has room for."""
+    """The inputs for choosing an amount: the currency's smallest unit, the payer's balance, the receiver's room."""
 
     unit: Decimal
     balance: Decimal

@@ -1,4 +1,4 @@
-"""The verifier finds every kind of lie, and only lies."""
+"""verify_ledger: every kind of corruption is found, and correct books pass."""
 
 import json
 import os
@@ -30,7 +30,7 @@ COPY_OF_A_TRANSACTION = """
 
 @pytest.fixture
 def books(user) -> list[Account]:
-    """Books in which everything has happened, through the front door."""
+    """Books with every kind of transaction, made through the use cases."""
     one, two = (AccountFactory(owner=user, funded="100.00") for _ in range(2))
     yen = AccountFactory(currency="JPY", funded="5000")
     moved = transfer(one, two, "30.00").transaction
@@ -73,7 +73,7 @@ NO_CHECKS = """
         END LOOP;
     END $$
 """
-LIES = {
+CORRUPTIONS = {
     "a balance that nobody paid in": ("I1", ["UPDATE ledger_account SET balance = balance + 1 WHERE balance > 0"]),
     "an entry with another balance": (
         "I2",
@@ -203,9 +203,9 @@ class TestCheck:
     def test_no_books_are_true(self):
         assert broken() == {}
 
-    @pytest.mark.parametrize("lie", LIES)
+    @pytest.mark.parametrize("lie", CORRUPTIONS)
     def test_finds(self, books, lie):
-        invariant, statements = LIES[lie]
+        invariant, statements = CORRUPTIONS[lie]
 
         run(*statements)
 
@@ -217,7 +217,7 @@ class TestCheck:
             assert example["detail"]
 
     def test_every_invariant_has_a_lie_of_its_own(self):
-        assert {invariant for invariant, _ in LIES.values()} == {each.id for each in invariants.INVARIANTS}
+        assert {invariant for invariant, _ in CORRUPTIONS.values()} == {each.id for each in invariants.INVARIANTS}
 
     def test_gives_the_earliest_and_the_largest(self, books):
         one, two, yen, _ = books

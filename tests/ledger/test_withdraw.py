@@ -1,4 +1,4 @@
-"""Withdrawals in the bank's own words."""
+"""Withdrawals: balance, cover, declines and replays."""
 
 import pytest
 

@@ -1,7 +1,7 @@
-"""Wrong versions of the bank. Each is one that somebody might write, and the tests must notice every one.
+"""Mutants: plausible wrong versions of the ledger, each of which the tests must detect.
 
 A mutant changes the source of modules while they are imported, or the schema of the test database once it is made; nothing
-is written to disk, and nothing in apps/ knows. `make mutants` tries them all; one by hand, from `make shell`:
+is written to disk, and apps/ contains no hook for it. `make mutants` tries them all; one by hand, from `make shell`:
 
     python -m pytest -p tests.mutants.plugin --mutant=no-row-lock -x tests/ledger
 """
@@ -29,12 +29,12 @@ SERIALIZERS = "apps.ledger.serializers"
 
 
 class NotApplicableError(Exception):
-    """The mutant no longer fits the code; it proves nothing until somebody repairs it."""
+    """The mutant no longer fits the code; until it is repaired it proves nothing."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A piece of a module's source, and what stands there instead."""
+    """A piece of a module's source, and its replacement."""
 
     module: str
     old: str
@@ -48,21 +48,21 @@ class Mutant:
     edits: tuple[Edit, ...] = ()
     sql: tuple[str, ...] = ()
     tests: tuple[str, ...] = QUICK
-    """Which tests must notice: all, or those of the one layer that is left to."""
+    """The tests that must fail: all, or those of the one layer that remains responsible."""
 
     @property
     def modules(self) -> set[str]:
         return {edit.module for edit in self.edits}
 
     def source_of(self, module: str) -> str:
-        """Return a module's source as this mutant has it. Raises NotApplicableError."""
+        """Return a module's source with this mutant's edits. Raises: NotApplicableError."""
         spec = importlib.util.find_spec(module)
         source = Path(spec.origin).read_text()
         for edit in self.edits:
             if edit.module == module:
                 if source.count(edit.old) != 1:
                     raise NotApplicableError(
-                        f"{self.name}: {module} has {source.count(edit.old)} of what is to be changed, not one:\n{edit.old}"
+                        f"{self.name}: {module} has {source.count(edit.old)} places to change, not one:\n{edit.old}"
                     )
                 source = source.replace(edit.old, edit.new)
         return source
@@ -77,7 +77,7 @@ def posting_sql(old: str, new: str = "") -> Edit:
 
 
 def instead_of_the_statement(function: str) -> Edit:
-    """Let a function of tests.mutants.substitutes do what the posting statement does."""
+    """Run a function of tests.mutants.substitutes in place of the posting statement."""
     call = f"        from tests.mutants.substitutes import {function}\n        rows = {function}(command, *ids)\n"
     return posting("        rows = _execute(command, *ids)\n", call)
 
@@ -112,7 +112,7 @@ MUTANTS = (
     ),
     Mutant(
         name="no-cover-at-all",
-        breaks="neither the verdict nor the database minds an overdraft",
+        breaks="neither the verdict nor the database prevents an overdraft",
         edits=(NO_COVER_GUARD,),
         sql=(NO_BALANCE_CHECK, NO_ENTRY_BALANCE_CHECK),
     ),
@@ -133,7 +133,7 @@ MUTANTS = (
     ),
     Mutant(
         name="no-largest-balance",
-        breaks="only the column knows how much an account can hold, so the refusal is not recorded",
+        breaks="only the column limits a balance, so the refusal is not recorded",
         edits=(
             posting_sql(
                 "            WHEN destination.balance + %(amount)s > %(max_balance)s THEN 'balance_limit_exceeded'\n"
@@ -219,7 +219,7 @@ MUTANTS = (
     # --- Who ---
     Mutant(
         name="anybodys-account",
-        breaks="whoever knows an account's id can empty it",
+        breaks="any user who has an account's id can empty it",
         edits=(
             posting_sql(
                 """
@@ -259,12 +259,12 @@ MUTANTS = (
     ),
     Mutant(
         name="replays-anything",
-        breaks="a key answers for whatever is asked under it",
+        breaks="a key replays its answer for any command",
         edits=(posting("if not _is_the_same(command, stored):", "if False:"),),
     ),
     Mutant(
         name="replays-other-references",
-        breaks="a key answers for a command with another reference",
+        breaks="a key replays its answer for a command with another reference",
         edits=(posting("        and stored.reference == command.reference\n"),),
     ),
     Mutant(
@@ -285,7 +285,7 @@ MUTANTS = (
     ),
     Mutant(
         name="no-reversal-guard",
-        breaks="only the database knows that a transaction has been reversed",
+        breaks="only the unique index prevents a second reversal",
         edits=(NO_REVERSAL_GUARD,),
     ),
     Mutant(
@@ -296,7 +296,7 @@ MUTANTS = (
     ),
     Mutant(
         name="reverses-twice",
-        breaks="neither the verdict nor the database minds a second reversal",
+        breaks="neither the verdict nor the database prevents a second reversal",
         edits=(NO_REVERSAL_GUARD,),
         sql=(NO_REVERSAL_INDEX,),
     ),
@@ -309,7 +309,7 @@ MUTANTS = (
     # --- At once ---
     Mutant(
         name="no-row-lock",
-        breaks="the verdict is reached on rows that somebody is changing",
+        breaks="the verdict is reached on rows that another command is changing",
         edits=(posting_sql("\n    FOR NO KEY UPDATE OF account\n", "\n"),),
     ),
     Mutant(
@@ -324,13 +324,13 @@ MUTANTS = (
     ),
     Mutant(
         name="naive",
-        breaks="read, subtract, save, insert: what everybody writes first",
+        breaks="read, subtract, save, insert: the naive implementation",
         edits=(instead_of_the_statement("read_subtract_save"),),
         tests=RACES,
     ),
     Mutant(
         name="naive-and-unguarded",
-        breaks="the same, and the database does not mind that two entries have one number",
+        breaks="the same, and the database allows two entries with one number",
         edits=(instead_of_the_statement("read_subtract_save"),),
         sql=(NO_SEQUENCE_INDEX,),
         tests=RACES,
@@ -360,7 +360,7 @@ MUTANTS = (
     ),
     Mutant(
         name="no-mark",
-        breaks="nobody can tell that a key is being worked on",
+        breaks="a running key leaves no mark",
         edits=(
             posting_sql(
                 "    SELECT {MARK}\n",

@@ -1,6 +1,6 @@
-"""Try every mutant, or those that are named, and show which test noticed it; exit 1 if one lives.
+"""Mutation test runner: try every mutant, or the named ones, and print the test that detected each; exit 1 if one survives.
 
-First the tests must pass on the bank as it is: a failure says something only where there was none before.
+First the tests must pass on the unchanged code, because otherwise a failure proves nothing.
 """
 
 import re
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from tests.mutants import MUTANTS, QUICK, Mutant
 
-# The tests take a minute; a mutant that makes them hang is noticed, too.
+# The tests take a minute; a mutant that makes them hang counts as detected.
 LIMIT_S = 300
 FAILURE = re.compile(r"^(?:FAILED|ERROR) (?:tests/)?(?P<test>.+?)(?: - .*)?$", re.MULTILINE)
 REASON = re.compile(r"^E +(?P<reason>\S.*)$", re.MULTILINE)
-# A program that cannot run is not a wrong bank.
+# A program that cannot run is no mutant.
 BROKEN = re.compile(r"ProgrammingError|SyntaxError|NameError|ImportError|ModuleNotFoundError")
 INDENT = " " * 7
 
@@ -23,11 +23,11 @@ INDENT = " " * 7
 @dataclass(frozen=True)
 class Outcome:
     killed: bool
-    told: str
+    message: str
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    """Run pytest until the first failure; return its exit code and what it said."""
+    """Run pytest until the first failure; return its exit code and its output."""
     options = ["-m", "not long", "-x", "-q", "-rfE", "--tb=short", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, *arguments]
     try:
@@ -40,14 +40,16 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 def outcome_of(mutant: Mutant) -> Outcome:
-    """Run a mutant's tests: it is killed if one of them fails for a reason that a bank can have."""
+    """Run a mutant's tests; it is killed if one of them fails for another reason than a broken program."""
     code, output = run("-p", "tests.mutants.plugin", f"--mutant={mutant.name}", *mutant.tests)
     if code == 0:
-        return Outcome(killed=False, told="LIVES: no test notices")
+        return Outcome(killed=False, message="SURVIVES: no test fails")
     failure, reason = FAILURE.search(output, output.rfind("short test summary")), REASON.search(output)
     if code != 1 or failure is None or BROKEN.search(output):
-        return Outcome(killed=False, told=f"CANNOT RUN (exit {code}):\n{output}")
-    return Outcome(killed=True, told=f"killed by {failure['test']}\n{INDENT}{reason['reason'][:110] if reason else ''}")
+        return Outcome(killed=False, message=f"CANNOT RUN (exit {code}):\n{output}")
+    return Outcome(
+        killed=True, message=f"killed by {failure['test']}\n{INDENT}{reason['reason'][:110] if reason else ''}"
+    )
 
 
 def main(names: list[str]) -> int:
@@ -57,7 +59,7 @@ def main(names: list[str]) -> int:
         return 2
     chosen = [known[name] for name in names] or list(MUTANTS)
     started = time.monotonic()
-    print("The bank as it is:", flush=True)
+    print("Unchanged code:", flush=True)
     code, output = run(*QUICK)
     print(f"{INDENT}{'passes' if code == 0 else 'FAILS'}, {time.monotonic() - started:.1f} s", flush=True)
     if code:
@@ -68,7 +70,7 @@ def main(names: list[str]) -> int:
         print(f"{number}/{len(chosen)} {mutant.name}: {mutant.breaks}", flush=True)
         began = time.monotonic()
         outcome = outcome_of(mutant)
-        print(f"{INDENT}{time.monotonic() - began:.1f} s, {outcome.told}", flush=True)
+        print(f"{INDENT}{time.monotonic() - began:.1f} s, {outcome.message}", flush=True)
         if not outcome.killed:
             living.append(mutant.name)
     print(f"{len(chosen) - len(living)} of {len(chosen)} mutants killed in {time.monotonic() - started:.0f} s")

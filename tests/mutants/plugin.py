@@ -1,4 +1,4 @@
-"""Run the tests against a mutant: `python -m pytest -p tests.mutants.plugin --mutant=NAME`."""
+"""pytest plugin that runs the tests against a mutant: `python -m pytest -p tests.mutants.plugin --mutant=NAME`."""
 
 import sys
 from collections.abc import Generator, Sequence
@@ -39,7 +39,7 @@ class MutatedFinder(MetaPathFinder):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--mutant", choices=sorted(BY_NAME), help="Which wrong version of the bank to test.")
+    parser.addoption("--mutant", choices=sorted(BY_NAME), help="The mutant to test.")
 
 
 # A wrapper, so that it comes before pytest-django imports the applications.
@@ -53,7 +53,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         except NotApplicableError as error:
             raise pytest.UsageError(str(error)) from error
         sys.meta_path.insert(0, MutatedFinder(mutant))
-        # To fail is enough: nobody needs the shortest way to, nor the failures of another version.
+        # One failure is enough: it need not be minimal, and failures of other mutants must not be replayed.
         hypothesis.settings.register_profile("mutant", phases=[hypothesis.Phase.generate], database=None)
         hypothesis.settings.load_profile("mutant")
     return (yield)

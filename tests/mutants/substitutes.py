@@ -1,4 +1,4 @@
-"""What stands in place of the posting statement in some mutants; right for one customer at a time."""
+"""Python substitutes for the posting statement, used by some mutants; correct for one request at a time."""
 
 from decimal import Decimal
 from typing import Any
@@ -19,7 +19,7 @@ Rows = list[dict[str, Any]]
 def read_subtract_save(
     command: MoneyCommand, transaction_id: UUID, source_entry_id: UUID, destination_entry_id: UUID
 ) -> Rows:
-    """Look, decide, and write what was decided: `atomic` is no isolation, and between the two others do the same."""
+    """Read, decide and write: `atomic` is no isolation, so other requests do the same in between."""
     used = Transaction.objects.filter(account_id=command.account_id, idempotency_key=command.idempotency_key).exists()
     accounts = {account.pk: account for account in Account.objects.filter(pk__in=filter(None, command.sides))}
     account, source, destination = (accounts.get(pk) for pk in (command.account_id, *command.sides))

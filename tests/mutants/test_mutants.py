@@ -1,4 +1,4 @@
-"""The mutants fit the code, and their runner is not easily pleased."""
+"""Mutants: each one still fits the code, and the runner reports survivors and broken mutants."""
 
 import pytest
 
@@ -16,7 +16,7 @@ ANSWERS = {
 
 @pytest.fixture
 def pytest_that(monkeypatch):
-    """Let the runner's pytest pass on the bank as it is, and do this with every mutant."""
+    """Make the runner's pytest pass on the unchanged code, and give this answer for every mutant."""
 
     def pytest_that(answer):
         monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""Open an account."""
+"""Opening an account."""
 
 from dataclasses import dataclass
 from datetime import datetime
