@@ -36,7 +36,7 @@ def test_import_contracts_fail_when_they_are_broken(tmp_path):
     from pathlib import Path
 
     root = Path(__file__).parents[2]
-    for name in ("apps", "config"):
+    for name in ("apps", "checks", "config", "deploy", "devtools", "monitoring", "server"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(root / "pyproject.toml", tmp_path)
     broken = {
@@ -56,4 +56,5 @@ def test_import_contracts_fail_when_they_are_broken(tmp_path):
         path.write_text(addition + (before or ""))
         result = subprocess.run([lint, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert result.returncode == 1, name
+        assert " BROKEN" in result.stdout, name
         path.write_text(before) if before is not None else path.unlink()
