@@ -476,7 +476,7 @@ class TestStrangers:
         transaction = account.transactions.get()
         nobody = Account(pk=uuid.uuid4())
 
-        def told(response):
+        def visible(response):
             return response.status_code, {**response.json(), "request_id": "", "instance": ""}
 
         for operation, body in (
@@ -486,11 +486,11 @@ class TestStrangers:
             ("close", {}),
         ):
             foreign, missing = (ask(stranger, place, operation, **body) for place in (account, nobody))
-            assert told(foreign) == told(missing)
+            assert visible(foreign) == visible(missing)
             assert_problem(foreign, 404, "not_found")
         for path in (url(account), url(account, "transactions"), f"/api/v1/transactions/{transaction.pk}/"):
             missing = path.replace(str(account.pk), str(nobody.pk)).replace(str(transaction.pk), str(nobody.pk))
-            assert told(stranger.get(path)) == told(stranger.get(missing))
+            assert visible(stranger.get(path)) == visible(stranger.get(missing))
             assert_problem(stranger.get(path), 404, "not_found")
         assert Transaction.objects.count() == 1
 

@@ -227,7 +227,7 @@ def test_a_fault_at_any_statement_has_an_honest_answer_and_one_effect(command, m
     assert any(statement.posts for statement in statements) or command == "closing"
 
     for sqlstate, to_posting in ANSWERS.items():
-        told = []
+        answers = []
         for fault in faults_of(sqlstate, statements):
             statement = statements[fault.number - 1]
             where = f"{'after' if fault.carried_out else 'before'} {' '.join(statement.sql.split())[:60]}"
@@ -235,7 +235,7 @@ def test_a_fault_at_any_statement_has_an_honest_answer_and_one_effect(command, m
                 request = COMMANDS[command]()
                 with connection.execute_wrapper(fault):
                     answer = answer_of(request.send())
-                told.append(answer)
+                answers.append(answer)
                 if statement.posts:
                     assert answer == (to_posting or done)
                 else:
@@ -245,8 +245,8 @@ def test_a_fault_at_any_statement_has_an_honest_answer_and_one_effect(command, m
 
                 assert answer_of(request.send()) == done
                 assert request.effects() == after
-        print(f"{command}, {sqlstate}: {len(told)} faults in {len(statements)} statements: {sorted(set(told))}")
-        assert told or (command, sqlstate) == ("closing", ARITHMETIC)
+        print(f"{command}, {sqlstate}: {len(answers)} faults in {len(statements)} statements: {sorted(set(answers))}")
+        assert answers or (command, sqlstate) == ("closing", ARITHMETIC)
 
     assert_books_balance()
 

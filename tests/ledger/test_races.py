@@ -93,8 +93,8 @@ class TestOneAccount:
         print("50 x one key:", dict(codes(answers)), "replays:", sum(answer.replayed for answer in answers))
         assert codes(answers) == {"posted": 50}
         assert sum(not answer.replayed for answer in answers) == 1
-        told = {(a.transaction.pk, a.transaction.created_at, a.entry.pk, a.entry.balance_after) for a in answers}
-        assert len(told) == 1
+        receipts = {(a.transaction.pk, a.transaction.created_at, a.entry.pk, a.entry.balance_after) for a in answers}
+        assert len(receipts) == 1
         account.refresh_from_db()
         assert account.balance == 49
         assert_books_balance()

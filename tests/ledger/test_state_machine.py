@@ -99,7 +99,7 @@ class BankMachine(RuleBasedStateMachine):
     # By the names of the users, whom all runs share.
     users: dict = {}
     clients: dict = {}
-    told: Counter = Counter()
+    outcomes: Counter = Counter()
 
     def __init__(self):
         super().__init__()
@@ -230,11 +230,11 @@ class BankMachine(RuleBasedStateMachine):
         code = "" if response.status_code < 300 else body["code"]
         assert (response.status_code, code) == (answer.status, answer.code)
         assert ("Idempotent-Replayed" in response.headers) == answer.replayed
-        self.told[f"{answer.code or answer.status}{' replayed' * answer.replayed}"] += 1
+        self.outcomes[f"{answer.code or answer.status}{' replayed' * answer.replayed}"] += 1
         if answer.replayed:
-            assert told(body) == self.answers[answer.slot]
+            assert without_request_id(body) == self.answers[answer.slot]
         elif answer.slot:
-            self.answers[answer.slot] = told(body)
+            self.answers[answer.slot] = without_request_id(body)
             self.ids[answer.slot] = body["transaction"] if answer.code else body["id"]
             if not answer.code:
                 self.check_receipt(body, self.bank.recorded[answer.slot][0], ask.actor)
@@ -312,7 +312,7 @@ def unit_of(currency):
     return Decimal(1).scaleb(-EXPONENTS[currency])
 
 
-def told(body):
+def without_request_id(body):
     """Return an answer without what names the request rather than the transaction."""
     return {name: value for name, value in body.items() if name != "request_id"}
 
@@ -331,7 +331,7 @@ def check(transactional_db, settings, seed):
         pass
 
     Machine.users, Machine.clients = users, {name: client_of(user) for name, user in users.items()}
-    Machine.told = Counter()
+    Machine.outcomes = Counter()
 
     def check(*, runs, steps):
         profile = hypothesis.settings(
@@ -344,8 +344,8 @@ def check(transactional_db, settings, seed):
         )
         run_state_machine_as_test(hypothesis.seed(seed)(Machine), settings=profile)
         assert_books_balance()
-        print(f"{runs} runs, {Machine.told.total()} answers:", dict(Machine.told.most_common()))
-        return Machine.told.keys()
+        print(f"{runs} runs, {Machine.outcomes.total()} answers:", dict(Machine.outcomes.most_common()))
+        return Machine.outcomes.keys()
 
     return check
 

@@ -203,9 +203,9 @@ class TestCheck:
     def test_no_books_are_true(self):
         assert broken() == {}
 
-    @pytest.mark.parametrize("lie", CORRUPTIONS)
-    def test_finds(self, books, lie):
-        invariant, statements = CORRUPTIONS[lie]
+    @pytest.mark.parametrize("corruption", CORRUPTIONS)
+    def test_finds(self, books, corruption):
+        invariant, statements = CORRUPTIONS[corruption]
 
         run(*statements)
 
@@ -319,9 +319,9 @@ class TestCommand:
 
         assert failure.value.returncode == 2
 
-    @pytest.mark.parametrize(("lie", "code"), [(False, 0), (True, 1)])
-    def test_a_shell_sees_it_in_the_exit_code(self, books, lie, code):
-        if lie:
+    @pytest.mark.parametrize(("corruption", "code"), [(False, 0), (True, 1)])
+    def test_a_shell_sees_it_in_the_exit_code(self, books, corruption, code):
+        if corruption:
             run(f"UPDATE ledger_account SET balance = balance + 1 WHERE id = '{books[0].pk}'")
         environment = os.environ | {"TEST_DATABASE_URL": database_url()}  # noqa: TID251  the child's is ours with one changed
         environment["DJANGO_SETTINGS_MODULE"] = "config.settings.test"
@@ -335,4 +335,4 @@ class TestCommand:
             check=False,
         )
 
-        assert (done.returncode, json.loads(done.stdout)["ok"]) == (code, not lie)
+        assert (done.returncode, json.loads(done.stdout)["ok"]) == (code, not corruption)
