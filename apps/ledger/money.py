@@ -24,8 +24,8 @@ _AMOUNT = re.compile(rf"{_INTEGER_PART}(\.[0-9]+)?", re.ASCII)
 # Never shortened: ISO withdraws codes, and its list, which `iso4217` brings, then forgets their minor units.
 RECORDED: Final[Mapping[int, str]] = {
     0: (
-        "ADP BEC BEF BEL BIF BYB BYR CLP DJF ESA ESB ESP GNF GRD ISK ITL JPY KMF KRW LUC LUF LUL MGF PTE PYG RWF TPE "
-        "TRL UGX UYI VND VUV XAF XOF XPF"
+        "ADP BEC BEF BEL BIF BYB BYR CLP DJF ESA ESB ESP GNF GRD ISK ITL JPY KMF KRW LUC LUF LUL MGF PTE PYG ROL RWF "
+        "TPE TRL UGX UYI VND VUV XAF XOF XPF"
     ),
     2: (
         "AED AFA AFN ALK ALL AMD ANG AOA AOK AON AOR ARA ARP ARS ARY ATS AUD AWG AYM AZM AZN BAD BAM BBD BDT BGJ BGK "

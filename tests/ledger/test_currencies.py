@@ -16,7 +16,7 @@ from tests.ledger.test_api import ask, assert_problem, url
 
 pytestmark = pytest.mark.django_db
 
-WITHDRAWN = {"HRK": ("100.00", "25.01"), "TRL": ("100", "25"), "BGN": ("100.00", "25.10")}
+WITHDRAWN = {"HRK": ("100.00", "25.01"), "TRL": ("100", "25"), "ROL": ("100", "25"), "BGN": ("100.00", "25.10")}
 NEVER_THERE = {"ZZZ": ("100.00", "25.01")}
 
 
