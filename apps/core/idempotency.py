@@ -1,4 +1,4 @@
-"""The `Idempotency-Key` header: its grammar, its refusals, its OpenAPI description, and a key that is being worked on.
+"""The `Idempotency-Key` header: its grammar, errors and OpenAPI description, and the mark of a key that is being worked on.
 
 An operation that takes a key keeps it in a column of the row that it makes, under a unique constraint with the key's scope
 (an owner, an account): so it commits with its effect and never expires (docs/adr/0003). The same key and the same command
@@ -128,7 +128,7 @@ def key_parameter(*, required: bool) -> OpenApiParameter:
         {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH, "pattern": f"^{CHARACTERS}+$"},
         OpenApiParameter.HEADER,
         required=required,
-        description="The client's name for this one intent; the same key and body again get the same answer.",
+        description="The client's name for this one operation; the same key and body again get the same answer.",
     )
 
 
@@ -139,5 +139,5 @@ def replayed_header(*statuses: int) -> OpenApiParameter:
         {"type": "string", "enum": ["true"]},
         OpenApiParameter.HEADER,
         response=list(statuses),
-        description="There when this repeats an earlier answer.",
+        description="Present when this repeats an earlier answer.",
     )

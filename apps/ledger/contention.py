@@ -57,12 +57,15 @@ def retry_on_contention(function: Callable[P, T]) -> Callable[P, T]:
     return run
 
 
-def lock_timeout_error(scope: UUID, idempotency_key: str) -> Contention | IdempotencyKeyInProgress:
+def lock_timeout_error(
+    scope: UUID, idempotency_key: str, *, waited_for_key: bool = False
+) -> Contention | IdempotencyKeyInProgress:
     """Return the error for a lock timeout, and count it.
 
     scope: the account or the user within which the idempotency key is unique.
+    waited_for_key: whether the lock is known to be that of a row under the same key.
     """
-    same_key = is_running(scope=scope, key=idempotency_key)
+    same_key = waited_for_key or is_running(scope=scope, key=idempotency_key)
     CONTENTION.labels("key_in_progress" if same_key else "lock_timeout").inc()
     return IdempotencyKeyInProgress() if same_key else Contention()
 

@@ -1,4 +1,4 @@
-"""The ledger's check for `manage.py housekeeping --verify`: what `manage.py verify_ledger` checks, without its report."""
+"""The ledger's check for `manage.py housekeeping --verify`: the invariants of `verify_ledger`, without examples."""
 
 from apps.core import housekeeping
 from apps.ledger import verification
@@ -6,10 +6,10 @@ from apps.ledger import verification
 
 @housekeeping.check("ledger")
 def verify() -> list[str]:
-    """Return the invariants that are broken; `verify_ledger` gives examples."""
+    """Return a sentence for each violated invariant; `verify_ledger` prints examples."""
     with verification.snapshot():
         return [
-            f"{finding.invariant.id} {finding.invariant.sentence} BROKEN, {finding.violations} times"
+            f"{finding.invariant.id} {finding.invariant.sentence} FAILED, {finding.violations} violations"
             for finding in verification.check()
             if finding.violations
         ]

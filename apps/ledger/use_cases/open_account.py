@@ -8,10 +8,10 @@ from django.db import OperationalError, transaction
 from psycopg import errors as postgres
 
 from apps.core import idempotency
-from apps.core.idempotency import IdempotencyKeyInProgress, IdempotencyKeyReused
-from apps.ledger.contention import retry_on_contention
+from apps.core.idempotency import IdempotencyKeyReused
+from apps.ledger.contention import lock_timeout_error, retry_on_contention
 from apps.ledger.errors import CurrencyWithdrawn
-from apps.ledger.metrics import CONTENTION, REPLAYS
+from apps.ledger.metrics import REPLAYS
 from apps.ledger.models import Account
 from apps.ledger.money import CURRENT
 from apps.ledger.receipts import Opening
@@ -19,10 +19,10 @@ from apps.ledger.receipts import Opening
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAccount:
-    """Give a user an empty account; its currency is for good. With an idempotency key, once per key of the user's.
+    """Open an empty account for a user; its currency never changes. With an idempotency key, once per key of the user's.
 
-    Refuses: CurrencyWithdrawn; IdempotencyKeyReused; IdempotencyKeyInProgress where a request under the key runs for
-    longer than the lock timeout; Contention where something else does.
+    Raises: CurrencyWithdrawn; IdempotencyKeyReused; IdempotencyKeyInProgress where a request under the key runs for
+    longer than the lock timeout; Contention at any other lock timeout.
     Locks: the user's row against its deletion, by the foreign key.
     """
 
@@ -35,18 +35,20 @@ class OpenAccount:
     @retry_on_contention
     def execute(self) -> Opening:
         account = Account(owner_id=self.owner_id, currency=self.currency, name=self.name, created_at=self.now)
-        is_current = self.currency in CURRENT
-        if self.idempotency_key is None:
-            if not is_current:
-                raise CurrencyWithdrawn(currency=self.currency)
-            account.save(force_insert=True)
-            return Opening(account=account)
-        account.idempotency_key = self.idempotency_key
+        if self.idempotency_key is not None:
+            return self._open_once(account, self.idempotency_key)
+        if self.currency not in CURRENT:
+            raise CurrencyWithdrawn(currency=self.currency)
+        account.save(force_insert=True)
+        return Opening(account=account)
+
+    def _open_once(self, account: Account, key: str) -> Opening:
+        account.idempotency_key = key
         account.opening_fingerprint = idempotency.fingerprint({"currency": self.currency, "name": self.name})
-        if is_current:
-            self._insert_unless_key_is_used(account, self.idempotency_key)
+        if self.currency in CURRENT:
+            self._insert_unless_key_is_used(account, key)
         # A replay shows what was opened under the key, also where its currency has been withdrawn since.
-        stored = Account.objects.owned_by(self.owner_id).filter(idempotency_key=self.idempotency_key).first()
+        stored = Account.objects.owned_by(self.owner_id).filter(idempotency_key=key).first()
         if stored is None:
             raise CurrencyWithdrawn(currency=self.currency)
         if stored.opening_fingerprint != account.opening_fingerprint:
@@ -68,7 +70,4 @@ class OpenAccount:
                 raise
             # An insert waits for a row of its own table only where that has the same key.
             waited_for_key = Account._meta.db_table in (cause.diag.context or "")  # noqa: SLF001  public in spite of its name
-            if not waited_for_key and not idempotency.is_running(scope=self.owner_id, key=key):
-                raise
-            CONTENTION.labels("key_in_progress").inc()
-            raise IdempotencyKeyInProgress from error
+            raise lock_timeout_error(self.owner_id, key, waited_for_key=waited_for_key) from error

@@ -1,4 +1,4 @@
-"""Rename an account."""
+"""Renaming an account."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from apps.ledger.models import Account
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenameAccount:
-    """Give an account another name; a closed one too, for its owner still reads it. The version counts entries and stays.
+    """Change an account's name, also a closed one's, which its owner still reads. The version counts entries and stays.
 
-    precondition: raises if the account is not what the client takes it for.
-    Refuses: NotFound for another's account; what the precondition raises; Contention where the lock is not had in time.
-    Locks: the account's row, so that nothing changes between the precondition and the renaming, nor any money is undone.
+    precondition: raises if the account has changed since the client read it.
+    Raises: NotFound for another user's account; what the precondition raises; Contention at a lock timeout.
+    Locks: the account's row, so that no command changes it between the precondition and the renaming.
     """
 
     owner_id: UUID
