@@ -73,7 +73,7 @@ class AmountTooFine(InvalidField):
 
 
 class CurrencyWithdrawn(InvalidField):
-    """ISO 4217 has the code no more: accounts in it go on, and no new one is opened."""
+    """ISO 4217 has withdrawn the code: accounts in it go on, and no new one is opened."""
 
     def __init__(self, *, currency: str) -> None:
         super().__init__(

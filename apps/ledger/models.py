@@ -75,9 +75,9 @@ class Account(models.Model):
     status = models.CharField(max_length=6, choices=Status, default=Status.OPEN)
     created_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
-    # Null where it was opened without a key: null is never equal to null, as an empty text would be.
-    idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  as said above
-    # Of the command that opened it: the name may have changed since, so the row no longer says what was asked for.
+    # Null where it was opened without a key: the constraint holds no two nulls for equal, as it would empty strings.
+    idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  see above
+    # Of the command that opened it, which cannot be read from the row: the name may have changed since.
     opening_fingerprint = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001  null with the key
 
     objects = AccountQuerySet.as_manager()

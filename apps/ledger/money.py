@@ -13,7 +13,7 @@ MAX_BALANCE = Decimal("999999999999999.9999")
 MAX_EXPONENT = 4
 MAX_INTEGER_DIGITS = 15
 DEFAULT_EXPONENT = 2
-"""Of a code that is in no list, as of nearly all that are in one."""
+"""Decimal places of a code that is in no list; nearly all that are in one have as many."""
 
 _INTEGER_PART = rf"(0|[1-9][0-9]{{0,{MAX_INTEGER_DIGITS - 1}}})"
 AMOUNT_PATTERN = rf"^{_INTEGER_PART}(\.[0-9]{{1,{MAX_EXPONENT}}})?$"
@@ -21,7 +21,7 @@ AMOUNT_PATTERN = rf"^{_INTEGER_PART}(\.[0-9]{{1,{MAX_EXPONENT}}})?$"
 # Any number of places: too many are an error of their own.
 _AMOUNT = re.compile(rf"{_INTEGER_PART}(\.[0-9]+)?", re.ASCII)
 
-# Never shortened: ISO withdraws codes, and its list, which `iso4217` brings, then forgets their minor units.
+# Never shortened: ISO withdraws codes, and its list, which `iso4217` contains, then has no minor units for them.
 RECORDED: Final[Mapping[int, str]] = {
     0: (
         "ADP BEC BEF BEL BIF BYB BYR CLP DJF ESA ESB ESP GNF GRD ISK ITL JPY KMF KRW LUC LUF LUL MGF PTE PYG ROL RWF "
@@ -49,10 +49,10 @@ CURRENT: Final = {
     for currency in Currency
     if currency.exponent is not None and currency.exponent <= MAX_EXPONENT
 }
-"""Decimal places of the currencies that ISO 4217 has now: those in which an account may be opened."""
+"""Decimal places of the current ISO 4217 currencies, in which an account may be opened."""
 
 EXPONENTS: Final = CURRENT | {code: places for places, codes in RECORDED.items() for code in codes.split()}
-"""Decimal places of each currency, withdrawn ones too; the recorded ones hold for what is stored, whatever ISO changes."""
+"""Decimal places of each currency, withdrawn ones too; RECORDED takes precedence, so ISO cannot change stored amounts."""
 
 UNUSUAL_EXPONENTS: Final = {code: places for code, places in EXPONENTS.items() if places != DEFAULT_EXPONENT}
 
@@ -90,8 +90,8 @@ def decimal_places(amount: Decimal) -> int:
 def format_amount(amount: Decimal, currency: str) -> str:
     """Return the amount with exactly its currency's decimal places: "100" JPY, "1.00" USD, "1.000" KWD.
 
-    What is stored is shown whole, with more places than that where it has them; a code that no list knows has two.
+    A stored amount with more places than that is shown whole; a code that is in no list has DEFAULT_EXPONENT.
     """
-    # The balance of an account that is not read back yet is the model's 0.
+    # Decimal(): the balance of an account that was not read back is the model's default, the integer 0.
     places = max(EXPONENTS.get(currency, DEFAULT_EXPONENT), decimal_places(Decimal(amount).normalize()))
     return f"{amount:.{places}f}"

@@ -82,7 +82,7 @@ class AmountBoundField(AmountField):
 
 
 class CurrencyField(serializers.ChoiceField):
-    """An ISO 4217 code in capitals, also one that has been withdrawn: accounts in it go on."""
+    """An ISO 4217 code in capitals, withdrawn ones included: accounts in them go on."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(choices=CODES, **kwargs)
@@ -95,7 +95,7 @@ class CurrencyField(serializers.ChoiceField):
 
 @extend_schema_field({"type": "string", "enum": CURRENT_CODES})
 class NewCurrencyField(CurrencyField):
-    """A code that ISO 4217 has now; one that it had is left to the use case, which repeats what it did then."""
+    """A current ISO 4217 code in the schema. A withdrawn one is left to the use case, which replays an earlier opening."""
 
 
 class OpenAccountInput(StrictSerializer):
@@ -109,7 +109,7 @@ class OpenAccountInput(StrictSerializer):
 
 
 class RenameAccountInput(StrictSerializer):
-    """What the account is called from now on; an empty name is none."""
+    """The new name of an account; an empty one removes it."""
 
     name = TextField(allow_blank=True, max_length=100)
 

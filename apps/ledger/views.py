@@ -1,4 +1,7 @@
-"""API views of the ledger: each parses the request, executes one use case and renders its result."""
+"""API views of the ledger: each parses the request, executes one use case and renders its result.
+
+Longer than 250 lines because it is a list: one class for each URL, which can be read by itself.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -84,7 +87,7 @@ class AccountsView(ListEndpoint):
     def post(self, request: Request) -> Response:
         """Open an empty account, in the default currency unless another is named.
 
-        With an Idempotency-Key, the same key and body again show the account as it is by then.
+        With an Idempotency-Key, the same key and body again return the account as it is by then.
         """
         key = optional_key(request.headers)
         body = self.validated_body(OpenAccountInput)
@@ -100,7 +103,7 @@ class AccountView(Endpoint):
     domain_errors_by_method: ClassVar = {"PATCH": (errors.Contention,)}
 
     @extend_schema(
-        responses={200: AccountOutput, 304: OpenApiResponse(description="The client has it already.")},
+        responses={200: AccountOutput, 304: OpenApiResponse(description="The client has the current representation.")},
         operation_id="account_retrieve",
         parameters=[IF_MATCH, IF_NONE_MATCH, ETAG],
     )
@@ -116,7 +119,7 @@ class AccountView(Endpoint):
         parameters=[IF_MATCH, ETAG],
     )
     def patch(self, request: Request, account_id: UUID) -> Response:
-        """Rename an account, a closed one too; with If-Match, only if it is still as the client knows it."""
+        """Rename an account, a closed one too; with If-Match, only if it is unchanged since the client read it."""
         body = self.validated_body(RenameAccountInput)
 
         def precondition(account: Account) -> object:

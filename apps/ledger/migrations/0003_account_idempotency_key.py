@@ -1,4 +1,4 @@
-"""The key under which an account was opened. Old code does not know of it and leaves it null."""
+"""Idempotency key of the opening of an account. Old code leaves it null."""
 
 # new-code-needs-this: the deployment migrates first, and /readyz/ is 503 until then
 

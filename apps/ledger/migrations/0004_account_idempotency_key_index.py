@@ -1,4 +1,4 @@
-"""What takes time on a large table, with no lock that keeps a write out: an index, and a look at all rows."""
+"""The slow steps on a large table, without a lock that blocks writes: building an index, validating a constraint."""
 
 from django.contrib.postgres.operations import ValidateConstraint
 from django.db import migrations

@@ -1,4 +1,4 @@
-"""The index becomes a constraint, in a moment: all rows keep to it already."""
+"""The index becomes a unique constraint; quick, because the index is there already."""
 
 from django.db import migrations, models
 
