@@ -163,7 +163,7 @@ class TestShell:
         machine.has("another", PYTHON)
 
         assert machine.does("build", PYTHON=str(machine.folder / "another")).stdout.endswith(
-            "devtools/native.py build\n"
+            "-m devtools.native build\n"
         )
 
 
