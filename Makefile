@@ -95,7 +95,7 @@ populate-test-db: ## Fill app_test on the test server with example data; the ser
 	@$(TEST_MANAGE) $(POPULATE)
 
 lint: ## Check style, formatting and imports.
-	@$(RUN) tool bash -c 'ruff check && ruff format --check && lint-imports'
+	@$(RUN) tool bash -c 'ruff check && ruff format --check && lint-imports && python -m checks.imports_in_tests'
 
 format: ## Apply ruff's fixes and formatting.
 	@$(RUN) tool bash -c 'ruff check --fix-only && ruff format'

@@ -16,6 +16,8 @@ from apps.ledger.models import Account
 from apps.users.models import User
 from tests.factories import AccountFactory, UserFactory, client_of
 
+# pytest explains a failed assertion by itself in test modules only.
+pytest.register_assert_rewrite("tests.support", "tests.ledger", "tests.live")
 pytest_plugins = ["tests.support.fixtures"]
 
 TEST_SETTINGS = "config.settings.test"

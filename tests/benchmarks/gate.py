@@ -32,8 +32,9 @@ import psycopg
 
 from devtools import embedded_postgres
 from tests.support.client import Address, Client, NoAnswer, Request
+from tests.support.paths import ROOT
 from tests.support.redis_server import RedisServer, program
-from tests.support.server import ROOT, Server
+from tests.support.server import Server
 
 COLD_ACCOUNTS = 200
 OTHER_CLIENTS = 4

@@ -10,7 +10,7 @@ import pytest
 
 from checks import migrations as check_migrations
 from checks.migrations import MigrationProblem
-from tests.live.conftest import database_url
+from tests.support.databases import database_url
 from tests.support.migrations import last_migration
 
 pytestmark = pytest.mark.slow

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from django.db import transaction
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls import reverse
 from django.utils import timezone
 
 from apps.users.models import Token, User
 from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, new_idempotency_key, token_of
 from tests.support.endpoints import rows
+from tests.support.urls import ADMIN, API
 
 # Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
 pytestmark = [pytest.mark.django_db, pytest.mark.no_cover]
@@ -70,20 +71,6 @@ def table() -> dict[tuple[str, str], dict[str, int]]:
 
 EXPECTED = table()
 EVERYBODY_IS_REFUSED = dict.fromkeys(CALLERS, 405)
-
-
-def patterns(resolver: URLResolver | None = None, before: str = "") -> dict[str, URLPattern]:
-    """Return every URL that is served, by its whole route."""
-    found = {}
-    for each in (resolver or get_resolver()).url_patterns:
-        route = before + str(each.pattern)
-        found |= patterns(each, route) if isinstance(each, URLResolver) else {route: each}
-    return found
-
-
-CATCH_ALL = ""
-ADMIN = [route for route in patterns() if route.startswith("admin/")]
-API = {each.name: each for route, each in patterns().items() if route not in {*ADMIN, CATCH_ALL}}
 
 
 def test_every_url_and_method_is_in_the_table():

@@ -1,27 +1,21 @@
 """Whole processes: what they say, how they end and how long that takes, when their configuration is no good."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.config.test_env import FULL
 from tests.support import aws
-from tests.support.patience import HANG_S
+from tests.support.configuration import CANARY, FULL
+from tests.support.processes import run
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 MANAGE = ("manage.py", "check")
 IMPORT = ("-c", "import django; django.setup()")
 GUNICORN = ("-m", "gunicorn", "--bind", "127.0.0.1:0", "config.wsgi:application")
 CONFIGURED = ("-m", "gunicorn", "--config", "server/gunicorn_conf.py", *GUNICORN[2:])
 SERVE = ("-m", "server.__main__", *CONFIGURED[2:])
 
-CANARY = "cnry"
 BROKEN = {
     "DEBUG": "true",
     "SECRET_KEY": CANARY,
@@ -40,20 +34,6 @@ subdomains)
   WEB_CONCURRENCY must be a whole number from 1 to 256
 Every key is described in docs/configuration.md.
 """
-
-
-def run(*arguments, settings="production", **given):
-    """Run Python in an environment of its own."""
-    clean = {"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": f"config.settings.{settings}"}  # noqa: TID251  its PATH
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=clean | given,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=2 * HANG_S,
-    )
 
 
 @pytest.mark.parametrize("settings", ["staging", "production"])

@@ -5,7 +5,7 @@ import pytest
 from config.checks import refuse_unsafe
 from config.env import LIMITS_PER_MINUTE, ConfigurationError
 from config.settings import base
-from tests.config.test_env import FULL, configure
+from tests.support.configuration import FULL, configure
 
 THROTTLED = {"REST_FRAMEWORK": {"DEFAULT_THROTTLE_RATES": {"anon": "60/min"}}}
 LIMITED = {"THROTTLE_USER_PER_MINUTE": 600}

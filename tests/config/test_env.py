@@ -3,7 +3,6 @@
 import ast
 import itertools
 import re
-from pathlib import Path
 
 import pytest
 
@@ -12,25 +11,8 @@ from apps.database.postgresql.base import RESPONSE_TIMEOUT_S
 from config import env as environment
 from config import secrets_manager as secrets
 from config.env import KEYS, ConfigurationError, read
-
-ROOT = Path(__file__).parents[2]
-STRONG_KEY = "correct-horse-battery-staple-0123456789-abcdefghijklm"
-FULL = {
-    "DJANGO_SETTINGS_MODULE": "config.settings.production",
-    "SECRET_KEY": STRONG_KEY,
-    "ALLOWED_HOSTS": "bank.example.org",
-    "DATABASE_URL": "postgres://bank:secret@db.example.org:5432/bank?sslmode=verify-full",
-}
-# In none of the words: an error must not show it.
-CANARY = "cnry"
-
-
-def configure(settings: str = "production", secret=None, **given):
-    def fetch(secret_id, region):
-        assert secret is not None, "nobody may be asked"
-        return secret
-
-    return read({"DJANGO_SETTINGS_MODULE": f"config.settings.{settings}"} | given, fetch)
+from tests.support.configuration import CANARY, FULL, STRONG_KEY, configure
+from tests.support.paths import ROOT
 
 
 def problems(*args, **given) -> list[str]:

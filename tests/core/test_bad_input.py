@@ -7,6 +7,7 @@ import pytest
 
 from tests.factories import PASSWORD
 from tests.support.endpoints import ENDPOINTS, KEYED, MONEY, READS, ApiWorld
+from tests.support.forms import MULTIPART, URLENCODED, part
 
 # Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
 pytestmark = [pytest.mark.django_db, pytest.mark.no_cover]
@@ -114,14 +115,7 @@ def test_an_empty_body_where_one_is_needed(world, door):
 
 # --- Forms: the log-in alone takes them ------------------------------------------------------------------------------
 
-URLENCODED = "application/x-www-form-urlencoded"
-MULTIPART = "multipart/form-data; boundary=b"
 VALID_FORM = f"username=ada&password={PASSWORD.replace(' ', '+')}".encode()
-
-
-def part(name: str, value: str | bytes, more: str = "") -> bytes:
-    raw = value if isinstance(value, bytes) else value.encode()
-    return f'--b\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode() + raw + b"\r\n"
 
 
 VALID_PARTS = part("username", "ada") + part("password", PASSWORD)

@@ -5,12 +5,9 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from apps.core.client_address import NO_ADDRESS, rate_limit_key
-from tests.core.test_throttling import clock, limit, redis_server
 from tests.factories import PASSWORD, UserFactory
-from tests.ledger.test_api import assert_problem
-from tests.users.test_api import log_in
-
-__all__ = ["clock", "limit", "redis_server"]
+from tests.support.api import log_in
+from tests.support.problems import assert_problem
 
 V4, V6 = "203.0.113.7", "2001:db8:0:1::/64"
 

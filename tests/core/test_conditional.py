@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from tests.ledger.test_api import assert_problem
 from tests.support.endpoints import MONEY, ApiWorld, rows
+from tests.support.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
 

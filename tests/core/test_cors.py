@@ -5,10 +5,10 @@ import json
 import pytest
 from django.test import Client
 
-from tests.config.test_boot import run
-from tests.config.test_env import FULL
-from tests.core.middleware.test_security_headers import ACCOUNTS, Answers
 from tests.factories import token_of
+from tests.support.configuration import FULL
+from tests.support.processes import run
+from tests.support.responses import ACCOUNTS, Answers
 
 pytestmark = pytest.mark.django_db
 

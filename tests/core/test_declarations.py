@@ -25,15 +25,15 @@ from apps.ledger import money
 from apps.ledger import serializers as of_ledger
 from apps.ledger.money import positive_amount_pattern
 from apps.users import serializers as of_users
-from tests.core.test_schema import COMMITTED
 from tests.support.endpoints import ENDPOINTS, READS, ApiWorld
+from tests.support.paths import OPENAPI_DOCUMENT
 
 pytestmark = pytest.mark.no_cover
 
 EXAMPLES = 50
 WITHDRAWN = [*money.EXPONENTS.keys() - money.CURRENT.keys()]
 
-DOCUMENT = yaml.safe_load(COMMITTED.read_text())
+DOCUMENT = yaml.safe_load(OPENAPI_DOCUMENT.read_text())
 INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
     f"{name}Request": serializer
     for module in (of_ledger, of_users)

@@ -24,7 +24,7 @@ from apps.core.models import HousekeepingRun
 from apps.ledger.models import Account
 from apps.users.models import LoginFailures, Token
 from tests.factories import AccountFactory, UserFactory, client_of
-from tests.live.conftest import database_url
+from tests.support.databases import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

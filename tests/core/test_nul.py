@@ -3,15 +3,13 @@
 import pytest
 from django.test import Client
 
-from tests.core.test_bad_input import part
 from tests.factories import PASSWORD, UserFactory
-from tests.ledger.test_api import assert_problem
 from tests.support.endpoints import rows
+from tests.support.forms import MULTIPART, URLENCODED, part
+from tests.support.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
 
-MULTIPART = "multipart/form-data; boundary=b"
-URLENCODED = "application/x-www-form-urlencoded"
 LISTS = ["ledger/account", "ledger/transaction", "ledger/entry", "users/user", "auth/group"]
 QUERIES = [
     "q=%00", "q=a%00b", "o=%00", "p=%00", "e=%00", "all=%00", "id=%00", "id__exact=%00", "pk__in=%00", "%00=1", "a%00=1",

@@ -7,20 +7,17 @@ from django.utils import timezone
 from rest_framework.permissions import AllowAny
 
 from apps.users.models import Token, User
-from tests.config.test_access import API
-from tests.core.test_schema import COMMITTED
-from tests.core.test_throttling import clock, limit, redis_server
 from tests.factories import UserFactory, token_of
-from tests.ledger.test_api import assert_problem
 from tests.support.endpoints import ENDPOINTS, ApiWorld
-
-__all__ = ["clock", "limit", "redis_server"]
+from tests.support.paths import OPENAPI_DOCUMENT
+from tests.support.problems import assert_problem
+from tests.support.urls import API
 
 pytestmark = pytest.mark.django_db
 
 OPERATIONS = {
     (method.upper(), path): operation
-    for path, methods in yaml.safe_load(COMMITTED.read_text())["paths"].items()
+    for path, methods in yaml.safe_load(OPENAPI_DOCUMENT.read_text())["paths"].items()
     for method, operation in methods.items()
 }
 OPEN = sorted(key for key, operation in OPERATIONS.items() if {} in operation.get("security", [{}]))

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient, APIRequestFactory
 
 from apps.core.problem import from_exception
 from tests.factories import client_of
-from tests.ledger.test_api import assert_problem
+from tests.support.problems import assert_problem
 
 BODY = "/api/v1/accounts/"
 

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from apps.ledger.models import Account
 from tests.factories import AccountFactory, UserFactory, deposit, token_of
 from tests.support.endpoints import ENDPOINTS, ApiWorld
-from tests.support.server import ROOT
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.no_cover
 

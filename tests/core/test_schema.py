@@ -1,7 +1,6 @@
 """The OpenAPI document is complete, committed and servable."""
 
 from io import StringIO
-from pathlib import Path
 
 import pytest
 import yaml
@@ -10,8 +9,7 @@ from django.test import Client
 from django.urls import get_resolver
 
 from tests.factories import client_of
-
-COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.yaml"
+from tests.support.paths import OPENAPI_DOCUMENT
 
 
 @pytest.mark.no_cover  # It would take twice the time.
@@ -19,11 +17,11 @@ def test_is_the_committed_one():
     out = StringIO()
     call_command("spectacular", "--validate", "--fail-on-warn", stdout=out)
 
-    assert out.getvalue().strip() == COMMITTED.read_text().strip(), "make schema"
+    assert out.getvalue().strip() == OPENAPI_DOCUMENT.read_text().strip(), "make schema"
 
 
 def test_names_every_operation_and_its_problems():
-    schema = yaml.safe_load(COMMITTED.read_text())
+    schema = yaml.safe_load(OPENAPI_DOCUMENT.read_text())
     operations = {
         (method.upper(), path): operation
         for path, methods in schema["paths"].items()

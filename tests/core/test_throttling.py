@@ -3,10 +3,8 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from types import SimpleNamespace
 
 import pytest
 from django.core.cache import caches
@@ -16,59 +14,18 @@ from prometheus_client import REGISTRY
 from rest_framework.test import APIClient
 
 from apps.core import throttling
-from apps.core.circuit_breaker import CircuitBreaker
 from apps.core.views import Endpoint
-from tests.config.test_access import API
 from tests.factories import PASSWORD, client_of, new_idempotency_key
-from tests.ledger.test_api import assert_problem
 from tests.support.endpoints import ENDPOINTS, ApiWorld
 from tests.support.patience import HANG_S
+from tests.support.problems import assert_problem
 from tests.support.redis_server import RedisServer
+from tests.support.urls import API
 
 pytestmark = pytest.mark.django_db
 
 ME = "/api/v1/users/me/"
 THREADS = 20
-# Twenty seconds before a minute is over.
-NOW = 1_800_000_040.0
-
-
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def limit(settings, redis_server, monkeypatch) -> Callable[..., CircuitBreaker]:
-    """Set the limits and count from nothing, in a Redis that is there."""
-
-    def set_to(
-        *, user: int = 0, anonymous: int = 0, redis: RedisServer = redis_server, timeout_s: float = HANG_S
-    ) -> CircuitBreaker:
-        with redis.client() as client:
-            client.flushall()
-        settings.CACHES = {
-            "default": {
-                "BACKEND": "django.core.cache.backends.redis.RedisCache",
-                "LOCATION": redis.url,
-                "OPTIONS": {"socket_connect_timeout": timeout_s, "socket_timeout": timeout_s},
-            }
-        }
-        settings.THROTTLE_USER_PER_MINUTE, settings.THROTTLE_ANONYMOUS_PER_MINUTE = user, anonymous
-        breaker = CircuitBreaker(0.1, logger=throttling.logger, broken="Broken", healed="Healed")
-        monkeypatch.setattr(throttling, "breaker", breaker)
-        return breaker
-
-    return set_to
-
-
-@pytest.fixture
-def clock(monkeypatch) -> SimpleNamespace:
-    """What the throttle takes for the time."""
-    clock = SimpleNamespace(now=NOW)
-    monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: clock.now))
-    return clock
 
 
 def statuses(client: Client, count: int, path: str = ME, **extra) -> list[int]:
@@ -95,10 +52,11 @@ class TestAUser:
         limit(user=1)
         client.get(ME)
 
-        for wait_s, clock.now in ((20, NOW), (1, NOW + 19), (1, NOW + 19.5), (1, NOW + 19.999)):
+        for wait_s, after_s in ((20, 0), (1, 19), (1, 19.5), (1, 19.999)):
+            clock.now = clock.start + after_s
             refusal = client.get(ME)
             assert (refusal.status_code, refusal.headers["Retry-After"]) == (429, str(wait_s))
-        clock.now = NOW + 20
+        clock.now = clock.start + 20
 
         assert client.get(ME).status_code == 200
         assert client.get(ME).headers["Retry-After"] == "60"
@@ -219,7 +177,7 @@ def at_once(count: int) -> Counter[int]:
 def test_requests_at_once_do_not_slip_past_together(limit, clock):
     for number in range(3):
         limit(anonymous=50)
-        clock.now = NOW + 60 * number
+        clock.now = clock.start + 60 * number
 
         assert at_once(200) == {401: 50, 429: 150}
 
@@ -258,12 +216,13 @@ class TestWithoutACache:
             breaker.pause_s = 10 * HANG_S
             client.get(ME)
             redis.freeze()
-            tripped = []
-            monkeypatch.setattr(breaker, "trip", lambda error, trip=breaker.trip: tripped.append(error) or trip(error))
+            failures = []
+            record = breaker.record_failure
+            monkeypatch.setattr(breaker, "record_failure", lambda error: failures.append(error) or record(error))
             assert statuses(client, 10) == [200] * 10
             redis.thaw()
 
-        assert [type(error).__name__ for error in tripped] == ["TimeoutError"]
+        assert [type(error).__name__ for error in failures] == ["TimeoutError"]
 
     def test_one_that_refuses_is_none(self, limit, clock, client):
         with RedisServer() as redis:

@@ -25,9 +25,9 @@ from apps.ledger.models import Account
 from config.settings.base import database
 from devtools import embedded_postgres
 from devtools.embedded_postgres import Cluster
-from tests.config.test_boot import ROOT
 from tests.factories import AccountFactory, client_of
 from tests.support.password_postgres import connected
+from tests.support.paths import ROOT
 
 # A reference, an Idempotency-Key and an amount.
 WORD, AMOUNT = "canary", "7654321.99"

@@ -16,9 +16,9 @@ from apps.core.models import HousekeepingRun
 from apps.database import grants as privileges
 from apps.ledger.models import Entry
 from apps.users.models import User
-from tests.config.test_boot import run
-from tests.config.test_env import FULL
+from tests.support.configuration import FULL
 from tests.support.password_postgres import APP_ROLE, NAME, OWNER, connected
+from tests.support.processes import run
 
 PASSWORD = "correct horse battery staple"
 

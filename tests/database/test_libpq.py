@@ -12,8 +12,8 @@ from apps.database import libpq
 from apps.database.postgresql.base import DatabaseWrapper
 from config.env import ConfigurationError, read
 from config.settings.base import database
-from tests.config.test_boot import run
-from tests.config.test_env import CANARY, FULL
+from tests.support.configuration import CANARY, FULL
+from tests.support.processes import run
 
 FAR = "db.example.com"
 URLS = ("DATABASE_URL", "MIGRATION_DATABASE_URL", "TEST_DATABASE_URL")

@@ -19,9 +19,9 @@ from django.db import OperationalError, connection
 
 from apps.database.management.commands import migrate
 from apps.database.postgresql import CLIENT_CHECK_INTERVAL_MS, base
-from tests.config.test_boot import ROOT
-from tests.config.test_env import FULL
+from tests.support.configuration import FULL
 from tests.support.password_postgres import NAME, connected
+from tests.support.paths import ROOT
 from tests.support.patience import eventually
 
 WAITS_LONGER_THAN_A_LOCK_MAY = """

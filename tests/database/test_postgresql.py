@@ -16,10 +16,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from apps.database import postgresql
 from apps.database.postgresql import base
 from apps.users.models import User
-from tests.config.test_boot import ROOT
 from tests.factories import UserFactory
-from tests.live.conftest import database_url
+from tests.support.databases import database_url
 from tests.support.metric_deltas import counting
+from tests.support.paths import ROOT
 from tests.support.patience import eventually
 
 asks = pytest.mark.django_db(transaction=True)

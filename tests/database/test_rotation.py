@@ -21,8 +21,8 @@ from config import env as environment
 from config import secrets_manager as secrets
 from config.postgresql.base import DatabaseWrapper, password_was_sent
 from config.settings.base import database
-from tests.config.test_env import FULL
 from tests.support import aws
+from tests.support.configuration import FULL
 from tests.support.metric_deltas import counting
 from tests.support.password_postgres import PasswordPostgres
 from tests.support.patience import HANG_S, eventually

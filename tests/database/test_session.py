@@ -9,9 +9,9 @@ from django.core.management import call_command
 from django.db import connection
 from rest_framework.test import APIClient
 
-from tests.config.test_boot import run
-from tests.config.test_env import FULL
+from tests.support.configuration import FULL
 from tests.support.password_postgres import APP_ROLE, NAME, OWNER, connected
+from tests.support.processes import run
 
 # Each would change what the server says or does.
 SOMEBODY_ELSES = {

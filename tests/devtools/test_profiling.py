@@ -5,10 +5,10 @@ import json
 import pytest
 from django.db import connection
 
-from tests.config.test_boot import run
-from tests.config.test_env import FULL
-from tests.live.conftest import database_url
+from tests.support.configuration import FULL
+from tests.support.databases import database_url
 from tests.support.local_project import SHORTENED_TO
+from tests.support.processes import run
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.devtools.test_native import NOT_TEXT
+from tests.support.dotenv import NOT_TEXT
 
 ROOT = Path(__file__).resolve().parents[2]
 # Says what it was asked for; an engine answers where the file `engine` is.

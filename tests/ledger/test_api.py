@@ -10,27 +10,11 @@ from django.utils import timezone
 
 from apps.ledger.models import Account, Transaction
 from tests.factories import AccountFactory, UserFactory, client_of, deposit, transfer, withdraw
+from tests.ledger.requests import ask, url
+from tests.support.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
 AUTHENTICATION = 1
-
-
-def url(account, operation=""):
-    return f"/api/v1/accounts/{account.pk}/{operation and operation + '/'}"
-
-
-def ask(client, account, operation, key=None, **body):
-    key = key or str(uuid.uuid4())
-    return client.post(url(account, operation), body, headers={"Idempotency-Key": key})
-
-
-def assert_problem(response, status, code):
-    assert response.headers["Content-Type"] == "application/problem+json"
-    problem = response.json()
-    assert (response.status_code, problem["status"], problem["code"]) == (status, status, code)
-    assert problem.keys() >= {"type", "title", "status", "detail", "code", "instance", "request_id"}
-    assert response.headers["X-Request-ID"] == problem["request_id"]
-    return problem
 
 
 class TestAccounts:

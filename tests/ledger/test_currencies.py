@@ -12,7 +12,8 @@ from apps.ledger import money
 from apps.ledger.models import Account, Transaction
 from tests.factories import AccountFactory, client_of, deposit
 from tests.ledger.assertions import assert_books_balance
-from tests.ledger.test_api import ask, assert_problem, url
+from tests.ledger.requests import ask, url
+from tests.support.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
 

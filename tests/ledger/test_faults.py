@@ -23,10 +23,10 @@ from apps.ledger import posting
 from apps.ledger.models import Account, Transaction
 from tests.factories import AccountFactory, UserFactory, client_of, deposit, new_idempotency_key, transfer
 from tests.ledger.assertions import assert_books_balance
-from tests.ledger.test_api import assert_problem
-from tests.ledger.test_races import deadlocks, holding, waiters
 from tests.support.password_postgres import PasswordPostgres, connected
 from tests.support.patience import eventually
+from tests.support.problems import assert_problem
+from tests.support.races import deadlocks, holding, waiters
 
 # Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.no_cover]
@@ -415,7 +415,7 @@ class TestTheRealThing:
         self.assert_recovers(request_)
 
     def test_a_row_that_changed_under_a_snapshot(self, request_):
-        """Not at READ COMMITTED, but somebody may choose another level for the whole database."""
+        """Not at READ OPENAPI_DOCUMENT, but somebody may choose another level for the whole database."""
         with connection.cursor() as cursor:
             cursor.execute("SET default_transaction_isolation = 'repeatable read'")
         holder = holding(request_.accounts[0])

@@ -23,11 +23,11 @@ from apps.ledger.gate.metrics import GATE_WAIT
 from apps.ledger.gate.redis_gate import Outcome, RedisGate
 from apps.ledger.models import Account
 from tests.factories import AccountFactory, deposit, transfer, withdraw
-from tests.ledger import test_races
 from tests.ledger.assertions import assert_books_balance
-from tests.ledger.test_races import codes
+from tests.ledger.races import OneAccountRaces, TwoAccountsRaces
 from tests.support.metric_deltas import counting
 from tests.support.patience import HANG_S, eventually
+from tests.support.races import codes
 from tests.support.redis_server import RedisServer, again_and_again
 
 ROOT = Path(__file__).parents[2]
@@ -136,15 +136,12 @@ def behind_the_gate(request, set_up, outcomes) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("behind_the_gate")
-class TestOneAccount(test_races.TestOneAccount):
-    """The same races, but for two that show no more of the gate than the others do."""
-
-    test_fifty_equal_requests_that_are_declined_share_one_record = None
-    test_closing_races_a_deposit_and_no_money_is_locked_in = None
+class TestOneAccount(OneAccountRaces):
+    pass
 
 
 @pytest.mark.usefixtures("behind_the_gate")
-class TestTwoAccounts(test_races.TestTwoAccounts):
+class TestTwoAccounts(TwoAccountsRaces):
     """The same races, with fewer rounds."""
 
     ROUNDS = 3

@@ -8,9 +8,9 @@ from django.core.management import CommandError, call_command
 from apps.ledger.models import Account, Entry, Transaction
 from apps.users.models import User
 from tests.ledger.assertions import assert_books_balance
-from tests.ledger.test_api import url
+from tests.ledger.requests import url
+from tests.support.api import bearer, log_in
 from tests.support.scale import sizes
-from tests.users.test_api import bearer, log_in
 
 pytestmark = pytest.mark.django_db
 

@@ -1,51 +1,26 @@
 """Races: concurrent commands on real connections."""
 
 import threading
-from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
 from apps.core.conditional import PreconditionFailed
-from apps.core.errors import DomainError
-from apps.ledger.models import Account, Entry, Transaction
-from apps.ledger.receipts import Opening, Receipt
+from apps.ledger.models import Account, Transaction
+from apps.ledger.receipts import Opening
 from apps.ledger.use_cases.close_account import CloseAccount
 from apps.ledger.use_cases.open_account import OpenAccount
 from apps.ledger.use_cases.rename_account import RenameAccount
-from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
 from apps.users.models import User
-from tests.factories import AccountFactory, UserFactory, deposit, new_idempotency_key, transfer, withdraw
+from tests.factories import AccountFactory, UserFactory, deposit, withdraw
 from tests.ledger.assertions import assert_books_balance
+from tests.ledger.races import OneAccountRaces, TwoAccountsRaces
 from tests.support.patience import HANG_S, eventually
+from tests.support.races import at_once, codes, holding, wait_longer_than_the_first, waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def at_once(commands: list[Callable[[], Receipt]]) -> list[Receipt | DomainError]:
-    """Run every command on a thread and a connection of its own, all let go at the same moment."""
-    start = threading.Barrier(len(commands))
-
-    def run(command: Callable[[], Receipt]) -> Receipt | DomainError:
-        try:
-            connection.ensure_connection()
-            start.wait(timeout=HANG_S)
-            return command()
-        except DomainError as refusal:
-            return refusal
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(commands)) as pool:
-        return list(pool.map(run, commands))
-
-
-def codes(answers: list[Any]) -> Counter[str]:
-    return Counter(answer.code if isinstance(answer, DomainError) else "posted" for answer in answers)
 
 
 def rename(account: Account, name: str, *, seen: Account | None = None) -> Account:
@@ -64,41 +39,8 @@ def open_account(owner: User, name: str = "", key: str | None = "once") -> Openi
     return OpenAccount(owner_id=owner.pk, currency="USD", name=name, idempotency_key=key, now=now).execute()
 
 
-def deadlocks() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
-        return cursor.fetchone()[0]
-
-
 @pytest.mark.usefixtures("_all_the_time")
-class TestOneAccount:
-    def test_a_hundred_withdraw_one_from_fifty(self):
-        account = AccountFactory(funded="50.00")
-
-        answers = at_once([lambda: withdraw(account, "1.00")] * 100)
-
-        print("100 x 1.00 from 50.00:", dict(codes(answers)))
-        assert codes(answers) == {"posted": 50, "insufficient_funds": 50}
-        account.refresh_from_db()
-        assert (account.balance, account.version) == (0, 51)
-        sequences = Entry.objects.filter(account=account).order_by("sequence").values_list("sequence", flat=True)
-        assert list(sequences) == list(range(1, 52))
-        assert_books_balance()
-
-    def test_fifty_equal_requests_with_one_key_have_one_effect_and_one_answer(self):
-        account = AccountFactory(funded="50.00")
-
-        answers = at_once([lambda: withdraw(account, "1.00", key="once")] * 50)
-
-        print("50 x one key:", dict(codes(answers)), "replays:", sum(answer.replayed for answer in answers))
-        assert codes(answers) == {"posted": 50}
-        assert sum(not answer.replayed for answer in answers) == 1
-        receipts = {(a.transaction.pk, a.transaction.created_at, a.entry.pk, a.entry.balance_after) for a in answers}
-        assert len(receipts) == 1
-        account.refresh_from_db()
-        assert account.balance == 49
-        assert_books_balance()
-
+class TestOneAccount(OneAccountRaces):
     def test_fifty_equal_requests_that_are_declined_share_one_record(self):
         account = AccountFactory(funded="1.00")
 
@@ -244,46 +186,8 @@ class TestOpening:
 
 
 @pytest.mark.usefixtures("_all_the_time")
-class TestTwoAccounts:
-    ROUNDS = 20
-
-    def test_opposing_transfers_never_deadlock(self):
-        one, other = AccountFactory(funded="100.00"), AccountFactory(funded="100.00")
-        before = deadlocks()
-
-        answers = at_once(
-            [lambda: [transfer(one, other, "0.01") for _ in range(self.ROUNDS)][-1]] * 8
-            + [lambda: [transfer(other, one, "0.01") for _ in range(self.ROUNDS)][-1]] * 8
-        )
-
-        print(f"{16 * self.ROUNDS} opposing transfers:", dict(codes(answers)), "deadlocks:", deadlocks() - before)
-        assert codes(answers) == {"posted": 16}
-        assert deadlocks() == before
-        one.refresh_from_db()
-        other.refresh_from_db()
-        assert (one.balance, other.balance) == (100, 100)
-        assert_books_balance()
-
-    def test_twenty_reversals_at_once_send_the_money_back_once(self):
-        source, destination = AccountFactory(funded="100.00"), AccountFactory(funded="500.00")
-        original = transfer(source, destination, "10.00").transaction
-        staff = UserFactory(is_staff=True)
-
-        def reverse():
-            return ReverseTransaction(
-                actor_id=staff.pk,
-                actor_is_staff=True,
-                transaction_id=original.pk,
-                reference="",
-                idempotency_key=new_idempotency_key(),
-            ).execute()
-
-        answers = at_once([reverse] * 20)
-
-        assert codes(answers) == {"posted": 1, "already_reversed": 19}
-        source.refresh_from_db()
-        assert source.balance == 100
-        assert_books_balance()
+class TestTwoAccounts(TwoAccountsRaces):
+    pass
 
 
 class TestWaiting:
@@ -343,39 +247,3 @@ class TestWaiting:
         assert [first.code, second.code] == ["idempotency_key_in_progress", "contention"]
         assert [first.retry_after_s, second.retry_after_s] == [1, 1]
         assert withdraw(account, "1.00", key="once").replayed is False
-
-
-def waiters() -> int:
-    """Count the sessions of this database that wait for a lock."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pg_blocking_pids(pid) <> '{}'"
-        )
-        return cursor.fetchone()[0]
-
-
-def wait_longer_than_the_first() -> None:
-    """Return when another command waits for a lock already; this connection then waits for longer than that one."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '3500ms'; SET statement_timeout = 0")
-    connection.connection.response_timeout_s = None
-    eventually(lambda: waiters() == 1)
-
-
-class holding:
-    """Keep a row locked by another connection for the length of the block."""
-
-    def __init__(self, row: Account | User) -> None:
-        self.row = row
-
-    def __enter__(self) -> Self:
-        self.other = connection.copy()
-        self.other.inc_thread_sharing()
-        self.other.set_autocommit(False)
-        with self.other.cursor() as cursor:
-            cursor.execute(f"SELECT 1 FROM {self.row._meta.db_table} WHERE id = %s FOR UPDATE", [self.row.pk])
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.other.rollback()
-        self.other.close()

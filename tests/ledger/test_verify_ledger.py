@@ -18,7 +18,7 @@ from apps.ledger.errors import AlreadyReversed, InsufficientFunds
 from apps.ledger.models import Account, Entry, Transaction
 from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
 from tests.factories import AccountFactory, UserFactory, deposit, new_idempotency_key, transfer, withdraw
-from tests.live.conftest import database_url
+from tests.support.databases import database_url
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COPY_OF_A_TRANSACTION = """

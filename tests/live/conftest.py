@@ -1,24 +1,14 @@
 """A live server on the test database, and a customer of it."""
 
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import pytest
-from django.db import connection
 
 from apps.users.models import User
 from tests.factories import token_of
 from tests.ledger.assertions import assert_books_balance
+from tests.support.databases import database_url
 from tests.support.server import Server
-
-
-def database_url() -> str:
-    """Return the URL of the database that the tests are using now."""
-    of = connection.settings_dict
-    user = f"{quote(of['USER'])}:{quote(of['PASSWORD'])}" if of["PASSWORD"] else quote(of["USER"])
-    if of["HOST"].startswith("/"):
-        return f"postgres://{user}@/{quote(of['HOST'])}/{of['NAME']}"
-    return f"postgres://{user}@{of['HOST']}:{of['PORT'] or 5432}/{of['NAME']}"
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from apps.users.models import Token
 from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, token_of
-from tests.live.conftest import database_url
+from tests.support.databases import database_url
+from tests.support.paths import ROOT
 from tests.support.patience import HANG_S
-from tests.support.server import ROOT, Server
+from tests.support.server import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 

@@ -27,9 +27,10 @@ from psycopg.rows import dict_row
 from devtools.embedded_postgres import Cluster
 from tests.support.client import Address, Answer, Client, Request, all_at_once, codes, once
 from tests.support.lossy_proxy import LossyProxy
+from tests.support.paths import ROOT
 from tests.support.patience import HANG_S, eventually
 from tests.support.scale import crowds, sizes
-from tests.support.server import ROOT, Server
+from tests.support.server import Server
 
 pytestmark = crowds
 

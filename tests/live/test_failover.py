@@ -16,8 +16,9 @@ from apps.database.postgresql.base import ONLY_READING_FOR_S
 from devtools.embedded_postgres import ROLE
 from tests.support.client import Answer, Client, Request
 from tests.support.password_postgres import PasswordPostgres
+from tests.support.paths import ROOT
 from tests.support.patience import HANG_S
-from tests.support.server import ROOT, Server
+from tests.support.server import Server
 
 pytestmark = pytest.mark.slow
 

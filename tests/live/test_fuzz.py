@@ -22,7 +22,7 @@ from django.utils import timezone
 from apps.users.models import Token, User, digest_of, new_key
 from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, token_of
 from tests.ledger.assertions import assert_books_balance
-from tests.support.server import ROOT
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,8 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.live import test_races
-from tests.live.conftest import database_url
+from tests.live.races import (
+    run_the_bank_of_jepsen,
+    send_fifty_equal_requests,
+    send_opposing_transfers,
+    withdraw_a_hundred_times_from_fifty,
+)
+from tests.support.databases import database_url
 from tests.support.redis_server import RedisServer, again_and_again
 from tests.support.scale import crowds
 from tests.support.server import Server
@@ -38,14 +43,13 @@ def server(request, django_db_setup, django_db_blocker, tmp_path_factory) -> Ite
 
 class TestBehindTheGate:
     def test_a_hundred_withdraw_one_from_fifty(self, server, user, token):
-        test_races.TestOneAccount().test_a_hundred_withdraw_one_from_fifty(server, user, token, ROUNDS)
+        withdraw_a_hundred_times_from_fifty(server, user, token, ROUNDS)
 
     def test_fifty_equal_requests(self, server, user, token):
-        same = test_races.TestOneAccount().test_fifty_equal_requests_with_one_key_have_one_effect_and_one_answer
-        same(server, user, token, ROUNDS)
+        send_fifty_equal_requests(server, user, token, ROUNDS)
 
     def test_the_bank_of_jepsen(self, server, user, token, seed):
-        test_races.TestManyAccounts().test_the_bank_of_jepsen(server, user, token, seed, 250)
+        run_the_bank_of_jepsen(server, user, token, seed, 250)
 
     def test_opposing_transfers_never_deadlock(self, server, user, token):
-        test_races.TestManyAccounts().test_opposing_transfers_never_deadlock(server, user, token, 250)
+        send_opposing_transfers(server, user, token, 250)

@@ -16,8 +16,8 @@ from django.db.models import F
 
 from apps.users.models import LoginFailures
 from tests.factories import PASSWORD, UserFactory
-from tests.live.conftest import database_url
 from tests.live.guessed import counting_hasher
+from tests.support.databases import database_url
 from tests.support.patience import HANG_S
 from tests.support.scale import crowds
 from tests.support.server import Server

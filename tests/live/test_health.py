@@ -10,8 +10,8 @@ import pytest
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from tests.live.test_metrics import read, scrape
 from tests.support.client import Client, Request, once
+from tests.support.metrics_endpoint import read, scrape
 from tests.support.migrations import last_migration
 from tests.support.patience import eventually
 from tests.support.server import Server

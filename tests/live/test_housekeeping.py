@@ -10,9 +10,9 @@ from django.db import connection
 
 from apps.core import housekeeping
 from apps.core.models import HousekeepingRun
-from tests.live.conftest import database_url
-from tests.live.test_metrics import read, scrape
 from tests.support.client import Client, Request
+from tests.support.databases import database_url
+from tests.support.metrics_endpoint import read, scrape
 from tests.support.server import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]

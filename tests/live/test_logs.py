@@ -22,8 +22,8 @@ import pytest
 from django.db import connection
 
 from tests.factories import AccountFactory, UserFactory, token_of
-from tests.live.conftest import database_url
 from tests.support.client import Address
+from tests.support.databases import database_url
 from tests.support.patience import HANG_S
 from tests.support.sentry_sink import Sink
 from tests.support.server import Server

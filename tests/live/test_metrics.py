@@ -12,42 +12,20 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.live.conftest import database_url
-from tests.support.client import Address, Client, NoAnswer, Request, once
+from tests.support.client import Client, NoAnswer, Request, once
+from tests.support.databases import database_url
+from tests.support.metrics_endpoint import read, scrape
 from tests.support.patience import HANG_S, eventually
 from tests.support.server import Server
 
 pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "metrics.md"
-Series = tuple[str, frozenset[tuple[str, str]]]
-
-
-def scrape(address: Address) -> str:
-    connection = HTTPConnection(*address, timeout=HANG_S)
-    try:
-        connection.request("GET", "/metrics")
-        response = connection.getresponse()
-        text = response.read().decode()
-        assert response.status == 200
-        return text
-    finally:
-        connection.close()
-
-
-def read(text: str) -> dict[Series, float]:
-    """Return the value of every series."""
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 @pytest.fixture(scope="module")

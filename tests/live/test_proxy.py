@@ -6,8 +6,8 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from tests.live.conftest import database_url
 from tests.support.client import Address, Client, NoAnswer, Request
+from tests.support.databases import database_url
 from tests.support.nginx import Nginx, find_nginx
 from tests.support.patience import HANG_S, eventually
 from tests.support.server import Instance

@@ -5,18 +5,23 @@ The quick sizes are part of `make test`, the long ones of `make test-long`.
 
 import itertools
 import random
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from apps.ledger.models import Account, Entry, Transaction
+from apps.ledger.models import Account, Transaction
 from tests.factories import AccountFactory, UserFactory, deposit, new_idempotency_key, token_of
-from tests.ledger.test_races import deadlocks
-from tests.support.client import Answer, Client, Request, all_at_once, codes, in_processes, once
+from tests.live.races import (
+    run_the_bank_of_jepsen,
+    send_fifty_equal_requests,
+    send_opposing_transfers,
+    transfer,
+    withdraw_a_hundred_times_from_fifty,
+    withdrawal,
+)
+from tests.support.client import Answer, Client, Request, all_at_once, codes, once
+from tests.support.races import deadlocks
 from tests.support.scale import crowds, sizes
 from tests.support.server import Server
 
@@ -35,43 +40,14 @@ def connected(server: Server) -> None:
     raise AssertionError("the server never got the connections that it is to have")
 
 
-def withdrawal(account: Account, amount: str = "1.00", key: str | None = None) -> Request:
-    return Request.money(account.pk, "withdrawals", {"amount": amount}, key)
-
-
-def transfer(source: Any, destination: Any, amount: str) -> Request:
-    return Request.money(source, "transfers", {"amount": amount, "destination": str(destination)})
-
-
 class TestOneAccount:
     @rounds
     def test_a_hundred_withdraw_one_from_fifty(self, server, user, token, rounds):
-        for _ in range(rounds):
-            account = AccountFactory(owner=user, funded="50.00")
-
-            answers = all_at_once(server.address, token, [withdrawal(account) for _ in range(100)])
-
-            assert codes(answers) == {"ok": 50, "insufficient_funds": 50}
-            assert Counter(answer.status for answer in answers) == {201: 50, 422: 50}
-            account.refresh_from_db()
-            assert (account.balance, account.version) == (0, 51)
-            sequences = Entry.objects.filter(account=account).order_by("sequence").values_list("sequence", flat=True)
-            assert list(sequences) == list(range(1, 52))
+        withdraw_a_hundred_times_from_fifty(server, user, token, rounds)
 
     @rounds
     def test_fifty_equal_requests_with_one_key_have_one_effect_and_one_answer(self, server, user, token, rounds):
-        for _ in range(rounds):
-            account = AccountFactory(owner=user, funded="50.00")
-            request = withdrawal(account)
-
-            answers = all_at_once(server.address, token, [request] * 50)
-
-            # Whoever was told to come again has come again.
-            assert {answer.status for answer in answers} == {201}
-            assert len({answer.text for answer in answers}) == 1
-            assert len([answer for answer in answers if not answer.replayed]) == 1
-            account.refresh_from_db()
-            assert (account.balance, account.version) == (49, 2)
+        send_fifty_equal_requests(server, user, token, rounds)
 
     @rounds
     def test_a_key_that_several_commands_race_for_belongs_to_one_of_them(self, server, user, token, rounds):
@@ -149,50 +125,11 @@ class TestOneAccount:
 class TestManyAccounts:
     @pytest.mark.parametrize("transfers_each", sizes(15, 1000))
     def test_the_bank_of_jepsen(self, server, user, token, seed, transfers_each):
-        """Eight accounts, 100.00 in all, twenty workers; every look at all the accounts sees the whole of the money."""
-        random_ = random.Random(seed)
-        accounts = [AccountFactory(owner=user, funded="12.50").pk for _ in range(8)]
-        look = Request("GET", "/api/v1/accounts/?limit=200")
-
-        def transfers() -> list[Request]:
-            moves = (random_.sample(accounts, 2) for _ in range(transfers_each))
-            return [transfer(*move, f"{random_.randint(1, 500) / 100:.2f}") for move in moves]
-
-        looks_each = max(60, transfers_each)
-        readers = [[look] * looks_each for _ in range(4)]
-        before, start = deadlocks(), time.monotonic()
-        answers = in_processes(server.address, token, [*readers, *(transfers() for _ in range(20))])
-        took_s = time.monotonic() - start
-
-        looks = [answer.body["results"] for answer in answers if answer.status == 200]
-        moves = [answer for answer in answers if answer.status != 200]
-        print(f"{len(moves)} transfers {dict(codes(moves))}, {len(looks)} looks, {took_s:.1f} s")
-        assert len(looks) == 4 * looks_each
-        assert {sum(Decimal(account["balance"]) for account in seen) for seen in looks} == {Decimal(100)}
-        assert all(len(seen) == 8 and Decimal(account["balance"]) >= 0 for seen in looks for account in seen)
-        # More than one picture was seen, or the readers proved nothing.
-        assert len({str(seen) for seen in looks}) > 20
-        assert set(codes(moves)) <= {"ok", "insufficient_funds"}
-        assert len(moves) == 20 * transfers_each == Transaction.objects.filter(kind="transfer").count()
-        assert deadlocks() == before
+        run_the_bank_of_jepsen(server, user, token, seed, transfers_each)
 
     @pytest.mark.parametrize("transfers_each", sizes(10, 1000))
     def test_opposing_transfers_never_deadlock(self, server, user, token, transfers_each):
-        one, other = (AccountFactory(owner=user, funded="1000.00") for _ in range(2))
-        there = [[transfer(one.pk, other.pk, "0.01") for _ in range(transfers_each)] for _ in range(8)]
-        back = [[transfer(other.pk, one.pk, "0.01") for _ in range(transfers_each)] for _ in range(8)]
-        before = deadlocks()
-
-        answers = in_processes(
-            server.address, token, [script for pair in zip(there, back, strict=True) for script in pair]
-        )
-
-        print(f"{len(answers)} opposing transfers: {dict(codes(answers))}, deadlocks: {deadlocks() - before}")
-        assert codes(answers) == {"ok": 16 * transfers_each}
-        assert deadlocks() == before
-        for account in (one, other):
-            account.refresh_from_db()
-            assert account.balance == 1000
+        send_opposing_transfers(server, user, token, transfers_each)
 
     @pytest.mark.parametrize("operations", sizes(300, 10_000))
     def test_a_ring_with_reversals_and_closings(self, server, user, token, seed, operations):

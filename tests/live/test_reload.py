@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import database_url
 from tests.support.client import Client, NoAnswer, Request
+from tests.support.databases import database_url
+from tests.support.paths import ROOT
 from tests.support.patience import HANG_S, eventually
-from tests.support.server import ROOT, Instance
+from tests.support.server import Instance
 
 pytestmark = pytest.mark.slow
 

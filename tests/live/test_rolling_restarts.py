@@ -14,8 +14,8 @@ import pytest
 
 from tests.factories import AccountFactory, token_of
 from tests.ledger.assertions import assert_books_balance
-from tests.live.conftest import database_url
 from tests.support.client import Address, Client, NoAnswer, Request
+from tests.support.databases import database_url
 from tests.support.nginx import Nginx, find_nginx
 from tests.support.patience import HANG_S
 from tests.support.server import Instance

@@ -1,53 +1,17 @@
 """Production's settings behind gunicorn: what is open, by which host, over which scheme, and what is not there at all."""
 
-import http.client
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from tests.core.middleware.test_security_headers import API_POLICY, EVERYWHERE
 from tests.factories import AccountFactory, UserFactory, token_of
-from tests.live.conftest import database_url
-from tests.support.patience import HANG_S
+from tests.support.databases import database_url
+from tests.support.production import ACCOUNTS, HOST, HTTPS, PRODUCTION, Answer, ask
+from tests.support.responses import API_POLICY, EVERYWHERE
 from tests.support.server import Server
 
-HOST = "bank.example.org"
-PRODUCTION = {
-    "DJANGO_SETTINGS_MODULE": "config.settings.production",
-    "SECRET_KEY": "correct-horse-battery-staple-0123456789-abcdefghijklm",
-    "ALLOWED_HOSTS": HOST,
-    # The database of the tests has no certificate, and in Docker it is over a network.
-    "DATABASE_SSLMODE": "disable",
-}
-HTTPS = {"X-Forwarded-Proto": "https"}
-ACCOUNTS = "/api/v1/accounts/"
 CLOSED = ["/admin/", "/admin/login/", "/admin/ledger/account/", "/schema/", "/schema/swagger-ui/"]
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def code(self) -> str:
-        assert self.headers["Content-Type"] == "application/problem+json"
-        return json.loads(self.body)["code"]
-
-
-def ask(server: Server, path: str, method: str = "GET", **headers: str) -> Answer:
-    """Ask without following anywhere; `Host` is ours unless it is named."""
-    connection = http.client.HTTPConnection(*server.address, timeout=HANG_S)
-    try:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, headers={"Host": HOST, **named})
-        response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
-    finally:
-        connection.close()
 
 
 @pytest.fixture(scope="module")

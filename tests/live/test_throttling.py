@@ -10,9 +10,9 @@ from django.db import connection
 
 from apps.core.throttling import WINDOW_S
 from tests.factories import AccountFactory, UserFactory, token_of
-from tests.live.conftest import database_url
-from tests.live.test_surfaces import ACCOUNTS, HTTPS, PRODUCTION, Answer, ask
+from tests.support.databases import database_url
 from tests.support.patience import HANG_S
+from tests.support.production import ACCOUNTS, HTTPS, PRODUCTION, Answer, ask
 from tests.support.redis_server import RedisServer
 from tests.support.server import Server
 

@@ -20,9 +20,9 @@ from apps.ledger.models import Account, Transaction
 from devtools import example_traffic as traffic
 from devtools import prometheus as monitoring
 from tests.factories import AccountFactory, UserFactory, token_of
-from tests.live.conftest import database_url
 from tests.monitoring.queries import metrics, of_annotations, of_panels, of_variables, rules
 from tests.support.client import Client, Request
+from tests.support.databases import database_url
 from tests.support.monitoring_programs import program
 from tests.support.patience import HANG_S
 from tests.support.server import Server

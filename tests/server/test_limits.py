@@ -14,7 +14,7 @@ from apps.database.postgresql.base import RESPONSE_TIMEOUT_S
 from apps.users.hashers import BoundedArgon2PasswordHasher
 from config.env import KEYS
 from devtools import native
-from tests.support.server import ROOT
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from django.db import connection
 from django.test import Client
 
 from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, new_idempotency_key, token_of
-from tests.ledger.test_api import assert_problem
 from tests.support.patience import HANG_S
+from tests.support.problems import assert_problem
 
 LOGIN_FAILURES = "users_loginfailures"
 

@@ -7,11 +7,11 @@ import pytest
 
 from config import secrets_manager as secrets
 from config.settings.base import database
-from tests.config.test_boot import run
-from tests.config.test_env import FULL
 from tests.support.aws import Moto
+from tests.support.configuration import FULL
 from tests.support.password_postgres import APP_ROLE, PasswordPostgres, TwoRoleDatabase, connected
 from tests.support.patience import HANG_S
+from tests.support.processes import run
 
 
 @pytest.fixture(scope="session")

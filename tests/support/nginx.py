@@ -14,8 +14,8 @@ from typing import Self
 import pytest
 
 from tests.support.client import Address
+from tests.support.paths import ROOT
 from tests.support.patience import HANG_S
-from tests.support.server import ROOT
 
 CONFIGURATION = ROOT / "docker" / "nginx" / "nginx.conf"
 LISTEN = "listen 8080;"

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.support.client import Address, Client, NoAnswer, Request
+from tests.support.paths import ROOT
 from tests.support.patience import HANG_S
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Server:

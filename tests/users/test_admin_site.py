@@ -7,12 +7,11 @@ from django.test import Client
 from apps.users.models import LoginFailures
 from tests.factories import PASSWORD, UserFactory
 from tests.live.guessed.counting_hasher import FILE
+from tests.support.api import ADMIN_LOGIN, log_in, log_in_to_admin
 from tests.support.metric_deltas import counting
-from tests.users.test_api import log_in
 
 pytestmark = pytest.mark.django_db
 
-LOGIN = "/admin/login/"
 LIMITED = "Too many failed attempts; try again later."
 
 
@@ -33,42 +32,37 @@ def checked(settings, tmp_path, monkeypatch, root):
     return lambda: len(file.read_text().splitlines())
 
 
-def come_in(username, password=PASSWORD, **extra):
-    browser = Client()
-    return browser.post(LOGIN, {"username": username, "password": password}, **extra), browser
-
-
 def test_the_eleventh_failure_is_not_even_hashed(root, checked):
     for number in range(10):
-        response, _ = come_in(root.username, "wrong")
+        response, _ = log_in_to_admin(root.username, "wrong")
         assert (response.status_code, LIMITED in response.content.decode()) == (200, False)
         assert checked() == number + 1
 
-    response, browser = come_in(root.username)
+    response, browser = log_in_to_admin(root.username)
 
     assert (response.status_code, LIMITED in response.content.decode()) == (429, True)
     assert 890 <= int(response.headers["Retry-After"]) <= 900
     assert SESSION_KEY not in browser.session
     assert checked() == 10
-    response, browser = come_in(root.username, REMOTE_ADDR="203.0.113.9")
+    response, browser = log_in_to_admin(root.username, REMOTE_ADDR="203.0.113.9")
     assert (response.status_code, SESSION_KEY in browser.session) == (302, True)
     assert checked() == 11
 
 
 def test_an_unknown_name_is_counted_as_well(checked):
     for _ in range(10):
-        come_in("nobody", "wrong")
+        log_in_to_admin("nobody", "wrong")
 
-    assert come_in("nobody", "wrong")[0].status_code == 429
+    assert log_in_to_admin("nobody", "wrong")[0].status_code == 429
     assert checked() == 10
 
 
 def test_it_counts_together_with_the_api(root):
     for _ in range(5):
-        come_in(root.username, "wrong")
+        log_in_to_admin(root.username, "wrong")
         log_in(root.username, "wrong")
 
-    assert come_in(root.username)[0].status_code == 429
+    assert log_in_to_admin(root.username)[0].status_code == 429
     assert log_in(root.username).status_code == 429
 
 
@@ -77,17 +71,17 @@ def test_logins_are_counted_by_how_they_ended(root, settings):
     logins = counting("bank_logins")
 
     for password in (PASSWORD, "wrong", PASSWORD):
-        come_in(root.username, password)
+        log_in_to_admin(root.username, password)
 
     assert logins() == {"succeeded": 1, "failed": 1, "throttled": 1}
 
 
 def test_right_logins_are_no_failures_and_others_than_staff_are_told_what_a_guess_is_told(root, user):
     for _ in range(11):
-        assert come_in(root.username)[0].status_code == 302
+        assert log_in_to_admin(root.username)[0].status_code == 302
 
-    response, browser = come_in(user.username)
-    guess, _ = come_in(root.username, "wrong")
+    response, browser = log_in_to_admin(user.username)
+    guess, _ = log_in_to_admin(root.username, "wrong")
 
     error = "for a staff account"
     assert error in response.content.decode()
@@ -99,7 +93,7 @@ def test_right_logins_are_no_failures_and_others_than_staff_are_told_what_a_gues
 
 def test_a_form_that_is_not_whole_is_no_attempt(root):
     for form in ({}, {"username": root.username}, {"password": PASSWORD}):
-        assert Client().post(LOGIN, form).status_code == 200
+        assert Client().post(ADMIN_LOGIN, form).status_code == 200
 
-    assert Client().get(LOGIN).status_code == 200
+    assert Client().get(ADMIN_LOGIN).status_code == 200
     assert not LoginFailures.objects.exists()

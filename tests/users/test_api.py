@@ -12,19 +12,10 @@ from rest_framework.test import APIClient
 
 from apps.users.models import LoginFailures, Token, User
 from tests.factories import PASSWORD, UserFactory, client_of
-from tests.ledger.test_api import assert_problem
+from tests.support.api import bearer, log_in
+from tests.support.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
-
-
-def log_in(username, password=PASSWORD, **extra):
-    return APIClient().post("/api/token/", {"username": username, "password": password}, **extra)
-
-
-def bearer(token):
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Token {token}")
-    return client
 
 
 class TestToken:

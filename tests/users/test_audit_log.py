@@ -7,8 +7,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from tests.factories import PASSWORD, AccountFactory, UserFactory, client_of, deposit
-from tests.users.test_admin_site import come_in
-from tests.users.test_api import log_in
+from tests.support.api import log_in, log_in_to_admin
 
 pytestmark = pytest.mark.django_db
 
@@ -38,7 +37,7 @@ def told(caplog, user, staff):
 @pytest.mark.parametrize("channel", ["api", "admin"])
 def test_a_login_is_told_by_how_it_ended(told, user, staff, settings, channel):
     settings.LOGIN_FAILURES_PER_USERNAME_AND_ADDRESS = 2
-    who, enter = (user, log_in) if channel == "api" else (staff, come_in)
+    who, enter = (user, log_in) if channel == "api" else (staff, log_in_to_admin)
 
     enter(who.username)
     assert told() == [("INFO", "login succeeded", str(who.pk))]
@@ -50,7 +49,7 @@ def test_a_login_is_told_by_how_it_ended(told, user, staff, settings, channel):
 
 
 def test_a_customer_at_the_admins_door_is_told_by_id(told, user):
-    come_in(user.username)
+    log_in_to_admin(user.username)
 
     assert told() == [("WARNING", "login failed", str(user.pk))]
 

@@ -6,8 +6,8 @@ from django.test import Client
 
 from apps.users.models import User
 from tests.factories import UserFactory
-from tests.ledger.test_api import assert_problem
-from tests.users.test_api import bearer, log_in
+from tests.support.api import bearer, log_in
+from tests.support.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
 

@@ -16,9 +16,9 @@ from django.utils import timezone
 from apps.users import login_limits
 from apps.users.models import LoginFailures
 from tests.factories import UserFactory
-from tests.ledger.test_api import assert_problem
+from tests.support.api import log_in
 from tests.support.patience import HANG_S
-from tests.users.test_api import log_in
+from tests.support.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
 
@@ -32,14 +32,14 @@ class TestAttemptsInFlight:
             all_are_in_flight.wait(timeout=HANG_S)
             return authenticate(**credentials)
 
-        def come_in(_):
+        def attempt(_):
             try:
                 return log_in(user.username).status_code
             finally:
                 connection.close()
 
         with patch("apps.users.use_cases.log_in.authenticate", wait_and_check), ThreadPoolExecutor(10) as pool:
-            first = pool.map(come_in, range(10))
+            first = pool.map(attempt, range(10))
             while LoginFailures.objects.aggregate(most=Max("count"))["most"] != 10:
                 time.sleep(0.01)
             eleventh = log_in(user.username)

@@ -21,8 +21,8 @@ from apps.users.models import Token, User
 from apps.users.passwords import locked_with_password
 from apps.users.use_cases.change_password import ChangePassword
 from tests.factories import PASSWORD, UserFactory, client_of
-from tests.ledger.test_api import assert_problem
-from tests.users.test_api import bearer, log_in
+from tests.support.api import bearer, log_in
+from tests.support.problems import assert_problem
 
 pytestmark = pytest.mark.django_db
 

@@ -18,7 +18,7 @@ from apps.users.models import User
 from apps.users.passwords import canonical
 from config.settings import base
 from tests.factories import PASSWORD, UserFactory, client_of
-from tests.users.test_api import log_in
+from tests.support.api import log_in
 
 pytestmark = pytest.mark.django_db
 
