@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from tests.support.endpoints import MONEY, ApiWorld, rows
+from tests.ledger.endpoints import MONEY
+from tests.support.endpoints import ApiWorld, rows
 from tests.support.problems import assert_problem
 
 pytestmark = pytest.mark.django_db

@@ -1,7 +1,7 @@
-"""Schemathesis reads the schema as a stranger would, and sends what it allows and what it forbids.
+"""Fuzzing by Schemathesis: requests that docs/openapi.yaml allows, and requests that it forbids.
 
 All phases (examples, coverage, fuzzing, stateful) and all checks; 10,000 cases and more for each of three seeds in the
-long size. What it is told is in tests/live/fuzz.
+long size. Its configuration and hooks are in tests/live/fuzz.
 """
 
 import json
@@ -22,18 +22,18 @@ from django.utils import timezone
 from apps.users.models import Token, User, digest_of, new_key
 from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, token_of
 from tests.ledger.assertions import assert_books_balance
-from tests.support.paths import ROOT
+from tests.support.endpoints import OPERATIONS, is_anonymous
+from tests.support.paths import OPENAPI_DOCUMENT, ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FUZZ = Path(__file__).parent / "fuzz"
-SCHEMA = ROOT / "docs" / "openapi.yaml"
 # Four decimal places, two and none.
 CURRENCIES = ("CLF", "CLF", "USD", "JPY")
 
 
 class Size(NamedTuple):
-    """How much of it: all phases must reach a success of every operation, the short run need not."""
+    """Size of a run: all phases together must reach a success of every operation, the short run need not."""
 
     phases: str
     examples: int
@@ -73,11 +73,12 @@ def test_nothing_that_a_schema_reader_sends_breaks_a_promise(server, tmp_path, s
 
 
 def schemathesis(address: tuple[str, int], folder: Path, *, seed: int, size: Size) -> subprocess.CompletedProcess:
-    """Run it in a process and a folder of its own, so that its plugins and its notes are its own, too."""
+    """Run Schemathesis in a process and a folder of its own, so that its plugins and files are its own, too."""
     host, port = address
-    options = [f"--url=http://{host}:{port}", f"--seed={seed}", f"--max-examples={size.examples}"]
+    options = [f"--url=http://{host}:{port}", f"--seed={seed}", "--workers=2"]
+    options += [f"--phases={size.phases}", f"--max-examples={size.examples}"]
     return subprocess.run(
-        [sys.executable, "-m", "schemathesis.cli", "run", SCHEMA, *options, f"--phases={size.phases}", "--workers=2"],
+        [sys.executable, "-m", "schemathesis.cli", "run", OPENAPI_DOCUMENT, *options],
         cwd=folder,
         env=os.environ | {"FUZZ_DIR": str(folder), "PYTHONPATH": str(ROOT)},  # noqa: TID251  the child's is ours
         capture_output=True,
@@ -87,12 +88,12 @@ def schemathesis(address: tuple[str, int], folder: Path, *, seed: int, size: Siz
 
 
 def operations() -> set[str]:
-    paths = yaml.safe_load(SCHEMA.read_text())["paths"]
+    paths = yaml.safe_load(OPENAPI_DOCUMENT.read_text())["paths"]
     return {operation["operationId"] for methods in paths.values() for operation in methods.values()}
 
 
 def describe_the_world(folder: Path, *, spare: int) -> None:
-    """Write down a member of staff's accounts and transactions, one who may log in, and tokens that may die."""
+    """Write down a member of staff's accounts and transactions, a user's password, tokens, and facts of operations."""
     staff = UserFactory(is_staff=True)
     accounts = [AccountFactory(owner=staff, currency=currency, funded="100000") for currency in CURRENCIES]
     known = {
@@ -101,6 +102,15 @@ def describe_the_world(folder: Path, *, spare: int) -> None:
         "usernames": [UserFactory().username],
         "passwords": [PASSWORD],
     }
+    facts = {
+        name: {
+            "kills_token": operation.kills_token,
+            "is_anonymous": is_anonymous(operation),
+            "refusals": sorted(operation.refusals),
+        }
+        for name, operation in OPERATIONS.items()
+    }
+    (folder / "operations.json").write_text(json.dumps(facts))
     for name, values in known.items():
         (folder / name).write_text("\n".join(map(json.dumps, values)))
     (folder / "main_tokens").write_text(token_of(staff))

@@ -1,9 +1,10 @@
-"""What Schemathesis is told beyond its configuration: whose tokens to send, and which refusals the state decides.
+"""Schemathesis hooks: the tokens to send, and the refusals that the state decides.
 
-It runs in a process of its own, without Django; what it needs is in the folder that FUZZ_DIR names.
+Schemathesis runs in a process of its own, without Django; what the hooks need is in the folder that FUZZ_DIR names.
 """
 
 import itertools
+import json
 import os
 import uuid
 from http import HTTPStatus
@@ -12,41 +13,17 @@ from typing import Any
 
 import schemathesis
 
-FOLDER = Path(os.environ["FUZZ_DIR"])  # noqa: TID251  how a parent tells its child
+FOLDER = Path(os.environ["FUZZ_DIR"])  # noqa: TID251  the parent sets it
 TOKENS = {name: iter((FOLDER / f"{name}_tokens").read_text().split()) for name in ("main", "spare")}
 MAIN = next(TOKENS["main"])
 ANSWERS = (FOLDER / "answers").open("a", buffering=1)
 NUMBERS = itertools.count()
 # In server/gunicorn_conf.py.
 LONGEST_LINE = 4094
-# They kill the token they are sent with.
-DEADLY = ["token_revoke", "user_change_password"]
-PUBLIC = ["token_create", "user_register"]
-
-MONEY = {
-    "account_closed",
-    "balance_limit_exceeded",
-    "currency_mismatch",
-    "idempotency_key_reused",
-    "insufficient_funds",
-    "max_decimal_places",
-}
-STATE_DECIDES = {
-    "token_create": {"invalid_credentials"},
-    "user_register": {"unique", "weak_password"},
-    "user_change_password": {"invalid_credentials", "weak_password"},
-    "account_list": {"invalid_cursor"},
-    "account_statement": {"invalid_cursor"},
-    "account_open": {"idempotency_key_reused"},
-    "account_retrieve": {"precondition_failed"},
-    "account_rename": {"precondition_failed"},
-    "account_close": {"account_not_empty"},
-    "account_deposit": MONEY,
-    "account_withdraw": MONEY,
-    "account_transfer": MONEY | {"same_account", "destination_invalid"},
-    "transaction_reverse": MONEY | {"already_reversed", "not_reversible"},
-}
-"""Refusals of requests that the schema allows, by their codes or those of their fields: what it cannot know."""
+# What tests/live/test_fuzz.py wrote down of the apps' tests/<app>/endpoints.py.
+OPERATIONS = json.loads((FOLDER / "operations.json").read_text())
+KILL_THEIR_TOKEN = [name for name, operation in OPERATIONS.items() if operation["kills_token"]]
+PUBLIC = [name for name, operation in OPERATIONS.items() if operation["is_anonymous"]]
 
 
 class Token:
@@ -57,17 +34,17 @@ class Token:
         case.headers["Authorization"] = f"Token {data}"
 
 
-@schemathesis.auth(refresh_interval=None).apply_to(operation_id=DEADLY)
+@schemathesis.auth(refresh_interval=None).apply_to(operation_id=KILL_THEIR_TOKEN)
 class SpareToken(Token):
-    """Another one each time."""
+    """A token that is sent once."""
 
     def get(self, case: Any, ctx: Any) -> str:
         return next(TOKENS["spare"])
 
 
-@schemathesis.auth(refresh_interval=None).skip_for(operation_id=DEADLY + PUBLIC)
+@schemathesis.auth(refresh_interval=None).skip_for(operation_id=KILL_THEIR_TOKEN + PUBLIC)
 class MainToken(Token):
-    """The same one for all."""
+    """The token of a member of staff, for all requests."""
 
     def get(self, case: Any, ctx: Any) -> str:
         return MAIN
@@ -91,10 +68,10 @@ def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool
         return True
     problem = response.json()
     codes = {error["code"] for error in problem.get("errors", [])} or {problem["code"]}
-    return not codes <= STATE_DECIDES.get(case.operation.definition.raw["operationId"], set())
+    return not codes <= set(OPERATIONS[case.operation.definition.raw["operationId"]]["refusals"])
 
 
 @schemathesis.hook
 def after_call(context: Any, case: Any, response: Any) -> None:
-    """Keep the score."""
+    """Write down the operation and the status, for the counts of the test."""
     print(case.operation.definition.raw["operationId"], response.status_code, file=ANSWERS)
