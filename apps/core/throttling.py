@@ -7,7 +7,7 @@ end.
 
 It fails open, like the ledger's gate: this spares the service a flood and protects no secret, so while the cache is gone,
 slow or wrong, requests pass uncounted, which a metric counts and the log says once. Passwords are counted in PostgreSQL,
-always (`apps.users.login_throttling`).
+always (`apps.users.login_attempts`).
 
 Not counted: probes; what is refused before a view looks at who is asking (a wrong host, plain HTTP, a body that is too
 large, a method that nobody may use, an unknown path), none of which touches the database; the admin.

@@ -7,13 +7,10 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 
 from apps.core.throttling import address_of
-from apps.users.audit_log import log_attempt
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
-from apps.users.login_throttling import limited
-from apps.users.metrics import counted_login
+from apps.users.login_attempts import login_attempt
 
 
 class LimitedAuthenticationForm(AdminAuthenticationForm):
@@ -34,19 +31,17 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
                 raise ValidationError(refusal.detail, code=refusal.code) from None
         return self.cleaned_data
 
-    @counted_login()
     def _log_in(self, username: str, password: str) -> None:
         assert self.request is not None  # noqa: S101  the view gives it
-        with log_attempt("login", channel="admin") as attempt:
-            with limited(username=username, address=address_of(self.request), now=timezone.now()):
-                self.user_cache = authenticate(self.request, username=username, password=password)
-                if self.user_cache is None:
-                    raise InvalidCredentials
-            attempt.user_id = self.user_cache.pk
+        with login_attempt(username=username, address=address_of(self.request), channel="admin") as attempt:
+            self.user_cache = authenticate(self.request, username=username, password=password)
+            if self.user_cache is None:
+                raise InvalidCredentials
+            attempt.password_matched(self.user_cache)
             try:
                 self.confirm_login_allowed(self.user_cache)
             except ValidationError:
-                # The right password of somebody who is no staff: the same words.
+                # The right password of a user who is not staff gets the same message.
                 raise InvalidCredentials from None
 
 

@@ -14,9 +14,10 @@ class ExpiringTokenAuthentication(TokenAuthentication):
     model = Token
 
     def authenticate_credentials(self, key: str) -> tuple[User, Token]:
-        token = Token.objects.live(timezone.now()).with_key(key).select_related("user").first()
-        if token is None:
-            raise AuthenticationFailed
+        try:
+            token = Token.objects.live(timezone.now()).with_key(key).select_related("user").get()
+        except Token.DoesNotExist:
+            raise AuthenticationFailed from None
         return token.user, token
 
 

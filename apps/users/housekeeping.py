@@ -3,7 +3,6 @@
 from importlib import import_module
 
 from django.conf import settings
-from django.db.models import F, Q
 from django.utils import timezone
 
 from apps.core import housekeeping
@@ -11,10 +10,9 @@ from apps.users.models import LoginFailures, Token
 
 
 @housekeeping.task("tokens")
-def delete_dead_tokens() -> int:
-    """Delete tokens that are expired or died with a password."""
-    dead = Q(expires_at__lte=timezone.now()) | Q(created_at__lt=F("user__password_changed_at"))
-    return housekeeping.delete_in_batches(Token.objects.filter(dead))
+def delete_expired_tokens() -> int:
+    """Delete expired tokens."""
+    return housekeeping.delete_in_batches(Token.objects.filter(expires_at__lte=timezone.now()))
 
 
 @housekeeping.task("login failures")

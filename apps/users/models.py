@@ -14,8 +14,9 @@ from django.conf import settings
 from django.contrib.auth import hashers
 from django.contrib.auth.models import AbstractUser
 from django.db import connections, models, router, transaction
-from django.utils import timezone
 from uuid_utils.compat import uuid7
+
+from apps.users.errors import InvalidCredentials
 
 TOKEN_PREFIX = "bank_"  # noqa: S105  lets secret scanners recognise a leaked token
 
@@ -24,8 +25,6 @@ class User(AbstractUser):
     """Somebody who can log in; custom from the first migration, because it can't be swapped in later."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    # Nothing reads it: the database itself ends tokens (users.0004). The next release drops it, as docs/migrations.md says.
-    password_changed_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def check_password(self, raw_password: str | None) -> bool:
         """Check a password, as Django does; one that is right and was hashed at a lower cost is hashed anew.
@@ -39,11 +38,28 @@ class User(AbstractUser):
         """Check a password in an event loop."""
         return await sync_to_async(self.check_password)(raw_password)
 
+    def lock_with_password(self, password: str) -> Self:
+        """Return this user's row, locked, after the password was found right.
+
+        Meanwhile somebody may have changed it, deactivated the user or deleted it. Another hash may be such a change or
+        another login's rehash, so the password is checked again, but only then.
+
+        Raises: InvalidCredentials if the password is no longer right.
+        Locks: the user's row, until the transaction ends.
+        """
+        try:
+            row = type(self).objects.select_for_update(no_key=True).get(pk=self.pk, is_active=True)
+        except User.DoesNotExist:
+            raise InvalidCredentials from None
+        if row.password != self.password and not row.check_password(password):
+            raise InvalidCredentials
+        return row
+
     def _rehash(self, raw_password: str) -> None:
         rehashed = hashers.make_password(raw_password)
         using = router.db_for_write(User, instance=self)
         with transaction.atomic(using=using), connections[using].cursor() as cursor:
-            # What the trigger lets pass (migration users.0004): this hash, in this transaction.
+            # What the trigger lets pass (migration users.0002): this hash, in this transaction.
             cursor.execute("SELECT set_config('users.rehashed_password', %s, true)", [rehashed])
             if User.objects.using(using).filter(pk=self.pk, password=self.password).update(password=rehashed):
                 self.password = rehashed
@@ -84,7 +100,7 @@ class LoginFailures(models.Model):
 
     scope = models.CharField(max_length=64, primary_key=True)
     count = models.PositiveIntegerField()
-    reserved = models.IntegerField(default=0, db_default=0)
+    reserved = models.PositiveIntegerField(default=0)
     window_ends_at = models.DateTimeField(db_index=True)
 
     class Meta:

@@ -73,7 +73,7 @@ class PasswordView(Endpoint):
     def post(self, request: Request) -> Response:
         """Change the password; every token of the user dies with the old one."""
         body = self.validated_body(ChangePasswordInput)
-        ChangePassword(user=_user(request), **body, address=address_of(request), now=timezone.now()).execute()
+        ChangePassword(user=_user(request), **body, address=address_of(request)).execute()
         return Response(status=204)
 
 

@@ -18,7 +18,6 @@ from django.utils import timezone
 from apps.users.errors import InvalidCredentials
 from apps.users.hashers import BoundedArgon2PasswordHasher
 from apps.users.models import Token, User
-from apps.users.passwords import locked_with_password
 from apps.users.use_cases.change_password import ChangePassword
 from tests.factories import PASSWORD, UserFactory, client_of
 from tests.support.api import bearer, log_in
@@ -319,9 +318,7 @@ class TestWhileItIsChecked:
         """Both have had the right password; the second's was right no more when it came to be changed."""
         stale = User.objects.get(pk=user.pk)
         by_set_password(user)
-        change = ChangePassword(
-            user=stale, current_password=PASSWORD, new_password=NEW + "!", address="", now=timezone.now()
-        )
+        change = ChangePassword(user=stale, current_password=PASSWORD, new_password=NEW + "!", address="")
 
         with pytest.raises(InvalidCredentials):
             change.execute()
@@ -357,7 +354,7 @@ class TestAtOnce:
         user = UserFactory()
 
         with self.waiting(by_a_query, user):
-            locked_with_password(user, PASSWORD)
+            user.lock_with_password(PASSWORD)
             client_of(user)
 
         assert User.objects.get(pk=user.pk).check_password(NEW)

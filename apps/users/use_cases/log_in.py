@@ -7,12 +7,9 @@ from django.conf import settings
 from django.contrib.auth import authenticate
 from django.db import transaction
 
-from apps.users.audit_log import log_attempt
 from apps.users.errors import InvalidCredentials
-from apps.users.login_throttling import limited
-from apps.users.metrics import counted_login
+from apps.users.login_attempts import login_attempt
 from apps.users.models import User, digest_of, new_key
-from apps.users.passwords import locked_with_password
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +35,17 @@ class LogIn:
     address: str
     now: datetime
 
-    @counted_login()
     def execute(self) -> IssuedToken:
-        with log_attempt("login", channel="api") as attempt:
-            with limited(username=self.username, address=self.address, now=self.now):
-                user = authenticate(username=self.username, password=self.password)
-                if not isinstance(user, User):
-                    raise InvalidCredentials
-            attempt.user_id = user.pk
+        with login_attempt(username=self.username, address=self.address, channel="api") as attempt:
+            user = authenticate(username=self.username, password=self.password)
+            if not isinstance(user, User):
+                raise InvalidCredentials
+            attempt.password_matched(user)
             return self._issue(user)
 
     @transaction.atomic(durable=True)
     def _issue(self, user: User) -> IssuedToken:
-        locked_with_password(user, self.password)
+        user.lock_with_password(self.password)
         key = new_key()
         expires_at = self.now + settings.TOKEN_LIFETIME
         user.tokens.create(digest=digest_of(key), created_at=self.now, expires_at=expires_at)

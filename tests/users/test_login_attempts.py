@@ -1,8 +1,7 @@
-"""Attempts in flight, and a database that does not know of them; what the limits are is in tests/users/test_api.py."""
+"""Reservations of login attempts, in flight and released; tests/users/test_api.py has the limits themselves."""
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from unittest.mock import patch
@@ -13,8 +12,7 @@ from django.db import connection
 from django.db.models import Max
 from django.utils import timezone
 
-from apps.users import login_limits
-from apps.users.models import LoginFailures
+from apps.users.models import LoginFailures, User
 from tests.factories import UserFactory
 from tests.support.api import log_in
 from tests.support.patience import HANG_S
@@ -63,25 +61,29 @@ class TestAttemptsInFlight:
         assert_problem(log_in(user.username), 429, "throttled")
 
 
-class TestTheSchemaBefore:
-    @pytest.fixture(autouse=True)
-    def schema(self, db) -> Iterator[None]:
-        """As migration users.0003 found it, until the test's transaction is undone."""
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE users_loginfailures DROP COLUMN reserved")
-        login_limits._knows_attempts_in_flight.cache_clear()
-        yield
-        login_limits._knows_attempts_in_flight.cache_clear()
+class TestReservations:
+    def test_an_unexpected_error_is_no_failure(self, user):
+        with (
+            patch("apps.users.use_cases.log_in.authenticate", side_effect=ZeroDivisionError),
+            pytest.raises(ZeroDivisionError),
+        ):
+            log_in(user.username)
 
-    def test_counts_failures_and_refuses_what_is_too_many(self, user):
-        assert log_in(user.username).status_code == 200
-        for _ in range(10):
-            assert_problem(log_in(user.username, "wrong"), 400, "invalid_credentials")
+        assert list(LoginFailures.objects.values_list("count", "reserved")) == [(0, 0)] * 3
 
-        response = log_in(user.username)
+    def test_a_refusal_after_the_right_password_is_no_failure(self, user):
+        def check_and_deactivate(**credentials):
+            found = authenticate(**credentials)
+            User.objects.filter(pk=user.pk).update(is_active=False)
+            return found
 
-        assert_problem(response, 429, "throttled")
-        assert 890 <= int(response.headers["Retry-After"]) <= 900
+        with patch("apps.users.use_cases.log_in.authenticate", check_and_deactivate):
+            assert_problem(log_in(user.username), 400, "invalid_credentials")
 
-    def test_successes_are_not_counted(self, user):
-        assert {log_in(user.username).status_code for _ in range(12)} == {200}
+        assert list(LoginFailures.objects.values_list("count", "reserved")) == [(0, 0)] * 3
+
+    def test_a_refused_attempt_releases_what_it_reserved(self, user):
+        for _ in range(12):
+            log_in(user.username, "wrong")
+
+        assert list(LoginFailures.objects.values_list("count", "reserved")) == [(10, 0)] * 3
