@@ -1,39 +1,50 @@
-"""What the bank may refuse, without a word of HTTP: `apps.core.problem` has the one table from kinds to statuses."""
+"""Domain errors: refusals with a kind and a code, and no HTTP status; `apps.core.problem` maps kinds to statuses."""
 
+from collections.abc import Sequence
 from enum import Enum, auto
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class ErrorKind(Enum):
-    """How a client should take a refusal."""
+    """The kind of a refusal: whether, and when, the same request may succeed."""
 
     INVALID = auto()
-    """What was sent is malformed; it can never succeed as it is."""
+    """The request is malformed; it can never succeed."""
     NOT_FOUND = auto()
-    """There is no such thing for this caller, whether or not it exists for another."""
+    """The object does not exist for this caller, whether or not it exists for another."""
     FORBIDDEN = auto()
-    """The caller may see it but not do this."""
+    """The caller may see the object but not do this."""
     REFUSED = auto()
-    """Well said, but the rules or the present state say no; the answer is final for this request."""
+    """The request is well-formed, but a rule or the present state refuses it; that is final for this request."""
     STALE = auto()
-    """It was asked of a state that is not the present one; read again, then decide."""
+    """The request names a state that is no longer the present one; read again, then decide."""
     BUSY = auto()
-    """Another request is in the way; the same request may succeed in a moment."""
+    """Another request holds what this one needs; the same request may succeed in a moment."""
     THROTTLED = auto()
-    """Too many tries; wait for `retry_after_s`."""
+    """Too many requests; wait for `retry_after_s`."""
+
+
+class FieldError(NamedTuple):
+    """One entry of a problem's `errors`; `field` is a path such as `amount`."""
+
+    field: str
+    code: str
+    detail: str
 
 
 class DomainError(Exception):
-    """A named refusal: expected, explained to the client, and never an incident."""
+    """A refusal that the API documents: the client gets its code and detail, and nothing is reported to Sentry."""
 
     kind: ClassVar[ErrorKind]
     code: ClassVar[str]
     detail: str
 
+    field_errors: Sequence[FieldError] = ()
+    """The fields of the request that are wrong."""
     retry_after_s: int | None = None
-    """Seconds to wait before the same request is worth sending again; None where it never is."""
+    """Seconds to wait before sending the same request again; None if that cannot succeed."""
     replayed = False
-    """Whether this repeats the answer that an earlier request under the same idempotency key was given."""
+    """Whether this repeats the response to an earlier request under the same idempotency key."""
 
     def __init__(self, detail: str | None = None) -> None:
         if detail is not None:
@@ -42,12 +53,12 @@ class DomainError(Exception):
 
     @property
     def extensions(self) -> dict[str, str]:
-        """Members that the problem document carries besides the standard ones."""
+        """Members of the problem document besides the standard ones (RFC 9457 §3.2)."""
         return {}
 
 
 class NotFound(DomainError):
-    """No such object, or not the caller's: the two are indistinguishable on purpose."""
+    """The object does not exist, or belongs to another user; a client cannot distinguish the two."""
 
     kind = ErrorKind.NOT_FOUND
     code = "not_found"
@@ -55,7 +66,7 @@ class NotFound(DomainError):
 
 
 class PermissionDenied(DomainError):
-    """The caller is known and may not do this."""
+    """The caller is authenticated and lacks the permission."""
 
     kind = ErrorKind.FORBIDDEN
     code = "permission_denied"
@@ -63,7 +74,7 @@ class PermissionDenied(DomainError):
 
 
 class InvalidField(DomainError):
-    """One field of the request is wrong in a way that only the rules below the parser could tell."""
+    """One field of the request is invalid by a rule that its serializer cannot check."""
 
     kind = ErrorKind.INVALID
     code = "invalid_request"
@@ -71,4 +82,4 @@ class InvalidField(DomainError):
 
     def __init__(self, *, field: str, field_code: str, message: str) -> None:
         super().__init__()
-        self.field, self.field_code, self.message = field, field_code, message
+        self.field_errors = [FieldError(field, field_code, message)]

@@ -9,8 +9,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from apps.core.parsers import JSONFloat
-from apps.core.problem import BadRequest, FieldError
+from apps.core.errors import FieldError
+from apps.core.problem import BadRequest
 from apps.core.text import NOT_TEXT, plain_text
 
 NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1F\x7F-\x9F]*$"
@@ -44,7 +44,7 @@ class TextField(serializers.CharField):
 
     def run_validation(self, data: Any = empty) -> Any:
         # Before DRF, for which line breaks are white space like any other, and text of nothing else is "".
-        if isinstance(data, str) and (isinstance(data, JSONFloat) or NOT_TEXT.search(data)):
+        if isinstance(data, str) and NOT_TEXT.search(data):
             self.fail("invalid")
         return super().run_validation(data)
 

@@ -11,7 +11,8 @@ from rest_framework.request import Request
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
-from apps.core.problem import BadRequest, FieldError, InvalidParameters
+from apps.core.errors import FieldError
+from apps.core.problem import BadRequest, InvalidParameters
 
 
 class SignedCursorPagination(CursorPagination):
@@ -63,13 +64,13 @@ class SignedCursorPagination(CursorPagination):
 
 
 def _scope(request: Request) -> str:
-    """Return what a cursor is good for: the path, the caller and every parameter but the position and the page's size.
+    """Return what a cursor is valid for: the caller, the path and every parameter but the position and the page's size.
 
-    The path is written anew from what it names: an id in capitals is the same list.
+    The path is that of the route, not `get_full_path()`: an id in capitals names the same list.
     """
     match = request.resolver_match
     assert match is not None  # noqa: S101  a view that pages has a route
-    query = f"{reverse(match.view_name, kwargs=match.kwargs)}?{request.META.get('QUERY_STRING', '')}"
+    url = f"{reverse(match.view_name, kwargs=match.kwargs)}?{request.META.get('QUERY_STRING', '')}"
     for name in ("cursor", "limit"):
-        query = remove_query_param(query, name)
-    return f"cursor of {request.user.pk} for {query.removeprefix('/')}"
+        url = remove_query_param(url, name)
+    return f"cursor of {request.user.pk} for {url}"

@@ -3,23 +3,35 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import parse_qsl
 
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 
-from apps.core.problem import BadRequest, FieldError
+from apps.core.errors import FieldError
+from apps.core.problem import BadRequest
 
 MAX_DEPTH = 20
 MAX_INTEGER_DIGITS = 100
 MAX_FORM_FIELDS = 20
 
 
-class JSONFloat(str):
-    """The source text of a JSON number with a fraction or an exponent: a binary float would already have lost digits."""
+@dataclass(frozen=True, slots=True)
+class JSONFloat:
+    """A JSON number with a fraction or an exponent, as its source text: a binary float would already have lost digits.
 
-    __slots__ = ()
+    It is neither `str` nor `float`, so a field for text refuses it. DRF's numeric fields read it by `str()` or `float()`.
+    """
+
+    source: str
+
+    def __str__(self) -> str:
+        return self.source
+
+    def __float__(self) -> float:
+        return float(self.source)
 
 
 class StrictJSONParser(JSONParser):
@@ -88,45 +100,35 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not body:
         return {}
     try:
-        text = body.decode("utf-8")
-        _refuse_depth(text)
         parsed = json.loads(
-            text,
+            body.decode("utf-8"),
             parse_float=JSONFloat,
             parse_int=_parse_integer,
             parse_constant=_refuse_constant,
             object_pairs_hook=_object_without_duplicates,
         )
-    except ValueError as error:
+        if _is_too_deep(parsed):
+            message = "nested too deeply"
+            raise ValueError(message)  # noqa: TRY301  one refusal with the parser's own
+    # RecursionError: which depth raises it differs between Python's versions; some parse what others refuse.
+    except (ValueError, RecursionError) as error:
         raise BadRequest("malformed_json", "The body is not valid JSON in UTF-8.") from error
     if not isinstance(parsed, dict):
         raise BadRequest("invalid_request", "The body must be a JSON object.")
     return parsed
 
 
-def _refuse_depth(text: str) -> None:
-    """Raise ValueError beyond `MAX_DEPTH`, before the recursive parser can meet it; brackets in strings do not count."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return
-    depth = 0
-    in_string = escaped = False
-    for character in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                message = "nested too deeply"
-                raise ValueError(message)
-        elif character in "]}":
-            depth -= 1
+def _is_too_deep(value: Any) -> bool:
+    """Return whether a parsed value nests lists and objects beyond `MAX_DEPTH`."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def _parse_integer(digits: str) -> int:

@@ -1,7 +1,8 @@
-"""The one place where an exception becomes HTTP: RFC 9457 problem documents, whatever went wrong and wherever.
+"""Problem documents (RFC 9457): the one place where an exception becomes an HTTP response.
 
-Domain errors carry a kind; `STATUS_OF_KIND` is the only table from kinds to statuses. DRF's own errors, the database's
-and anything unforeseen leave through the same door, so a client sees one shape.
+`STATUS_OF_KIND` maps the kinds of domain errors to statuses; `PROBLEM_TYPES` maps the exceptions of Django, of Django REST
+Framework and of the database to problems. Any other exception is a bug and becomes 500. Views, middlewares and Django's
+own error handlers all end here, so that a client gets one format for every failure.
 """
 
 import itertools
@@ -9,23 +10,27 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import SuspiciousOperation
 from django.core.signals import got_request_exception
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from rest_framework import exceptions, status
 
-from apps.core.errors import DomainError, ErrorKind, InvalidField
+from apps.core.errors import DomainError, ErrorKind, FieldError, InvalidField, NotFound, PermissionDenied
 from apps.core.middleware.request_id import current_request_id
 from apps.core.middleware.request_log import log_fields, user_id_of
 from apps.core.observability.redaction import safe_message
 
 logger = logging.getLogger(__name__)
 
-STATUS_OF_KIND = {
+UNAVAILABLE_RETRY_AFTER_S = 5
+MAX_ERRORS = 50
+"""The most fields that a problem lists: a body with thousands of wrong fields does not get a response as large."""
+
+STATUS_OF_KIND: Final = {
     ErrorKind.INVALID: HTTPStatus.BAD_REQUEST,
     ErrorKind.FORBIDDEN: HTTPStatus.FORBIDDEN,
     ErrorKind.NOT_FOUND: HTTPStatus.NOT_FOUND,
@@ -35,28 +40,70 @@ STATUS_OF_KIND = {
     ErrorKind.THROTTLED: HTTPStatus.TOO_MANY_REQUESTS,
 }
 
-# What PostgreSQL refuses for want of a server, a connection or time; the rest of DatabaseError is our bug.
-OUT_OF_ORDER = (OperationalError, InterfaceError)
-UNAVAILABLE_RETRY_AFTER_S = 5
-MAX_ERRORS = 50
-"""How many fields a problem names: the answer to a body of thousands is not itself a flood."""
 
+class ProblemType(NamedTuple):
+    """The members of a problem document that are the same for each occurrence."""
 
-class FieldError(NamedTuple):
-    """One entry of a validation problem's `errors`; `field` is a path such as `amount`."""
-
-    field: str
+    status: HTTPStatus
     code: str
     detail: str
 
 
+INVALID_REQUEST: Final = ProblemType(HTTPStatus.BAD_REQUEST, InvalidField.code, InvalidField.detail)
+BAD_REQUEST: Final = ProblemType(HTTPStatus.BAD_REQUEST, "invalid_request", "The request is not acceptable.")
+# One detail for every reason: the token is absent, malformed, unknown, expired, revoked, or its user is deactivated.
+NOT_AUTHENTICATED: Final = ProblemType(HTTPStatus.UNAUTHORIZED, "not_authenticated", "A valid token is required.")
+PERMISSION_DENIED: Final = ProblemType(HTTPStatus.FORBIDDEN, PermissionDenied.code, PermissionDenied.detail)
+NOT_FOUND: Final = ProblemType(HTTPStatus.NOT_FOUND, NotFound.code, NotFound.detail)
+METHOD_NOT_ALLOWED: Final = ProblemType(
+    HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not allowed here."
+)
+NOT_ACCEPTABLE: Final = ProblemType(
+    HTTPStatus.NOT_ACCEPTABLE, "not_acceptable", "The answer is JSON, which the Accept header does not admit."
+)
+UNSUPPORTED_MEDIA_TYPE: Final = ProblemType(
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "unsupported_media_type",
+    "The body must be JSON in UTF-8 (application/json).",
+)
+THROTTLED: Final = ProblemType(HTTPStatus.TOO_MANY_REQUESTS, "throttled", "Too many requests.")
+INTERNAL_ERROR: Final = ProblemType(
+    HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong on our side; it has been recorded."
+)
+UNAVAILABLE: Final = ProblemType(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "unavailable",
+    "The service is temporarily unavailable; the same request may be sent again.",
+)
+
+PROBLEM_TYPES: Final[Mapping[type[Exception], ProblemType]] = {
+    SuspiciousOperation: BAD_REQUEST,
+    exceptions.ParseError: BAD_REQUEST,
+    exceptions.ValidationError: INVALID_REQUEST,
+    exceptions.NotAuthenticated: NOT_AUTHENTICATED,
+    exceptions.AuthenticationFailed: NOT_AUTHENTICATED,
+    DjangoPermissionDenied: PERMISSION_DENIED,
+    exceptions.PermissionDenied: PERMISSION_DENIED,
+    Http404: NOT_FOUND,
+    exceptions.NotFound: NOT_FOUND,
+    exceptions.MethodNotAllowed: METHOD_NOT_ALLOWED,
+    exceptions.NotAcceptable: NOT_ACCEPTABLE,
+    exceptions.UnsupportedMediaType: UNSUPPORTED_MEDIA_TYPE,
+    exceptions.Throttled: THROTTLED,
+    # PostgreSQL lacks a server, a connection or time; every other DatabaseError is a bug of ours.
+    OperationalError: UNAVAILABLE,
+    InterfaceError: UNAVAILABLE,
+}
+
+
 class BadRequest(exceptions.APIException):
-    """A 400 with a code of its own: the request could not be read as what it claims to be."""
+    """A 400 with a code of its own: the request cannot be read as the type that it declares."""
 
     status_code = status.HTTP_400_BAD_REQUEST
 
     def __init__(self, code: str, detail: str, errors: Iterable[FieldError] = ()) -> None:
         super().__init__(detail, code)
+        self.problem_type = ProblemType(HTTPStatus.BAD_REQUEST, code, detail)
         self.errors = list(errors)
 
 
@@ -68,7 +115,7 @@ class InvalidParameters(BadRequest):
 
 
 class ProblemResponse(JsonResponse):
-    """`application/problem+json` with the members that the API's contract promises."""
+    """A response of `application/problem+json` with the members of the API's contract."""
 
     def __init__(  # noqa: PLR0913  a problem has this many members
         self,
@@ -97,80 +144,47 @@ class ProblemResponse(JsonResponse):
 
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> HttpResponseBase:
-    """Turn whatever a view raised into a problem; DRF's `EXCEPTION_HANDLER`."""
+    """Return the problem for an exception of a view; DRF's `EXCEPTION_HANDLER`."""
     return from_exception(context["request"], exc)
 
 
-def from_exception(request: HttpRequest, exc: Exception) -> ProblemResponse:  # noqa: PLR0911  one for each family of errors
-    """Return the problem that tells a client about `exc`, logging it if it is our fault."""
+def from_exception(request: HttpRequest, exc: Exception) -> ProblemResponse:
+    """Return the problem for an exception; a refused permission, an outage and a bug are logged."""
     match exc:
         case DomainError():
-            return _from_domain_error(request, exc)
-        case Http404():
-            return not_found(request)
-        case DjangoPermissionDenied():
-            return permission_denied(request)
-        case SuspiciousOperation() | exceptions.ParseError():
-            return bad_request(request)
-        case exceptions.APIException():
-            return _from_api_exception(request, exc)
-        case _ if isinstance(exc, OUT_OF_ORDER):
-            return unavailable(request, exc)
-        case _:
-            got_request_exception.send(sender=None, request=request)
-            return internal_error(request, exc)
-
-
-def _from_domain_error(request: HttpRequest, error: DomainError) -> ProblemResponse:
-    if error.kind is ErrorKind.FORBIDDEN:
-        _log_permission_denied(request)
-    headers = {}
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(error.retry_after_s)
-    if error.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    errors = [FieldError(error.field, error.field_code, error.message)] if isinstance(error, InvalidField) else []
-    return ProblemResponse(
-        request,
-        status=STATUS_OF_KIND[error.kind],
-        code=error.code,
-        detail=error.detail,
-        errors=errors,
-        extensions=error.extensions,
-        headers=headers,
-    )
-
-
-def _from_api_exception(request: HttpRequest, exc: exceptions.APIException) -> ProblemResponse:
-    headers = {}
-    if challenge := getattr(exc, "auth_header", None):
-        headers["WWW-Authenticate"] = challenge
-    match exc:
-        case exceptions.ValidationError():
-            return invalid_request(request, field_errors(exc.get_full_details()))
+            problem_type = ProblemType(STATUS_OF_KIND[exc.kind], exc.code, exc.detail)
+            return _response(request, problem_type, exc, errors=exc.field_errors, extensions=exc.extensions)
         case BadRequest():
-            code, detail = exc.get_codes(), str(exc.detail)
-            return ProblemResponse(request, status=exc.status_code, code=str(code), detail=detail, errors=exc.errors)
-        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
-            # One text for every reason: absent, malformed, unknown, expired, revoked, deactivated.
-            code, detail = "not_authenticated", "A valid token is required."
-        case exceptions.PermissionDenied():
-            return permission_denied(request)
-        case exceptions.NotFound():
-            return not_found(request)
-        case exceptions.MethodNotAllowed():
-            code, detail = "method_not_allowed", "This method is not allowed here."
-        case exceptions.NotAcceptable():
-            code, detail = "not_acceptable", "The answer is JSON, which the Accept header does not admit."
-        case exceptions.UnsupportedMediaType():
-            code, detail = "unsupported_media_type", "The body must be JSON in UTF-8 (application/json)."
-        case exceptions.Throttled():
-            code, detail = "throttled", "Too many requests."
-            headers["Retry-After"] = str(max(1, round(getattr(exc, "wait", None) or 1)))
+            return _response(request, exc.problem_type, exc, errors=exc.errors)
+        case exceptions.ValidationError():
+            return _response(request, INVALID_REQUEST, exc, errors=field_errors(exc.get_full_details()))
         case _:
-            got_request_exception.send(sender=None, request=request)
-            return internal_error(request, exc)
-    return ProblemResponse(request, status=exc.status_code, code=code, detail=detail, headers=headers)
+            problem_type = _problem_type(exc)
+            if problem_type is INTERNAL_ERROR:
+                got_request_exception.send(sender=None, request=request)
+            return _response(request, problem_type, exc)
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> ProblemResponse:
+    """Return 400; Django's `handler400`."""
+    return _response(request, BAD_REQUEST)
+
+
+def permission_denied(request: HttpRequest, exception: Exception | None = None) -> ProblemResponse:
+    """Return 403; Django's `handler403`."""
+    return _response(request, PERMISSION_DENIED)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> ProblemResponse:
+    """Return 404; Django's `handler404`. An unknown URL, a missing object and another user's get the same body."""
+    return _response(request, NOT_FOUND)
+
+
+def server_error(request: HttpRequest) -> ProblemResponse:
+    """Return 503 or 500 for an exception outside the API's views (the admin, sessions); Django's `handler500`."""
+    error = sys.exception()
+    is_outage = isinstance(error, OperationalError | InterfaceError)
+    return _response(request, UNAVAILABLE if is_outage else INTERNAL_ERROR, error)
 
 
 def field_errors(details: Any, path: str = "") -> Iterator[FieldError]:
@@ -185,57 +199,52 @@ def field_errors(details: Any, path: str = "") -> Iterator[FieldError]:
             yield from field_errors(inner, path)
 
 
-def invalid_request(request: HttpRequest, errors: Iterable[FieldError]) -> ProblemResponse:
-    """Return 400 with the fields that are wrong."""
-    detail = InvalidField.detail
-    return ProblemResponse(request, status=400, code="invalid_request", detail=detail, errors=errors)
+def _problem_type(exc: Exception) -> ProblemType:
+    """Return the row of `PROBLEM_TYPES` for the nearest class of the exception, as `except` would find it."""
+    return next((PROBLEM_TYPES[each] for each in type(exc).__mro__ if each in PROBLEM_TYPES), INTERNAL_ERROR)
 
 
-def bad_request(request: HttpRequest, exception: Exception | None = None) -> ProblemResponse:
-    """Return 400 for what Django itself calls suspicious."""
-    return ProblemResponse(request, status=400, code="invalid_request", detail="The request is not acceptable.")
-
-
-def permission_denied(request: HttpRequest, exception: Exception | None = None) -> ProblemResponse:
-    """Return 403."""
-    _log_permission_denied(request)
-    return ProblemResponse(request, status=403, code="permission_denied", detail="You may not do this.")
-
-
-def _log_permission_denied(request: HttpRequest) -> None:
-    """Say that somebody asked for what he may not do; another's object is a 404, which the request's line tells."""
-    logger.warning("permission denied", extra=log_fields(request) | {"user_id": user_id_of(request)})
-
-
-def not_found(request: HttpRequest, exception: Exception | None = None) -> ProblemResponse:
-    """Return 404: the same body for an unknown URL, a missing object and another user's."""
-    return ProblemResponse(request, status=404, code="not_found", detail="There is nothing here.")
-
-
-def unavailable(request: HttpRequest, exc: DatabaseError | InterfaceError) -> ProblemResponse:
-    """Return 503: nothing was decided, or the decision is safe under its idempotency key; try again."""
-    error = exc.__cause__ or exc
-    logger.error(
-        "The database did not answer: %s", safe_message(error) or type(error).__name__, extra=log_fields(request)
-    )
+def _response(
+    request: HttpRequest,
+    problem_type: ProblemType,
+    exc: BaseException | None = None,
+    *,
+    errors: Iterable[FieldError] = (),
+    extensions: Mapping[str, str] | None = None,
+) -> ProblemResponse:
+    _log(request, problem_type, exc)
     return ProblemResponse(
         request,
-        status=503,
-        code="unavailable",
-        detail="The service is temporarily unavailable; the same request may be sent again.",
-        headers={"Retry-After": str(UNAVAILABLE_RETRY_AFTER_S)},
+        **problem_type._asdict(),
+        errors=errors,
+        extensions=extensions,
+        headers=dict(_headers(problem_type, exc)),
     )
 
 
-def server_error(request: HttpRequest) -> ProblemResponse:
-    """Return 503 or 500 for what was raised past every view of ours (the admin, sessions); Django's `handler500`."""
-    error = sys.exception()
-    return unavailable(request, error) if isinstance(error, OUT_OF_ORDER) else internal_error(request)
+def _headers(problem_type: ProblemType, exc: BaseException | None) -> Iterator[tuple[str, str]]:
+    # DRF sets it on the errors of an authenticator that names its scheme.
+    if challenge := getattr(exc, "auth_header", None):
+        yield "WWW-Authenticate", challenge
+    if isinstance(exc, DomainError) and exc.replayed:
+        yield "Idempotent-Replayed", "true"
+    retry_after_s = exc.retry_after_s if isinstance(exc, DomainError) else None
+    if isinstance(exc, exceptions.Throttled):
+        retry_after_s = max(1, getattr(exc, "wait", None) or 1)
+    elif problem_type is UNAVAILABLE:
+        retry_after_s = UNAVAILABLE_RETRY_AFTER_S
+    if retry_after_s is not None:
+        yield "Retry-After", str(retry_after_s)
 
 
-def internal_error(request: HttpRequest, exc: Exception | None = None) -> ProblemResponse:
-    """Return 500, log the cause once and tell the client nothing but the request's id."""
-    logger.error("Unhandled exception", exc_info=exc or True, extra=log_fields(request))
-    return ProblemResponse(
-        request, status=500, code="internal_error", detail="Something went wrong on our side; it has been recorded."
-    )
+def _log(request: HttpRequest, problem_type: ProblemType, exc: BaseException | None) -> None:
+    """Log what operators need beside the request's own line. Another user's object is a 404, so that line has it."""
+    extra = log_fields(request)
+    if problem_type.status == HTTPStatus.FORBIDDEN:
+        logger.warning("permission denied", extra=extra | {"user_id": user_id_of(request)})
+    elif problem_type is UNAVAILABLE:
+        error = (exc and exc.__cause__) or exc
+        reason = (error and safe_message(error)) or type(error).__name__
+        logger.error("The database did not answer: %s", reason, extra=extra)
+    elif problem_type is INTERNAL_ERROR:
+        logger.error("Unhandled exception", exc_info=exc or True, extra=extra)

@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.core.errors import DomainError
-from apps.core.problem import FieldError, InvalidParameters, field_errors
+from apps.core.errors import DomainError, FieldError
+from apps.core.problem import InvalidParameters, field_errors
 
 
 class Endpoint(APIView):
@@ -35,22 +35,23 @@ class Endpoint(APIView):
         return super().get_authenticators()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse a method that nobody may use here before asking who it is."""
+        """Check the method, the Accept header, the token, the rate limit and the permissions, in this order.
+
+        DRF counts a request after its permissions, so it would count none that gets 401 or 403, and it authenticates
+        before it looks at the method. A request whose token is refused counts under its address.
+        """
         if request.method not in self.allowed_methods:
             raise MethodNotAllowed(request.method or "")
-        super().initial(request, *args, **kwargs)
-
-    def perform_authentication(self, request: Request) -> None:
-        """Find out who asks, and count that before anything can be refused: a token that is no good by its address."""
+        self.format_kwarg = self.get_format_suffix(**kwargs)
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
+        request.version, request.versioning_scheme = self.determine_version(request, *args, **kwargs)
         try:
-            super().perform_authentication(request)
+            self.perform_authentication(request)
         except AuthenticationFailed:
-            super().check_throttles(request)
+            self.check_throttles(request)
             raise
-        super().check_throttles(request)
-
-    def check_throttles(self, request: Request) -> None:
-        """Nothing: DRF asks here after the permissions, and would count no 401 and no 403."""
+        self.check_throttles(request)
+        self.check_permissions(request)
 
     @property
     def caller_id(self) -> UUID:

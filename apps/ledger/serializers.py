@@ -8,7 +8,6 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.core.fields import StrictDateTimeField, StrictSerializer, StrictUUIDField, TextField
-from apps.core.parsers import JSONFloat
 from apps.ledger.errors import AmountTooFine
 from apps.ledger.models import Account, Entry, Transaction
 from apps.ledger.money import (
@@ -55,9 +54,8 @@ class AmountField(serializers.Field[Decimal, Any, str, Any]):
         self.must_be_positive = must_be_positive
 
     def to_internal_value(self, data: Any) -> Decimal:
-        is_text = isinstance(data, str) and not isinstance(data, JSONFloat)
         is_integer = isinstance(data, int) and not isinstance(data, bool)
-        amount = parse_amount(str(data)) if is_text or is_integer else None
+        amount = parse_amount(str(data)) if isinstance(data, str) or is_integer else None
         if amount is None:
             code = ("min_value" if data < 0 else "max_value") if is_integer else "invalid"
             self.fail(code, limit=settings.LEDGER_MAX_AMOUNT)

@@ -74,7 +74,7 @@ class TestAmounts:
         with pytest.raises(InvalidField) as refusal:
             deposit(account, amount)
 
-        assert refusal.value.field_code == "max_decimal_places"
+        assert refusal.value.field_errors[0].code == "max_decimal_places"
         assert not Transaction.objects.exists()
 
 

@@ -36,7 +36,7 @@ def test_two_who_want_one_name_at_once():
             RegisterUser(username="ada", password=PASSWORD).execute()
             answers.append("made")
         except InvalidField as refusal:
-            answers.append(refusal.field_code)
+            answers.append(refusal.field_errors[0].code)
         finally:
             connection.close()
 

@@ -16,7 +16,8 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, QueryDict, UnreadablePostError
 from rest_framework.exceptions import NotAcceptable, UnsupportedMediaType
 
-from apps.core.problem import BadRequest, FieldError, InvalidParameters, ProblemResponse, from_exception, not_found
+from apps.core.errors import FieldError
+from apps.core.problem import BadRequest, InvalidParameters, ProblemResponse, from_exception, not_found
 
 NUL: Final = "\0"
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
