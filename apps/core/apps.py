@@ -6,10 +6,10 @@ class CoreConfig(AppConfig):
     name = "apps.core"
 
     def ready(self) -> None:
-        from apps.core import housekeeping  # noqa: F401, PLC0415  whose series are there before the first request
-        from apps.core.observability import metrics  # noqa: F401, PLC0415  whose series are there before the first request
+        from apps.core import housekeeping  # noqa: F401, PLC0415  registers its series before the first request
+        from apps.core.observability import metrics  # noqa: F401, PLC0415  registers its series before the first request
 
-        # Its own loggers speak through the standard library's, and so through apps.core.observability.logs.
+        # structlog's own loggers log through the standard library, and so through apps.core.observability.logs.
         structlog.configure(
             processors=[
                 structlog.contextvars.merge_contextvars,

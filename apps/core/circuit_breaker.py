@@ -1,4 +1,4 @@
-"""Spares requests the wait for a helper that is not there; none of what matters may depend on that helper."""
+"""Circuit breaker: requests skip an optional service (a cache, a queue) while it fails, instead of waiting for it."""
 
 import logging
 import threading
@@ -6,9 +6,10 @@ import time
 
 
 class CircuitBreaker:
-    """After an error, one request in every pause finds out whether the helper answers again; the others pass it by.
+    """After a failure one request per `pause_s` tries the service again; the others skip it.
 
-    broken and healed: what the logger says when that is news.
+    broken, healed: the log messages for a change of state.
+    Units: `pause_s` in seconds.
     """
 
     def __init__(self, pause_s: float, *, logger: logging.Logger, broken: str, healed: str) -> None:
@@ -20,7 +21,7 @@ class CircuitBreaker:
         self._lock = threading.Lock()
 
     def allows_request(self) -> bool:
-        """Tell whether to ask."""
+        """Return whether this request may call the service."""
         if not self._is_open:
             return True
         with self._lock:
@@ -31,7 +32,7 @@ class CircuitBreaker:
             return True
 
     def record_failure(self, error: Exception) -> None:
-        """Note that it failed; say so if it is news."""
+        """Open the circuit for `pause_s`; log the error if it was closed."""
         with self._lock:
             was_open, self._is_open = self._is_open, True
             self._try_again_at = self._healed_from = time.monotonic() + self.pause_s
@@ -39,11 +40,11 @@ class CircuitBreaker:
             self._logger.warning("%s: %s: %s", self._broken, type(error).__name__, error)
 
     def record_success(self) -> None:
-        """Note that it answered; say so if it is news."""
+        """Close the circuit; log it if it was open."""
         if not self._is_open:
             return
         with self._lock:
-            # An answer from before the pause was on its way when another one failed.
+            # This call began before the failure of another one, so it shows nothing about the service now.
             if time.monotonic() < self._healed_from:
                 return
             was_open, self._is_open = self._is_open, False

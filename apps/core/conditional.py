@@ -1,11 +1,12 @@
 """Conditional requests (RFC 9110 §13) by entity tag: `ETag`, `If-None-Match` and `If-Match`.
 
-A tag is a digest of what is shown, so it changes with whatever is. `If-Modified-Since` and `If-Unmodified-Since` are ignored
-as §13.1.3 and §13.1.4 ask for a resource without a date; Django's `get_conditional_response` refuses the second, and passes
-by an `If-Match` that it cannot read, which here matches nothing: a lost update is worse than a refusal.
+An entity tag is a digest of the representation, so it changes with any of its members. `If-Modified-Since` and
+`If-Unmodified-Since` are ignored, as §13.1.3 and §13.1.4 require for a resource without a date. Django's
+`get_conditional_response` refuses the second one, and ignores an `If-Match` that it cannot parse; here such a header matches
+nothing, as a lost update is worse than a refusal.
 
-A view checks the conditions last (§13.2.1), where the request would succeed without them: a change in the transaction that
-has the row's lock, so that what was compared is what is changed.
+A view checks the conditions last (§13.2.1), when the request would succeed without them: for a change inside the transaction
+that holds the row's lock, so that the version compared is the version changed.
 """
 
 import hashlib
@@ -24,41 +25,43 @@ _MEMBER: Final = re.compile(r'\*|(?:W/)?"[^"]*"')
 
 
 class PreconditionFailed(DomainError):
-    """The client's If-Match or If-None-Match is not true of what is there now."""
+    """If-Match or If-None-Match does not hold for the present representation."""
 
     kind = ErrorKind.STALE
     code = "precondition_failed"
     detail = "What this request was made for has changed since; read it again."
 
 
-def entity_tag(shown: Mapping[str, Any]) -> str:
-    """Return a strong validator for a representation."""
-    return f'"{hashlib.sha256(JSONRenderer().render(shown)).hexdigest()[:32]}"'
+def entity_tag(representation: Mapping[str, Any]) -> str:
+    """Return a strong entity tag for a representation."""
+    return f'"{hashlib.sha256(JSONRenderer().render(representation)).hexdigest()[:32]}"'
 
 
 def check_preconditions(request: Request, etag: str) -> bool:
-    """Tell whether the client has this representation already; raises PreconditionFailed (RFC 9110 §13.2.2).
+    """Return whether the client has this representation already (RFC 9110 §13.2.2).
 
-    If-Match compares strongly, so that a weak tag never matches; If-None-Match compares weakly.
+    If-Match uses strong comparison, so a weak tag never matches; If-None-Match uses weak comparison.
+
+    Raises: PreconditionFailed.
     """
     if_match, if_none_match = (request.headers.get(name) for name in ("If-Match", "If-None-Match"))
-    if if_match is not None and not _lists(if_match, etag):
+    if if_match is not None and not _contains(if_match, etag):
         raise PreconditionFailed
-    is_known = if_none_match is not None and _lists(if_none_match, etag, f"W/{etag}")
+    is_known = if_none_match is not None and _contains(if_none_match, etag, f"W/{etag}")
     if is_known and request.method not in {"GET", "HEAD"}:
         raise PreconditionFailed
     return is_known
 
 
-def conditional_response(request: Request, shown: Mapping[str, Any]) -> Response:
-    """Answer a GET with the representation and its tag, or with 304; raises PreconditionFailed."""
-    etag = entity_tag(shown)
+def conditional_response(request: Request, representation: Mapping[str, Any]) -> Response:
+    """Return the response to a GET: the representation with its tag, or 304. Raises: PreconditionFailed."""
+    etag = entity_tag(representation)
     if check_preconditions(request, etag):
         return Response(status=304, headers={"ETag": etag})
-    return Response(shown, headers={"ETag": etag})
+    return Response(representation, headers={"ETag": etag})
 
 
-def _lists(header: str, *etags: str) -> bool:
+def _contains(header: str, *etags: str) -> bool:
     return not {"*", *etags}.isdisjoint(_MEMBER.findall(header))
 
 

@@ -1,4 +1,4 @@
-"""Path converters: an id in a URL has the grammar that it has in a body."""
+"""URL path converters: a UUID in a URL has the same grammar as in a body."""
 
 import uuid
 
@@ -8,7 +8,7 @@ from apps.core.fields import CANONICAL_UUID
 
 
 class CanonicalUUIDConverter:
-    """A UUID in its canonical form, in either case (RFC 9562 §4); Django's own `uuid` takes small letters only."""
+    """A UUID in its canonical form, in either case (RFC 9562 §4); Django's own `uuid` takes lower case only."""
 
     regex = CANONICAL_UUID
 

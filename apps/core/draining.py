@@ -1,9 +1,9 @@
-"""The flag by which gunicorn's processes share that this server is draining: `/readyz/` answers 503 while it is set."""
+"""Draining flag, shared by gunicorn's processes: `/readyz/` returns 503 while it is set."""
 
 import mmap
 from typing import Final
 
-# One byte that gunicorn's arbiter and the workers it forks share: no file, so nothing to place, to permit or to clean up.
+# One byte of memory that gunicorn's arbiter and its workers share. A file would need a place, rights and cleaning up.
 _drains: Final = mmap.mmap(-1, 1)
 
 

@@ -1,4 +1,4 @@
-"""Serializer pieces that take what was meant and refuse what would have to be guessed."""
+"""Strict serializer fields: they accept one notation of a value and refuse every other instead of guessing."""
 
 import re
 import uuid
@@ -14,8 +14,8 @@ from apps.core.problem import BadRequest
 from apps.core.text import NOT_TEXT, plain_text
 
 NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1F\x7F-\x9F]*$"
-# RFC 3339 §5.6, where T and Z may be small; the years that Python has, and no leap second.
-MOMENT: Final = (
+# RFC 3339 §5.6, in which T and Z may be lower case; years 0001 to 9999 as in Python, and no leap second.
+RFC3339_DATE_TIME: Final = (
     r"([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"
     r"[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 )
@@ -23,9 +23,11 @@ CANONICAL_UUID: Final = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A serializer that refuses fields it does not know instead of ignoring them.
+    """A serializer that refuses unknown fields instead of ignoring them.
 
-    A misspelt `refrence`, or a `balance` that somebody hopes to set, is told to the client and changes nothing.
+    A misspelt `refrence`, or a `balance` in a request, is an error that names the field.
+
+    Raises: BadRequest `unknown_field`.
     """
 
     def to_internal_value(self, data: Any) -> Any:
@@ -40,10 +42,10 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 class TextField(serializers.CharField):
-    """A JSON string, never a number in disguise, without control characters; stored in Unicode's composed form (NFC)."""
+    """A JSON string without control characters, normalised to Unicode's composed form (NFC); a number is refused."""
 
     def run_validation(self, data: Any = empty) -> Any:
-        # Before DRF, for which line breaks are white space like any other, and text of nothing else is "".
+        # Before DRF strips white space, which includes line breaks: a text of line breaks only would become "".
         if isinstance(data, str) and NOT_TEXT.search(data):
             self.fail("invalid")
         return super().run_validation(data)
@@ -55,7 +57,7 @@ class TextField(serializers.CharField):
 
 
 class StrictUUIDField(serializers.UUIDField):
-    """A UUID in its canonical form, in either case (RFC 9562 §4), as in a URL; no integers, URNs or braces."""
+    """A UUID in its canonical form, in either case (RFC 9562 §4), as in a URL; not an integer, URN or braces."""
 
     def to_internal_value(self, data: Any) -> uuid.UUID:
         if not isinstance(data, str) or not re.fullmatch(CANONICAL_UUID, data):
@@ -63,11 +65,11 @@ class StrictUUIDField(serializers.UUIDField):
         return uuid.UUID(data)
 
 
-@extend_schema_field({"type": "string", "format": "date-time", "pattern": f"^{MOMENT}$"})
+@extend_schema_field({"type": "string", "format": "date-time", "pattern": f"^{RFC3339_DATE_TIME}$"})
 class StrictDateTimeField(serializers.DateTimeField):
-    """A moment as RFC 3339 §5.6 writes it, with its offset; neither a date alone nor a clock whose zone would be guessed."""
+    """A date and time of RFC 3339 §5.6 with its offset; a date alone, or a time without an offset, is refused."""
 
     def to_internal_value(self, value: Any) -> datetime:
-        if not isinstance(value, str) or not re.fullmatch(MOMENT, value):
+        if not isinstance(value, str) or not re.fullmatch(RFC3339_DATE_TIME, value):
             self.fail("invalid", format="YYYY-MM-DDThh:mm:ss[.uuuuuu](Z|+hh:mm|-hh:mm)")
         return super().to_internal_value(value.upper())

@@ -1,12 +1,12 @@
-"""The `Idempotency-Key` header: its grammar, errors and OpenAPI description, and the mark of a key that is being worked on.
+"""Idempotency keys: the `Idempotency-Key` header, its errors, its OpenAPI description, and the mark of a key in use.
 
-An operation that takes a key keeps it in a column of the row that it makes, under a unique constraint with the key's scope
-(an owner, an account): so it commits with its effect and never expires (docs/adr/0003). The same key and the same command
-get the same answer again, marked `Idempotent-Replayed`; the same key and another command are refused.
+An operation stores the key in a column of the row that it creates, under a unique constraint with the key's scope (an owner,
+an account): so the key commits with its effect and never expires (docs/adr/0003). The same key with the same command
+returns the same response, marked `Idempotent-Replayed`; the same key with another command is refused.
 
 Note [One line, one key]
-A header that is sent on two lines reaches the application as one value, joined by a comma (RFC 9110 §5.3). Were the comma a
-character of a key, a request with the key twice and its retry with the key once would be two intents. So it is none.
+A header on two lines reaches the application as one value, joined by a comma (RFC 9110 §5.3). If a key could contain a
+comma, a request with the key twice and its retry with the key once would be two commands. So a key has no comma.
 
 Note [Advisory lock as a mark]
 A key that is being worked on cannot be found in its row, which is not committed. Its transaction therefore takes a shared
@@ -34,11 +34,14 @@ CHARACTERS: Final = "[!-+.-~-]"
 _KEY: Final = re.compile(f"{CHARACTERS}{{1,{MAX_LENGTH}}}", re.ASCII)
 
 MARK: Final = "pg_try_advisory_xact_lock_shared(hashtextextended(%(scope)s || ' ' || %(key)s, 0))"
-"""Marks a key as being worked on until the transaction ends, for `is_running`; a shared lock, so it never waits."""
+"""Marks a key as in use until the transaction ends, for `is_running`.
+
+Locks: an advisory lock of the transaction, shared, so that it never waits.
+"""
 
 
 class IdempotencyKeyMissing(DomainError):
-    """The operation needs a key."""
+    """The operation requires a key, and the request has none."""
 
     kind = ErrorKind.INVALID
     code = "idempotency_key_missing"
@@ -46,7 +49,7 @@ class IdempotencyKeyMissing(DomainError):
 
 
 class IdempotencyKeyInvalid(DomainError):
-    """The header is no key, or there is more than one. See Note [One line, one key]."""
+    """The header is not one valid key. See Note [One line, one key]."""
 
     kind = ErrorKind.INVALID
     code = "idempotency_key_invalid"
@@ -54,7 +57,7 @@ class IdempotencyKeyInvalid(DomainError):
 
 
 class IdempotencyKeyReused(DomainError):
-    """The key belongs to another command; the first one stands. The client has a bug: one key, one intent."""
+    """The key was used for another command, which stands. The client has a bug: each command needs its own key."""
 
     kind = ErrorKind.REFUSED
     code = "idempotency_key_reused"
@@ -62,7 +65,7 @@ class IdempotencyKeyReused(DomainError):
 
 
 class IdempotencyKeyInProgress(DomainError):
-    """A request under the same key is still running; sent again, this one will replay its answer."""
+    """A request with the same key is still running; a later retry replays its response."""
 
     kind = ErrorKind.BUSY
     code = "idempotency_key_in_progress"
@@ -71,7 +74,7 @@ class IdempotencyKeyInProgress(DomainError):
 
 
 def optional_key(headers: Mapping[str, str]) -> str | None:
-    """Return the request's key, None where there is none. Raises IdempotencyKeyInvalid."""
+    """Return the request's key, or None. Raises: IdempotencyKeyInvalid."""
     key = headers.get(HEADER)
     if key is not None and not _KEY.fullmatch(key):
         raise IdempotencyKeyInvalid
@@ -79,7 +82,7 @@ def optional_key(headers: Mapping[str, str]) -> str | None:
 
 
 def required_key(headers: Mapping[str, str]) -> str:
-    """Return the request's key. Raises IdempotencyKeyMissing, IdempotencyKeyInvalid."""
+    """Return the request's key. Raises: IdempotencyKeyMissing, IdempotencyKeyInvalid."""
     key = optional_key(headers)
     if key is None:
         raise IdempotencyKeyMissing
@@ -87,16 +90,16 @@ def required_key(headers: Mapping[str, str]) -> str:
 
 
 def fingerprint(command: Mapping[str, object]) -> str:
-    """Return 64 hexadecimal digits for a validated command, where its row does not keep what was asked for.
+    """Return 64 hexadecimal digits that identify a validated command whose row does not keep all of its fields.
 
-    They are stored for good: a field that a later release adds to the command is left out while it has its default.
+    They are stored for good: leave out a field that a later release adds to the command while it has its default.
     """
     canonical = json.dumps(command, sort_keys=True, default=str, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def mark(*, scope: object, key: str) -> None:
-    """Mark a key as being worked on until the open transaction ends."""
+    """Mark a key as in use until the open transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {MARK}", {"scope": str(scope), "key": key})
 

@@ -4,7 +4,7 @@ from django.db import models
 
 
 class HousekeepingRun(models.Model):
-    """When one part of `manage.py housekeeping` last succeeded, and when it last failed."""
+    """The times at which one part of `manage.py housekeeping` last succeeded and last failed."""
 
     class Part(models.TextChoices):
         CLEANUP = "cleanup"

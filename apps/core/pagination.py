@@ -1,4 +1,4 @@
-"""Pages by signed cursor: stable while rows are added, as fast at the end as at the start, and not to be tampered with."""
+"""Pagination by signed cursor: stable while rows are added, equally fast on every page, and safe from tampering."""
 
 import re
 from typing import Any
@@ -16,10 +16,12 @@ from apps.core.problem import BadRequest, InvalidParameters
 
 
 class SignedCursorPagination(CursorPagination):
-    """DRF's cursor pages with a cursor that only we can have made, for this path, user and filters.
+    """DRF's cursor pagination with a cursor that is signed for one path, user and set of filters.
 
-    The view's `ordering` names one unique, unchanging column, the condition under which a cursor never skips or repeats
-    a row. `limit` is 1 to 200. Raises BadRequest: `invalid_cursor`, or `invalid_parameter` for a bad limit.
+    The view's `ordering` names one unique column that never changes; so a cursor never skips or repeats a row. `limit` is
+    1 to 200.
+
+    Raises: BadRequest `invalid_cursor`, or `invalid_parameter` for a bad limit.
     """
 
     page_size = 50
@@ -50,12 +52,12 @@ class SignedCursorPagination(CursorPagination):
         return parameters
 
     def decode_cursor(self, request: Request) -> Cursor | None:
-        sent = request.query_params.get("cursor")
-        if sent is None:
+        text = request.query_params.get("cursor")
+        if text is None:
             return None
         try:
-            return Cursor(*self._signer.unsign_object(sent))
-        # A signature can be right only for what we made; a text that is not even base64 fails before it is compared.
+            return Cursor(*self._signer.unsign_object(text))
+        # ValueError and TypeError: the text is not base64, and fails before its signature is compared.
         except (signing.BadSignature, ValueError, TypeError) as error:
             raise BadRequest("invalid_cursor", "The cursor does not belong to this list; start without one.") from error
 

@@ -1,4 +1,4 @@
-"""Bodies as money needs them: what RFC 8259 and the rules for forms leave open is refused instead of guessed."""
+"""Strict request parsers (JSON, forms, multipart): input that the standards leave ambiguous is refused, not guessed."""
 
 import json
 from collections import Counter
@@ -35,10 +35,10 @@ class JSONFloat:
 
 
 class StrictJSONParser(JSONParser):
-    """One UTF-8 JSON object without duplicate keys, NaN, Infinity or absurd depth.
+    """One UTF-8 JSON object without duplicate keys, NaN or Infinity, nested `MAX_DEPTH` levels at most.
 
-    Raises: BadRequest `malformed_json`, `duplicate_key` or, for another JSON value than an object, `invalid_request`;
-    UnsupportedMediaType for a media type such as `*/*`, which is none but which DRF takes for ours.
+    Raises: BadRequest `malformed_json`, `duplicate_key` or, for a JSON value that is not an object, `invalid_request`;
+    UnsupportedMediaType for a media range such as `*/*`, which is no media type but which DRF matches with ours.
     """
 
     def parse(
@@ -46,7 +46,7 @@ class StrictJSONParser(JSONParser):
     ) -> dict[str, Any]:
         if "*" in (media_type or ""):
             raise UnsupportedMediaType(media_type or "")
-        return parse_object(_whole(stream, parser_context, "malformed_json"))
+        return parse_object(_read_whole(stream, parser_context, "malformed_json"))
 
 
 class StrictFormParser(FormParser):
@@ -58,7 +58,7 @@ class StrictFormParser(FormParser):
     def parse(  # type: ignore[override]  # DRF's own is a QueryDict, which keeps duplicates
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        body = _whole(stream, parser_context, "invalid_request")
+        body = _read_whole(stream, parser_context, "invalid_request")
         try:
             pairs = parse_qsl(
                 body.decode(),
@@ -73,7 +73,7 @@ class StrictFormParser(FormParser):
 
 
 class StrictMultiPartParser(MultiPartParser):
-    """The same as multipart/form-data, and without files.
+    """A form as multipart/form-data, without files; otherwise as StrictFormParser.
 
     Raises: as StrictFormParser; DRF's ParseError.
     """
@@ -87,8 +87,8 @@ class StrictMultiPartParser(MultiPartParser):
         return _object_without_duplicates([(name, value) for name, values in parsed.data.lists() for value in values])
 
 
-def _whole(stream: IO[bytes], parser_context: Mapping[str, Any] | None, code: str) -> bytes:
-    """Return the body; raises BadRequest if it broke off, for even a part can look like a whole."""
+def _read_whole(stream: IO[bytes], parser_context: Mapping[str, Any] | None, code: str) -> bytes:
+    """Return the body; raises BadRequest if it is shorter than its Content-Length, as a part can be valid by itself."""
     body = stream.read()
     if len(body) < int((parser_context or {})["request"].META.get("CONTENT_LENGTH") or 0):
         raise BadRequest(code, "The body is shorter than its Content-Length.")
@@ -96,7 +96,7 @@ def _whole(stream: IO[bytes], parser_context: Mapping[str, Any] | None, code: st
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in `body`; an empty body is an empty object, so that the fields say what is missing."""
+    """Return the JSON object in `body`; an empty body is an empty object, so that the error names the missing fields."""
     if not body:
         return {}
     try:
@@ -104,7 +104,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
             body.decode("utf-8"),
             parse_float=JSONFloat,
             parse_int=_parse_integer,
-            parse_constant=_refuse_constant,
+            parse_constant=_reject_constant,
             object_pairs_hook=_object_without_duplicates,
         )
         if _is_too_deep(parsed):
@@ -138,7 +138,7 @@ def _parse_integer(digits: str) -> int:
     return int(digits)
 
 
-def _refuse_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     message = f"{name} is not JSON"
     raise ValueError(message)
 
@@ -146,10 +146,10 @@ def _refuse_constant(name: str) -> None:
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        twice = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        duplicates = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise BadRequest(
             "duplicate_key",
             "Each key may be there once.",
-            [FieldError(name, "duplicate_key", "This key is there more than once.") for name in twice],
+            [FieldError(name, "duplicate_key", "This key is there more than once.") for name in duplicates],
         )
     return result

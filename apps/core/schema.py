@@ -1,4 +1,4 @@
-"""OpenAPI that tells the truth about failures: every operation lists its problems, so generated clients know them."""
+"""OpenAPI schema generation: every operation lists the problems that it can return, so that generated clients have them."""
 
 from collections import defaultdict
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from apps.core.problem import STATUS_OF_KIND
 
 
 class FieldProblem(serializers.Serializer[Any]):
-    """One field that is wrong."""
+    """One invalid field."""
 
     field = serializers.CharField()
     code = serializers.CharField()
@@ -20,7 +20,7 @@ class FieldProblem(serializers.Serializer[Any]):
 
 
 class Problem(serializers.Serializer[Any]):
-    """RFC 9457 problem details; `code` is what a program branches on."""
+    """RFC 9457 problem details; programs branch on `code`."""
 
     type = serializers.CharField()
     title = serializers.CharField()
@@ -34,10 +34,10 @@ class Problem(serializers.Serializer[Any]):
 
 
 class ProblemAutoSchema(AutoSchema):
-    """Adds the problem responses that an operation can give, from what the view declares and what the plumbing does."""
+    """Adds the problem responses of an operation: its view's, and those of middlewares and base classes."""
 
     def get_auth(self) -> list[dict[str, Any]]:
-        """Return no security at all for what asks nobody; Django REST Framework's rule would be an optional one."""
+        """Return no security requirement for a view without authenticators; DRF's AllowAny would make it an optional one."""
         return super().get_auth() if self.view.get_authenticators() else []
 
     def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
@@ -54,14 +54,14 @@ class ProblemAutoSchema(AutoSchema):
 
     def _problem_codes(self) -> dict[int, list[str]]:
         codes: dict[int, list[str]] = defaultdict(list)
-        # A query string may have a NUL in it, whether it is read or not.
+        # A NUL in a query string is refused, whether the view reads it or not.
         codes[400] += ["invalid_host", "invalid_parameter"]
         codes[403].append("https_required")
         if self._has_body():
             codes[400] += ["invalid_request", "malformed_json", "duplicate_key", "unknown_field"]
         if self._is_list_view():
             codes[400].append("invalid_cursor")
-        # Any request can carry a body, wanted or not, and any can ask for another type than JSON.
+        # Any request can carry a body, even where none is read, and any can accept only another type than JSON.
         codes[406].append("not_acceptable")
         codes[411].append("length_required")
         codes[413].append("body_too_large")
@@ -70,11 +70,11 @@ class ProblemAutoSchema(AutoSchema):
             codes[401].append("not_authenticated")
         if "{" in self.path:
             codes[404].append("not_found")
-        domain_errors_by_method = getattr(self.view, "domain_errors_by_method", {}).get(self.method, ())
-        for refusal in (*getattr(self.view, "domain_errors", ()), *domain_errors_by_method):
-            status = int(STATUS_OF_KIND[refusal.kind])
-            if refusal.code not in codes[status]:
-                codes[status].append(refusal.code)
+        of_method = getattr(self.view, "domain_errors_by_method", {}).get(self.method, ())
+        for error in (*getattr(self.view, "domain_errors", ()), *of_method):
+            status = int(STATUS_OF_KIND[error.kind])
+            if error.code not in codes[status]:
+                codes[status].append(error.code)
         if "throttled" not in codes[429]:
             codes[429].append("throttled")
         codes[500].append("internal_error")
@@ -86,7 +86,7 @@ class ProblemAutoSchema(AutoSchema):
 
 
 class StrictSerializerSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # its metaclass has no annotations
-    """Says what StrictSerializer and its TextFields do: fields that are not listed are refused, control characters too."""
+    """Describes StrictSerializer and TextField: no additional properties, no control characters."""
 
     target_class = StrictSerializer
     match_subclasses = True

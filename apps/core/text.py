@@ -1,4 +1,4 @@
-"""Text normalisation: what is stored of a text, and which characters no text has."""
+"""Text normalisation (NFC), and the characters that are refused in every text."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ NOT_TEXT: Final = re.compile(r"[\x00-\x1F\x7F-\x9F\uD800-\uDFFF]")
 
 
 def plain_text(text: str) -> str:
-    """Return a text in Unicode's composed form (NFC); raises ValueError for control characters and lone surrogates."""
+    """Return a text in Unicode's composed form (NFC). Raises: ValueError for control characters and lone surrogates."""
     if NOT_TEXT.search(text):
         message = "not plain text"
         raise ValueError(message)

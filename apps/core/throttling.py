@@ -1,16 +1,16 @@
-"""How many requests one user, or one address that is nobody's yet, may send in a minute.
+"""Request rate limits: requests a minute of one user, or of one address without a valid token.
 
-They are counted in the shared cache (Redis), by all workers and servers together: INCR of a key that has the minute in its
-name, so that requests at once cannot slip past the limit together. DRF's own throttles read a list, change it and write it
-back, which loses counts. The minute is the clock's and not the client's first, so up to twice the limit fits around its
-end.
+All workers and servers count together in the shared cache (Redis), by INCR of a key that contains the minute: concurrent
+requests cannot pass the limit together. DRF's own throttles read a list, change it and write it back, which loses counts.
+The window is a minute of the clock and does not begin with a client's first request, so up to twice the limit fits around
+its end.
 
-It fails open, like the ledger's gate: this spares the service a flood and protects no secret, so while the cache is gone,
-slow or wrong, requests pass uncounted, which a metric counts and the log says once. Passwords are counted in PostgreSQL,
-always (`apps.users.login_attempts`).
+It fails open, like the ledger's gate: the limit protects the service from a flood and protects no secret. While the cache
+is down, slow or faulty, requests pass uncounted; a metric counts them, and the log has one line. Failed passwords are always
+counted, in PostgreSQL (`apps.users.login_attempts`).
 
-Not counted: probes; what is refused before a view looks at who is asking (a wrong host, plain HTTP, a body that is too
-large, a method that nobody may use, an unknown path), none of which touches the database; the admin.
+Not counted: probes; requests that are refused before authentication (a wrong host, plain HTTP, a body that is too large, a
+method that is not allowed, an unknown path), none of which touches the database; the admin.
 """
 
 import hashlib
@@ -43,15 +43,15 @@ breaker: Final = CircuitBreaker(
 
 
 class RateLimit(NamedTuple):
-    """How many requests of whom."""
+    """A limit in requests a minute, and the key that it counts: a user id or a client address."""
 
     name: str
     requests: int
-    whose: str
+    key: str
 
 
 class RequestThrottle(BaseThrottle):
-    """Counts a request under its user or, where nobody is authenticated, under its address; 0 is no limit."""
+    """Counts a request under its user or, if it is not authenticated, under its address; 0 is no limit."""
 
     def allow_request(self, request: Request, view: object) -> bool:
         limit = _limit(request)
@@ -59,21 +59,21 @@ class RequestThrottle(BaseThrottle):
             return True
         minute = int(time.time() // WINDOW_S)
         self._ends_at = (minute + 1) * WINDOW_S
-        count = _count(f"throttle:{limit.name}:{_digest(limit.whose)}:{minute}")
+        count = _count(f"throttle:{limit.name}:{_digest(limit.key)}:{minute}")
         if count <= limit.requests:
             return True
         REQUESTS_THROTTLED.labels(limit.name).inc()
         return False
 
     def wait(self) -> float:
-        """Return the seconds until the next minute, rounded up: a moment before it nothing has changed."""
+        """Return the seconds until the next minute, rounded up: a client that waits less is refused again."""
         return max(1, math.ceil(self._ends_at - time.time()))
 
 
 def address_of(request: HttpRequest | Request) -> str:
-    """Return the client's address as it came, believing exactly `NUM_PROXIES` entries of X-Forwarded-For (DRF's rule).
+    """Return the client's address as sent, trusting exactly `NUM_PROXIES` entries of X-Forwarded-For (DRF's rule).
 
-    Whatever counts it counts its `rate_limit_key`.
+    Count its `rate_limit_key`, not the address itself.
     """
     return BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # it reads META, which both have
 
@@ -85,13 +85,13 @@ def _limit(request: Request) -> RateLimit:
 
 
 def _count(key: str) -> int:
-    """Count one more under a key and return how many those are; 0 if nobody could count."""
+    """Count one request under a key and return the count; 0 if the cache failed."""
     if not breaker.allows_request():
         REQUESTS_UNCOUNTED.inc()
         return 0
     try:
         count = _increment(key)
-    # Each backend has errors of its own, and none of them is the client's fault.
+    # Each cache backend has its own exceptions, and none of them is the client's fault.
     except Exception as error:  # noqa: BLE001
         breaker.record_failure(error)
         REQUESTS_UNCOUNTED.inc()
@@ -104,11 +104,11 @@ def _increment(key: str) -> int:
     try:
         return int(cache.incr(key))
     except ValueError:
-        # The first of its minute. Of several that are first at once one adds the key, and all are counted by it.
+        # The first request of its minute. Of several at once, one adds the key and all increment it.
         cache.add(key, 0, timeout=2 * WINDOW_S)
         return int(cache.incr(key))
 
 
-def _digest(whose: str) -> str:
-    """Return a fixed-length name, so that the cache holds nobody's address and no odd character."""
-    return hashlib.sha256(whose.encode("utf-8", "surrogatepass")).hexdigest()
+def _digest(key: str) -> str:
+    """Return a name of fixed length, so that the cache contains no address and no special character."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""What every view of the API shares."""
+"""Base classes of the API's views: Endpoint and, for paged lists, ListEndpoint."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
@@ -18,19 +18,22 @@ from apps.core.problem import InvalidParameters, field_errors
 
 
 class Endpoint(APIView):
-    """One resource's operations; OPTIONS and TRACE are not among them."""
+    """The operations of one resource, without OPTIONS and TRACE."""
 
     http_method_names = ["get", "head", "post", "patch", "delete"]  # noqa: RUF012  Django declares it so
     domain_errors: ClassVar[tuple[type[DomainError], ...]] = ()
-    """The domain errors that all its operations may answer with, for the OpenAPI schema."""
+    """Domain errors of all its operations, for the OpenAPI schema."""
     domain_errors_by_method: ClassVar[Mapping[str, tuple[type[DomainError], ...]]] = {}
-    """Those that one method may answer with besides, as {"PATCH": (Contention,)}."""
+    """Further domain errors of one method, as {"PATCH": (Contention,)}."""
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        """Return none where anybody may: who has a stale token must be able to get a new one, and is counted as anybody."""
-        # drf-spectacular asks before there is a request, and so before there is a method, and again when there is one.
-        asked = getattr(self.request, "method", None)
-        if asked and any(isinstance(permission, AllowAny) for permission in self.get_permissions()):
+        """Return none for a view that AllowAny opens.
+
+        A client with an expired token must be able to log in, and its requests count under its address.
+        """
+        # drf-spectacular calls this without a request, so without a method, and again with one.
+        method = getattr(self.request, "method", None)
+        if method and any(isinstance(permission, AllowAny) for permission in self.get_permissions()):
             return []
         return super().get_authenticators()
 
@@ -59,17 +62,17 @@ class Endpoint(APIView):
         return cast("UUID", self.request.user.pk)
 
     def validated_body(self, serializer_class: type[serializers.Serializer[Any]]) -> dict[str, Any]:
-        """Return the validated request body; raises what the parser and the serializer refuse."""
+        """Return the validated request body. Raises: the errors of the parser and of the serializer."""
         serializer = serializer_class(data=self.request.data)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
 
 class ListEndpoint(Endpoint, ListAPIView[Any]):
-    """A page of the caller's rows; `ordering` is the unique column that its cursor follows.
+    """A page of the caller's rows; `ordering` is the unique column of its cursor.
 
-    A query parameter that is unknown, repeated or malformed is refused: a mistyped filter on money must not return
-    everything.
+    A query parameter that is unknown, repeated or malformed is refused, as a mistyped filter would otherwise return
+    every row.
     """
 
     ordering: ClassVar[str]
@@ -83,17 +86,17 @@ class ListEndpoint(Endpoint, ListAPIView[Any]):
         return super().list(request, *args, **kwargs)
 
     def _validated_query(self) -> dict[str, Any]:
-        sent = self.request.query_params
+        parameters = self.request.query_params
         known = {"cursor", "limit", *self.filters().fields}
         errors = [
-            FieldError(name, "unknown", "This parameter is not known here.") for name in sent if name not in known
+            FieldError(name, "unknown", "This parameter is not known here.") for name in parameters if name not in known
         ]
         errors += [
             FieldError(name, "repeated", "This parameter is there more than once.")
-            for name, values in sent.lists()
+            for name, values in parameters.lists()
             if len(values) > 1
         ]
-        serializer = self.filters(data=sent.dict())
+        serializer = self.filters(data=parameters.dict())
         if not serializer.is_valid():
             details = serializers.ValidationError(serializer.errors).get_full_details()
             errors += field_errors(details)

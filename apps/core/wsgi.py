@@ -1,4 +1,4 @@
-"""How a request is read from the server before any middleware sees it."""
+"""WSGI handler: it reads the Content-Type of a request leniently, before any middleware runs."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from django.utils.http import parse_header_parameters
 class LenientWSGIRequest(WSGIRequest):
     """A request whose Content-Type neither breaks it nor chooses the codec of its query string.
 
-    Django decodes the query string by the charset that is sent, here, where no handler catches anything yet: one header,
-    `text/plain; charset=zlib`, would be an unhandled error. Ours is UTF-8 whatever is sent;
-    `apps.core.middleware.request_validation` refuses the rest.
+    Django decodes the query string by the charset of the Content-Type here, before any error handler: a header such as
+    `text/plain; charset=zlib` would be an unhandled error. This class always decodes UTF-8;
+    `apps.core.middleware.request_validation` refuses other charsets.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
@@ -22,6 +22,6 @@ class LenientWSGIRequest(WSGIRequest):
 
 
 class LenientWSGIHandler(WSGIHandler):
-    """Django's handler for plain requests."""
+    """Django's handler with `LenientWSGIRequest`."""
 
     request_class = LenientWSGIRequest
