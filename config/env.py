@@ -15,6 +15,7 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from apps.database import libpq
+from apps.database.timeouts import RESPONSE_TIMEOUT_S
 from config import secrets_manager as secrets
 from config.keys import (
     FLAG,
@@ -46,8 +47,6 @@ PUBLISHED_SECRET_KEYS: Final = frozenset({LOCAL_SECRET_KEY})
 
 # What a worker opens besides its threads' connections: the one on which the probes ask (apps.core.middleware.probes).
 PROBE_CONNECTIONS: Final = 1
-# The client's own clock for a statement (apps.database.postgresql).
-RESPONSE_TIMEOUT_S: Final = 6.0
 
 
 def weak_key(key: str) -> str:
@@ -516,7 +515,7 @@ def set_environment_variable(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
-def rotated(key: str) -> str:
+def reread_from_secret(key: str) -> str:
     """Return the value that a key has in the secret now; nothing, if it never came from there or is no good."""
     if load().sources[key] != "secret":
         return ""

@@ -50,7 +50,7 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
     Connections persist and are checked before each request, which recovers from an outage in milliseconds where
     psycopg's pool takes seconds. A request never waits long: 2 s to connect, 2 s for a lock, 5 s for a statement, and 6 s
     for a server that has fallen silent (`apps.database.postgresql`); TCP itself finds a peer that is gone within a minute. A
-    password that was rotated is read again (`config.postgresql`).
+    password that was rotated is read again (`DATABASE_CREDENTIALS_HOOK`).
     """
     given = libpq.parameters(url)
     route = libpq.route(given)
@@ -77,7 +77,7 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
         *(f"-c {name}={relied_on[name]}" for name in relied_on),
     ]
     return {
-        "ENGINE": "config.postgresql",
+        "ENGINE": "apps.database.postgresql",
         "URL_KEY": key,
         "NAME": given.pop("dbname", ""),
         "USER": given.pop("user", ""),
@@ -105,6 +105,8 @@ DATABASES = {"default": database(env.DATABASE_URL)} if env.DATABASE_URL else {}
 MIGRATION_DATABASE = (
     database(env.MIGRATION_DATABASE_URL, key="MIGRATION_DATABASE_URL") if env.MIGRATION_DATABASE_URL else None
 )
+# Returns a rotated DATABASE_URL when the server refuses the password (apps.database.postgresql.credentials).
+DATABASE_CREDENTIALS_HOOK = "config.env.reread_from_secret"
 # Whoever wants a table that a migration waits for waits behind it, and must not run into its own limit.
 MIGRATION_LOCK_TIMEOUT_S = env.LOCK_TIMEOUT / 2
 ROOT_URLCONF = "config.urls"

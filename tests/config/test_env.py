@@ -7,7 +7,6 @@ import re
 import pytest
 
 from apps.core.middleware import probes as health
-from apps.database.postgresql.base import RESPONSE_TIMEOUT_S
 from config import env as environment
 from config import secrets_manager as secrets
 from config.env import KEYS, ConfigurationError, read
@@ -273,7 +272,6 @@ def test_what_other_modules_decide_is_what_the_rules_count_with():
     probes = [value for value in vars(health).values() if isinstance(value, health.DatabaseProbe)]
 
     assert len(probes) == environment.PROBE_CONNECTIONS
-    assert environment.RESPONSE_TIMEOUT_S == RESPONSE_TIMEOUT_S
 
 
 def test_the_examples_name_only_keys_that_there_are():

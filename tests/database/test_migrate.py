@@ -18,7 +18,8 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
 from apps.database.management.commands import migrate
-from apps.database.postgresql import CLIENT_CHECK_INTERVAL_MS, base
+from apps.database.postgresql import CLIENT_CHECK_INTERVAL_MS
+from apps.database.timeouts import RESPONSE_TIMEOUT_S
 from tests.support.configuration import FULL
 from tests.support.password_postgres import NAME, connected
 from tests.support.paths import ROOT
@@ -219,7 +220,7 @@ def test_a_statement_takes_as_long_as_it_takes_and_then_the_usual_limits_hold(as
         assert [show(name) for name in limits] == ["200ms", "0", "0"]
         assert [show(name) for name in checks] == [f"{CLIENT_CHECK_INTERVAL_MS // 1000}s", "10"]
 
-    assert connection.connection.response_timeout_s == base.RESPONSE_TIMEOUT_S
+    assert connection.connection.response_timeout_s == RESPONSE_TIMEOUT_S
     assert [show(name) for name in limits] == usual == ["2s", "5s", "10s"]
     assert [show(name) for name in checks] == unchecked
 

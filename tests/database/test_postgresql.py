@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from apps.database import postgresql
 from apps.database.postgresql import base
+from apps.database.timeouts import RESPONSE_TIMEOUT_S
 from apps.users.models import User
 from tests.factories import UserFactory
 from tests.support.databases import database_url
@@ -143,7 +144,7 @@ def seconds(lock: str, statement: str, idle: str, answer: float | None) -> dict[
     }
 
 
-UNLIMITED, USUAL = seconds("1min", "0", "0", None), seconds("2s", "5s", "10s", base.RESPONSE_TIMEOUT_S)
+UNLIMITED, USUAL = seconds("1min", "0", "0", None), seconds("2s", "5s", "10s", RESPONSE_TIMEOUT_S)
 
 
 @asks

@@ -9,6 +9,7 @@ from django.test import Client
 
 from apps.core.middleware import probes as health
 from apps.database.postgresql import base
+from apps.database.postgresql.timeout_connection import SERVER_CANNOT_SERVE
 from tests.support.endpoints import ENDPOINTS, ApiWorld, rows
 from tests.support.patience import eventually
 
@@ -112,14 +113,14 @@ def test_reading_goes_on_and_no_connection_that_only_reads_is_kept_for_long(as_a
     reads_only("on")
     next_request()
     assert connection.connection is kept
-    monkeypatch.setattr(kept, "opened_at", kept.opened_at - base.ONLY_READING_FOR_S)
+    monkeypatch.setattr(kept, "opened_at", kept.opened_at - base.READ_ONLY_CONNECTION_MAX_AGE_S)
     next_request()
     assert connection.connection is not kept
     assert connection.connection.only_reads
 
     fresh = connection.connection
     reads_only("off")
-    monkeypatch.setattr(fresh, "opened_at", fresh.opened_at - base.ONLY_READING_FOR_S)
+    monkeypatch.setattr(fresh, "opened_at", fresh.opened_at - base.READ_ONLY_CONNECTION_MAX_AGE_S)
     next_request()
     assert connection.connection is fresh
 
@@ -181,7 +182,7 @@ class TestCodes:
 
     def test_that_we_know_better_are_the_ones_that_psycopg_calls_otherwise(self):
         """The day psycopg agrees, ServerUnavailableError can go."""
-        known = {code: psycopg.errors.lookup(code) for code in base.NOT_NOW}
+        known = {code: psycopg.errors.lookup(code) for code in SERVER_CANNOT_SERVE}
 
         assert {code for code, error in known.items() if issubclass(error, psycopg.InternalError)} == {
             "25006",

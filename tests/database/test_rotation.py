@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,10 @@ import psycopg
 import pytest
 from django.db import OperationalError, connections
 
+from apps.database.postgresql.base import DatabaseWrapper
+from apps.database.postgresql.credentials import password_was_sent
 from config import env as environment
 from config import secrets_manager as secrets
-from config.postgresql.base import DatabaseWrapper, password_was_sent
 from config.settings.base import database
 from tests.support import aws
 from tests.support.configuration import FULL
@@ -111,6 +112,14 @@ def who(connection: DatabaseWrapper) -> str:
         return cursor.fetchone()[0]
 
 
+HOOK: dict[str, Callable[[str], str]] = {}
+
+
+def own_hook(key: str) -> str:
+    """Return a URL whose password is the key's own name."""
+    return HOOK["url"](key)
+
+
 @pytest.mark.django_db(transaction=True)  # allows connections; these are not to the suite's database
 class TestTheBackend:
     def test_reads_a_rotated_password_once_for_all_threads(self, password_postgres, deployed, backend, readings):
@@ -187,6 +196,23 @@ class TestTheBackend:
 
         with pytest.raises(OperationalError, match="password authentication failed"):
             backend().ensure_connection()
+        assert readings == []
+
+    def test_reads_nothing_again_where_no_hook_is_set(self, password_postgres, deployed, backend, settings, readings):
+        del settings.DATABASE_CREDENTIALS_HOOK
+        password_postgres.rotate("second")
+        deployed.put("second")
+
+        with pytest.raises(OperationalError, match="password authentication failed"):
+            backend().ensure_connection()
+        assert readings == []
+
+    def test_calls_the_function_that_the_setting_names(self, password_postgres, deployed, backend, settings, readings):
+        settings.DATABASE_CREDENTIALS_HOOK = f"{__name__}.own_hook"
+        password_postgres.rotate("DATABASE_URL")
+        HOOK["url"] = password_postgres.url
+
+        assert who(backend()) == "bank"
         assert readings == []
 
     def test_reads_nothing_again_when_the_server_is_gone(self, deployed, backend, readings):
@@ -305,7 +331,7 @@ def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, 
     slowest_s = max(customer.slowest_s for customer in customers)
     print(f"answers: {dict(answers)}; slowest {slowest_s:.2f} s")
     assert max(customer.in_vain for customer in customers) <= 1
-    assert live.log.read_text().count("The database's password was read again") >= 3
+    assert live.log.read_text().count("The database password was read again") >= 3
     assert not [password for password in ("second", "third", "fourth") if password in live.log.read_text()]
 
 

@@ -12,7 +12,7 @@ from typing import Self
 import psycopg
 import pytest
 
-from apps.database.postgresql.base import ONLY_READING_FOR_S
+from apps.database.postgresql.base import READ_ONLY_CONNECTION_MAX_AGE_S
 from devtools.embedded_postgres import ROLE
 from tests.support.client import Answer, Client, Request
 from tests.support.password_postgres import PasswordPostgres
@@ -192,7 +192,7 @@ def test_a_failover_that_leaves_connections_on_the_old_primary(primary, migrated
         assert len(answers) <= THREADS + 1
         assert took_s < HANG_S
         # None of its threads reads from the old one any more.
-        time.sleep(ONLY_READING_FOR_S)
+        time.sleep(READ_ONLY_CONNECTION_MAX_AGE_S)
         assert {ada.balance for _ in range(5 * THREADS)} == {"2.00"}
         assert not sessions(primary.owner)
         # What was told before the failover holds after it.

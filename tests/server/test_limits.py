@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from apps.core.middleware.probes import TIMEOUT_S
-from apps.database.postgresql.base import RESPONSE_TIMEOUT_S
+from apps.database.timeouts import RESPONSE_TIMEOUT_S
 from apps.users.hashers import BoundedArgon2PasswordHasher
 from config.env import KEYS
 from devtools import native

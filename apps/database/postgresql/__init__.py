@@ -1,4 +1,4 @@
-"""A database backend: `ENGINE = "apps.database.postgresql"`. What it adds to Django's is in base.py."""
+"""Database backend, `ENGINE = "apps.database.postgresql"` (base.py), and work without its time limits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +63,7 @@ def check_client(connection: BaseDatabaseWrapper, scope: Literal["LOCAL", "SESSI
 
 
 @contextmanager
-def without_limits(connection: BaseDatabaseWrapper) -> Iterator[None]:
+def session_without_timeouts(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Lift a session's limits of time, for work on a whole database: creating, dropping, flushing.
 
     It waits for the disk and for everybody else's transactions, which takes as long as the machine lets it. Only a lock

@@ -5,10 +5,10 @@ from typing import Any
 from django.core.management.commands import flush
 from django.db import connections
 
-from apps.database.postgresql import without_limits
+from apps.database.postgresql import session_without_timeouts
 
 
 class Command(flush.Command):
     def handle(self, **options: Any) -> None:
-        with without_limits(connections[options["database"]]):
+        with session_without_timeouts(connections[options["database"]]):
             super().handle(**options)
