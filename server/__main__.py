@@ -1,6 +1,6 @@
-"""gunicorn, once the configuration is known to be good: `python -m server [options] config.wsgi:application`.
+"""Start gunicorn after checking the configuration: `python -m server [options] config.wsgi:application`.
 
-gunicorn reads WEB_CONCURRENCY by itself while it is imported, and would end in a traceback that shows what it found.
+gunicorn reads WEB_CONCURRENCY while it is imported, and would end in a traceback that shows the value.
 """
 
 import signal
@@ -10,8 +10,8 @@ from config.env import load
 
 
 def main() -> None:
-    """Start gunicorn, or end the process with what is wrong."""
-    # A container's first process ignores what it has no handler for. Until gunicorn has its own there is nothing to drain.
+    """Start gunicorn, or exit with the configuration's problems."""
+    # A container's first process ignores signals without a handler. Until gunicorn sets its own there is nothing to drain.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     load()
     from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]  # noqa: PLC0415  not before

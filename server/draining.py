@@ -1,8 +1,7 @@
-"""Draining on SIGTERM: gunicorn serves on for a while and asks for no more traffic before it stops.
+"""Graceful shutdown: after SIGTERM gunicorn keeps serving for DRAIN_SECONDS while `/readyz/` returns 503.
 
-A load balancer hears of a stop later than the process does. A server that closed its socket at once would refuse what is
-sent to it meanwhile, so for a while it only announces the stop: `/readyz/` answers 503, and each response closes its
-connection.
+A load balancer notices a stop later than the process does. A server that closed its socket at once would refuse the requests
+sent meanwhile, so at first it only announces the stop: `/readyz/` returns 503, and each response closes its connection.
 """
 
 import signal
@@ -11,11 +10,11 @@ from typing import Any
 from apps.core import draining
 
 
-def before_stopping(arbiter: Any, seconds: float) -> None:
-    """Make a SIGTERM drain gunicorn for so long before it stops as it always did.
+def drain_before_stop(arbiter: Any, seconds: float) -> None:
+    """Make SIGTERM drain for this many seconds before gunicorn's usual stop.
 
-    A second SIGTERM ends the wait. SIGINT and SIGQUIT, a developer's Ctrl-C, stop at once, as ever. The arbiter goes on
-    with its work meanwhile: a worker that dies is replaced.
+    A second SIGTERM ends the wait. SIGINT and SIGQUIT, a developer's Ctrl-C, stop at once as before. The arbiter keeps
+    working meanwhile: a worker that dies is replaced.
     """
     stop = arbiter.handle_term
 

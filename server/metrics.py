@@ -1,17 +1,17 @@
-"""Metrics of gunicorn's many processes as if they were one: server/gunicorn_conf.py takes its hooks from here.
+"""Metrics server: the arbiter serves the sum of all gunicorn workers' metrics, on a port of its own.
 
-Each worker writes its counts into memory-mapped files (prometheus_client's multiprocess mode), and the arbiter, which
-never serves a request, adds them up and answers on a port of its own: so it answers while all workers are busy, and the
-public port knows nothing of it.
+Each worker writes its values into memory-mapped files (prometheus_client's multiprocess mode). The arbiter, which
+serves no requests, adds them up: so it responds while all workers are busy, and the public port has no metrics.
+server/gunicorn_conf.py takes its hooks from here.
 
 Note [Slots]
-A file belongs to a worker's place and not to its process: whoever replaces a dead worker takes its place and counts on in
-its files. So the files do not become more with every worker that is replaced, and no counter ever goes back. A place is
-free again only when its process has been reaped, so no two live workers share one; a reload needs twice as many for a
-moment.
+A file belongs to a worker's slot and not to its process: the worker that replaces a dead one takes its slot and
+continues its files. So the number of files does not grow with every replaced worker, and no counter decreases. A slot
+is free again only when its process has been reaped, so no two live workers share one; a reload needs twice as many for
+a moment.
 
-This is a module of its own because gunicorn executes its configuration file again at each reload, which must not reset
-what is kept here.
+This is a module of its own because gunicorn executes its configuration file again at each reload, which must not reset the
+state here.
 """
 
 import atexit
@@ -37,11 +37,11 @@ from prometheus_client.registry import Collector
 
 from config import env as environment
 
-VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-PREFIX: Final = "bank-metrics-"
-LOCK: Final = "lock"
-# Files that are written at every request, and mean nothing after a restart.
-IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108  what is made there has a name of its own and is ours alone
+MULTIPROC_DIR_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+DIRECTORY_PREFIX: Final = "bank-metrics-"
+LOCK_FILE: Final = "lock"
+# For files that are written at every request, and are of no use after a restart.
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  the directory has an unguessable name and is private
 
 # gunicorn's own objects: it ships no types.
 Arbiter = Any
@@ -52,11 +52,11 @@ _server: WSGIServer | None = None
 _exits: Counter[str] = Counter({"exit": 0, "signal": 0, "timeout": 0})
 
 
-def served_by_arbiter(*, port: int, directory: str, version: str) -> Callable[[Arbiter], None]:
-    """Return the hook that starts to serve metrics, before there are workers, or ends the process with the reason.
+def metrics_server_hook(*, port: int, directory: str, version: str) -> Callable[[Arbiter], None]:
+    """Return the hook that starts the metrics server before the workers start, or exits with the reason.
 
-    They are served where the application is: on its interface, or, if it has a Unix socket, on 127.0.0.1.
-    directory: where the workers keep their files; it is emptied. By default a new one in memory.
+    It listens on the application's interface, or, if that is a Unix socket, on 127.0.0.1.
+    directory: for the workers' files; it is emptied. "" creates a new one in memory.
     """
 
     def when_ready(arbiter: Arbiter) -> None:
@@ -70,7 +70,9 @@ def served_by_arbiter(*, port: int, directory: str, version: str) -> Callable[[A
             sys.exit(
                 f"error: port {port} for metrics is taken ({error.strerror}): stop what uses it, or set METRICS_PORT"
             )
-        environment.set_environment_variable(VARIABLE, str(_claimed(Path(directory)) if directory else _made()))
+        environment.set_environment_variable(
+            MULTIPROC_DIR_VARIABLE, str(_claim_directory(Path(directory)) if directory else _create_directory())
+        )
         values.ValueClass = values.MultiProcessValue(process_identifier=lambda: _slot)
         registry.register(WorkersCollector(None))  # type: ignore[no-untyped-call]  # its class has no annotations
         registry.register(ArbiterCollector(arbiter, version))
@@ -79,31 +81,31 @@ def served_by_arbiter(*, port: int, directory: str, version: str) -> Callable[[A
 
 
 def pre_fork(arbiter: Arbiter, worker: Worker) -> None:
-    """Give a worker that is about to start the lowest free place. See Note [Slots]."""
+    """Give a worker that is about to start the lowest free slot. See Note [Slots]."""
     taken = {other.slot for other in list(arbiter.WORKERS.values())}
     worker.slot = next(str(number) for number in range(len(taken) + 1) if str(number) not in taken)
-    # Shared with the worker, who says good-bye there.
-    worker.farewell = mmap.mmap(-1, 1)
+    # Shared with the worker, which sets it when it exits cleanly.
+    worker.exited_cleanly = mmap.mmap(-1, 1)
 
 
 def post_fork(arbiter: Arbiter, worker: Worker) -> None:
-    """Take one's place, and leave the port to the arbiter."""
-    global _slot  # noqa: PLW0603  one process, one place
+    """Use the worker's slot, and close the metrics server's socket, which is the arbiter's."""
+    global _slot  # noqa: PLW0603  one process, one slot
     _slot = worker.slot
     if _server is not None:
         _server.socket.close()
 
 
 def worker_exit(arbiter: Arbiter, worker: Worker) -> None:
-    """Tell the arbiter, from inside the worker, that this end is an orderly one."""
-    worker.farewell[0] = 1
+    """Record, in the worker, that it exits cleanly."""
+    worker.exited_cleanly[0] = 1
 
 
 def child_exit(arbiter: Arbiter, worker: Worker) -> None:
-    """Count a worker's end, and take away what only a living one has: requests in progress."""
-    orderly = worker.farewell[0]
-    worker.farewell.close()
-    _exits["timeout" if worker.aborted else "exit" if orderly else "signal"] += 1
+    """Count the exit of a worker by its reason, and remove its gauges of live processes: requests in progress."""
+    clean = worker.exited_cleanly[0]
+    worker.exited_cleanly.close()
+    _exits["timeout" if worker.aborted else "exit" if clean else "signal"] += 1
     mark_process_dead(worker.slot)
 
 
@@ -115,49 +117,51 @@ def _interface(arbiter: Arbiter) -> str:
 # --- The workers' files ----------------------------------------------------------------------------------------------
 
 
-def _claimed(directory: Path) -> Path:
-    """Take a directory for this server and its workers until the last of them ends, and empty it."""
+def _claim_directory(directory: Path) -> Path:
+    """Lock a directory for this server and its workers until the last of them ends, and empty it."""
     directory.mkdir(parents=True, exist_ok=True)
-    lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not _locks(lock):
-        sys.exit(f"error: the directory {directory} is another server's: set {VARIABLE} to one for this server alone")
+    lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not _try_lock(lock):
+        sys.exit(
+            f"error: the directory {directory} is in use by another server: set {MULTIPROC_DIR_VARIABLE} to another"
+        )
     for file in directory.glob("*.db"):
         file.unlink()
     return directory
 
 
-def _made() -> Path:
-    """Make a directory in memory, and take away those of servers that were killed."""
-    parent = IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
-    for lock in parent.glob(f"{PREFIX}*/{LOCK}"):
+def _create_directory() -> Path:
+    """Create a directory in memory, and remove those of servers that were killed."""
+    parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    for lock in parent.glob(f"{DIRECTORY_PREFIX}*/{LOCK_FILE}"):
         with contextlib.suppress(OSError):
-            _remove_if_left(lock)
-    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    # Under another name until it is locked: nobody else must find it before.
+            _remove_if_abandoned(lock)
+    directory = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX, dir=parent))
+    # Under another name until it is locked: another server must not find it before.
     unlocked = directory / "new"
-    _locks(os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    unlocked.rename(directory / LOCK)
-    made_by = os.getpid()
+    _try_lock(os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    unlocked.rename(directory / LOCK_FILE)
+    creator = os.getpid()
 
     def remove() -> None:
-        # Workers inherit the obligation, but not the process id.
-        if os.getpid() == made_by:
+        # Workers inherit the atexit handler, but not the process id.
+        if os.getpid() == creator:
             shutil.rmtree(directory, ignore_errors=True)
 
     atexit.register(remove)
     return directory
 
 
-def _remove_if_left(lock: Path) -> None:
+def _remove_if_abandoned(lock: Path) -> None:
     descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     try:
-        if _locks(descriptor):
+        if _try_lock(descriptor):
             shutil.rmtree(lock.parent)
     finally:
         os.close(descriptor)
 
 
-def _locks(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     """Lock a file until the last process of this server ends (workers inherit it); return False if another server has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,14 +170,14 @@ def _locks(descriptor: int) -> bool:
     return True
 
 
-# --- What is told ----------------------------------------------------------------------------------------------------
+# --- Collectors ------------------------------------------------------------------------------------------------------
 
 
 class WorkersCollector(MultiProcessCollector):
     """The sum of the workers' files."""
 
     def collect(self) -> Iterator[Metric]:
-        # A worker that starts makes a file and only then gives it a length.
+        # A worker that starts creates a file and sets its length a moment later.
         try:
             yield from super().collect()  # type: ignore[no-untyped-call]  # it has no annotations
         except struct.error:
@@ -182,7 +186,7 @@ class WorkersCollector(MultiProcessCollector):
 
 
 class ArbiterCollector(Collector):
-    """What only the arbiter knows: its workers, and what waits before them."""
+    """Metrics of the arbiter: its workers, and the connections that wait for them."""
 
     def __init__(self, arbiter: Arbiter, version: str) -> None:
         self._arbiter = arbiter
@@ -220,7 +224,7 @@ def gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
 
 
 def _queue(listener: Any) -> int | None:
-    """Return how many connections wait at a listening socket, or None where the system does not say (Linux, TCP does)."""
+    """Return the length of a listening socket's queue, or None where the system has no figure (Linux has, for TCP)."""
     try:
         waiting: int = listener.get_backlog()
     # Closed while the server stops.

@@ -1,8 +1,8 @@
-"""Reloading for `make up`: gunicorn's --reload, which here also outlives code that cannot be loaded.
+"""Code reloading for `make up`: gunicorn's --reload, which here survives code that cannot be loaded.
 
-gunicorn watches the files of modules that are loaded. One that fails is not among them, nor one that is missing; and but for
-a SyntaxError a worker that cannot load the application ends the server for good. Here a worker watches all source files,
-and while the application cannot be loaded, it answers with the traceback.
+gunicorn watches the files of loaded modules, so neither one that fails to load nor one that is missing; and for every
+error but SyntaxError, a worker that cannot load the application ends the server. Here a worker watches all source
+files, and responds with the traceback while the application cannot be loaded.
 """
 
 import os
@@ -16,11 +16,11 @@ from gunicorn import util  # type: ignore[import-untyped]  # it ships no types
 from gunicorn.reloader import ReloaderBase  # type: ignore[import-untyped]  # it ships no types
 
 ROOT = Path(__file__).resolve().parent.parent
-NOT_SERVED = {"tests", "node_modules", "__pycache__"}
+IGNORED_FOLDERS = {"tests", "node_modules", "__pycache__"}
 
 
 class SourceWatcher(ReloaderBase):  # type: ignore[misc]  # it ships no types
-    """Calls back once, when a source file has been changed, made or deleted since this was made."""
+    """Call back once, when a source file was changed, created or deleted since the watcher was created."""
 
     def __init__(self, callback: Callable[[str], None]) -> None:
         super().__init__(callback=callback)
@@ -33,12 +33,12 @@ class SourceWatcher(ReloaderBase):  # type: ignore[misc]  # it ships no types
 
 
 def _stamps() -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield each source file with what changes when it is written."""
+    """Yield each source file with its modification time and size."""
     for folder, folders, files in os.walk(ROOT):
-        folders[:] = [name for name in folders if name not in NOT_SERVED and not name.startswith(".")]
+        folders[:] = [name for name in folders if name not in IGNORED_FOLDERS and not name.startswith(".")]
         for name in files:
             if name.endswith(".py"):
-                path = os.path.join(folder, name)  # noqa: PTH118  a second's work: half the time of Path's
+                path = os.path.join(folder, name)  # noqa: PTH118  runs each second, in half of Path's time
                 try:
                     status = os.stat(path)  # noqa: PTH116  as above
                 except OSError:
@@ -47,10 +47,10 @@ def _stamps() -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def load(app: Any, log: Any) -> Any:
-    """Return the application, or one that answers with the reason why there is none."""
+    """Return the application, or one that responds with the traceback of loading it."""
     try:
         return app.wsgi()
-    # Settings that are no good end the process, too; whatever it is, the next change may mend it.
+    # Invalid settings raise SystemExit. Any error may be fixed by the next change.
     except (Exception, SystemExit) as error:
         log.exception("The application cannot be loaded. It will be loaded again when a file changes.")
         return util.make_fail_app("".join(traceback.format_exception(error)))

@@ -1,6 +1,6 @@
-"""Housekeeping: what has to be done every day, registered by the apps and run by `manage.py housekeeping`.
+"""Housekeeping: daily tasks and checks that the apps register, run by `manage.py housekeeping`.
 
-An app registers tasks (delete what is dead) and checks (is what is stored still consistent) in a module that its
+An app registers tasks (delete expired rows) and checks (is the stored data consistent) in a module that its
 `AppConfig.ready` imports:
 
     @housekeeping.task("carts")
@@ -11,8 +11,8 @@ An app registers tasks (delete what is dead) and checks (is what is stored still
     def verify_stock() -> list[str]:
         return [f"{sku} is negative" for sku in ...]
 
-When each part last succeeded and failed is a row (`HousekeepingRun`). Each of gunicorn's workers reads it once a minute and
-publishes it as a gauge, so that a schedule that is not there, or not working, raises an alert.
+The time at which each part last succeeded and failed is a row (`HousekeepingRun`). Each of gunicorn's workers reads it
+once a minute and publishes it as a gauge, so that a missing or failing schedule raises an alert.
 """
 
 import threading
@@ -26,13 +26,13 @@ from django.utils import timezone
 from prometheus_client import Gauge
 from psycopg import errors as postgres
 
-from apps.core.middleware import probes as health
+from apps.core.middleware import probes
 from apps.core.models import HousekeepingRun
 from apps.core.observability.metrics import with_all_label_values
 
-# Returns how many rows are gone.
+# Returns the number of deleted rows.
 Task = Callable[[], int]
-# Returns what is wrong, in sentences for a log: no customer's data.
+# Returns the problems it found, as sentences for a log: no customer's data.
 Check = Callable[[], Sequence[str]]
 R = TypeVar("R", bound=Callable[[], Any])
 
@@ -41,12 +41,12 @@ checks: Final[dict[str, Check]] = {}
 
 
 def task(name: str) -> Callable[[Task], Task]:
-    """Register a function that deletes what is dead, and returns how many rows that were."""
+    """Register a function that deletes expired rows and returns their number."""
     return _registered(tasks, name)
 
 
 def check(name: str) -> Callable[[Check], Check]:
-    """Register a function that returns what is wrong with the stored data, for `--verify`."""
+    """Register a function that returns the problems of the stored data, for `--verify`."""
     return _registered(checks, name)
 
 
@@ -62,25 +62,25 @@ def _registered(registry: dict[str, R], name: str) -> Callable[[R], R]:
 
 # --- Deleting --------------------------------------------------------------------------------------------------------
 
-BATCH: Final = 1000
-# Less than PostgreSQL's deadlock_timeout (1 s): who meets a batch on a row waits this long at most, and is never the victim.
+BATCH_SIZE: Final = 1000
+# Less than PostgreSQL's deadlock_timeout (1 s): a request waits this long for a batch's row, and is never the victim.
 LOCK_TIMEOUT_MS: Final = 100
-# A session that sits on a row is ended by the server after 10 s.
-PAUSES_S: Final = (0.2, 0.5, 1, 2, 4, 8)
+# The server ends a session that idles in a transaction, and so holds a row, after 10 s.
+RETRY_PAUSES_S: Final = (0.2, 0.5, 1, 2, 4, 8)
 
 
 def delete_in_batches(dead: "models.QuerySet[Any]") -> int:
-    """Delete rows without a long statement and without being in anybody's way; return how many.
+    """Delete rows in short statements that give way to requests; return their number.
 
-    The table is walked by its primary key, so each statement looks at `BATCH` rows at most, whatever the condition and its
-    indexes. Each batch is a transaction of its own.
-    Raises: OperationalError where somebody holds a row for longer than all `PAUSES_S`; what is deleted stays so.
+    The table is walked by its primary key, so each statement reads `BATCH_SIZE` rows at most, whatever the condition and
+    its indexes. Each batch is a transaction of its own.
+    Raises: OperationalError if a row stays locked for longer than all `RETRY_PAUSES_S`; earlier batches stay deleted.
     """
     keys = dead.model._base_manager.order_by("pk").values_list("pk", flat=True)  # noqa: SLF001  public, in spite of its name
     deleted = 0
     beyond: dict[str, Any] = {}
     while True:
-        last = next(iter(keys.filter(**beyond)[BATCH - 1 : BATCH]), None)
+        last = next(iter(keys.filter(**beyond)[BATCH_SIZE - 1 : BATCH_SIZE]), None)
         if last is None:
             return deleted + _delete(dead.filter(**beyond))
         deleted += _delete(dead.filter(**beyond, pk__lte=last))
@@ -88,8 +88,8 @@ def delete_in_batches(dead: "models.QuerySet[Any]") -> int:
 
 
 def _delete(batch: "models.QuerySet[Any]") -> int:
-    """Delete a batch; give way, and come back, where others hold one of its rows."""
-    for pause_s in PAUSES_S:
+    """Delete a batch; retry after a pause if another transaction holds one of its rows."""
+    for pause_s in RETRY_PAUSES_S:
         try:
             return _delete_now(batch)
         except OperationalError as error:
@@ -109,20 +109,20 @@ def _delete_now(batch: "models.QuerySet[Any]") -> int:
 
 # --- One at a time ---------------------------------------------------------------------------------------------------
 
-# "bank" and "hous": any two numbers that nobody else locks.
-ONE_AT_A_TIME: Final = (0x62616E6B, 0x686F7573)
+# "bank" and "hous": any two numbers that no other lock uses.
+ADVISORY_LOCK_ID: Final = (0x62616E6B, 0x686F7573)
 
 
 class AlreadyRunning(Exception):
-    """Another housekeeping is at work."""
+    """Another housekeeping is running."""
 
 
 @contextmanager
 def exclusive() -> Iterator[None]:
-    """Hold a lock that is gone with its connection, whatever becomes of this process.
+    """Hold an advisory lock that the server releases with its connection, however this process ends.
 
-    It is a transaction's, and so works behind a pooler; hence a connection of its own, whose transaction has no snapshot
-    and holds up no vacuum.
+    It is a transaction's lock, which works behind a pooler. So it has a connection of its own, whose transaction has no
+    snapshot and holds up no vacuum.
     Raises: AlreadyRunning.
     """
     holder = connections.create_connection(DEFAULT_DB_ALIAS)
@@ -130,7 +130,7 @@ def exclusive() -> Iterator[None]:
         holder.set_autocommit(False)
         with holder.cursor() as cursor:
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", ONE_AT_A_TIME)
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", ADVISORY_LOCK_ID)
             if cursor.fetchone() != (True,):
                 raise AlreadyRunning
         yield
@@ -140,9 +140,9 @@ def exclusive() -> Iterator[None]:
 
 # --- The record and its gauges -----------------------------------------------------------------------------------------
 
-READ_EVERY_S: Final = 60
+PUBLISH_INTERVAL_S: Final = 60
 
-# Of all workers' readings the newest, also where one of them has stopped reading.
+# max: the newest of all workers' readings, also if one of them has stopped reading.
 LAST_SUCCESS: Final = with_all_label_values(
     Gauge(
         "bank_housekeeping_last_success_timestamp_seconds",
@@ -164,13 +164,13 @@ LAST_FAILURE: Final = with_all_label_values(
 
 
 def record(part: HousekeepingRun.Part, *, succeeded: bool) -> None:
-    """Write down that a part has just ended."""
+    """Store the time at which a part has just ended."""
     ended = "succeeded_at" if succeeded else "failed_at"
     HousekeepingRun.objects.update_or_create(part=part, defaults={ended: timezone.now()})
 
 
 def publish() -> bool:
-    """Read the record into the gauges."""
+    """Copy the stored times into the gauges."""
     for run in HousekeepingRun.objects.all():
         for gauge, at in ((LAST_SUCCESS, run.succeeded_at), (LAST_FAILURE, run.failed_at)):
             if at is not None:
@@ -179,15 +179,15 @@ def publish() -> bool:
 
 
 def start_publishing() -> None:
-    """Publish now and once a minute, on the probes' connection: no request waits for it, and the pool of none grows."""
+    """Publish now and once a minute, on the probes' connection: no request waits for it, and no connection is added."""
 
     def work() -> None:
         while True:
             try:
-                health.database.passes(publish)
-            # The process is about to end, and its executors already have.
+                probes.database.passes(publish)
+            # The process is ending, and its executors are shut down.
             except RuntimeError:
                 return
-            time.sleep(READ_EVERY_S)
+            time.sleep(PUBLISH_INTERVAL_S)
 
     threading.Thread(target=work, name="housekeeping-metrics", daemon=True).start()

@@ -1,7 +1,7 @@
-"""What the application's role may do: `manage.py migrate` grants it at its end, each time, and takes away all else.
+"""Grants of the application's database role: each `manage.py migrate` sets them at its end, and revokes all others.
 
-Not a migration file, which would run once: before the role was there, or for a role that has another name by now. Here a
-new table, a new role and a changed line below are all in force when the next `migrate` ends.
+This is no migration file, which would run once: before the role exists, or for a role that has been renamed since. Here
+a new table, a new role and a changed line below are in force when the next `migrate` ends.
 
 The role owns nothing, so it can change no table, trigger or constraint, whatever a hole in the application lets through.
 """
@@ -13,18 +13,18 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# What any table is for; TRUNCATE, REFERENCES, TRIGGER and MAINTAIN nobody needs.
-USUAL: Final = "SELECT, INSERT, UPDATE, DELETE"
-# What is not there for changing.
-LESS: Final[Mapping[str, str]] = {
+# Of every table not named below. TRUNCATE, REFERENCES, TRIGGER and MAINTAIN are not needed.
+DEFAULT_PRIVILEGES: Final = "SELECT, INSERT, UPDATE, DELETE"
+# Tables whose rows, or some of whose columns, are not changed or not deleted.
+TABLE_PRIVILEGES: Final[Mapping[str, str]] = {
     "ledger_entry": "SELECT, INSERT",
     "ledger_transaction": "SELECT, INSERT",
-    # Whose an account is, in which currency, and under which key it was opened, is for good.
+    # An account's owner, currency and idempotency key never change.
     "ledger_account": "SELECT, INSERT, UPDATE (name, balance, version, status, closed_at)",
     # Never deleted.
     "core_housekeepingrun": "SELECT, INSERT, UPDATE",
     "users_token": "SELECT, INSERT, DELETE",
-    # Who did something in the admin is deactivated and not deleted (apps.users.admin).
+    # Users with actions in the admin's log are deactivated, not deleted (apps.users.admin).
     "django_admin_log": "SELECT, INSERT",
     # Written by `migrate`.
     "auth_permission": "SELECT",
@@ -33,7 +33,7 @@ LESS: Final[Mapping[str, str]] = {
 }
 
 # Roles whose members can do more than any grant says.
-POWERS: Final = [
+PRIVILEGED_ROLES: Final = [
     "pg_execute_server_program",
     "pg_maintain",
     "pg_read_server_files",
@@ -41,7 +41,7 @@ POWERS: Final = [
     "pg_write_server_files",
 ]
 # A superuser is a member of every role.
-ACTS_AS: Final = """
+PRIVILEGED_MEMBERSHIPS_SQL: Final = """
     SELECT power.rolname FROM pg_roles AS power
     WHERE pg_has_role(%(role)s, power.oid, 'MEMBER') AND (
         power.rolname = current_user
@@ -52,7 +52,7 @@ ACTS_AS: Final = """
             UNION SELECT datdba FROM pg_database WHERE datname = current_database()))
     ORDER BY 1
 """
-OUR_TABLES: Final = """
+OWNED_TABLES_SQL: Final = """
     SELECT relname FROM pg_class
     WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
       AND pg_has_role(relowner, 'USAGE')
@@ -61,37 +61,37 @@ OUR_TABLES: Final = """
 
 
 def ensure_separate(connection: BaseDatabaseWrapper, role: str) -> None:
-    """Refuse a role that is not there, and one that could do what it is granted not to."""
+    """Raise CommandError for a role that does not exist, or whose memberships exceed any grant."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = %s", [role])
         if cursor.fetchone() == (0,):
             raise CommandError(
-                f"DATABASE_URL names the role {role}, which is not there: CREATE ROLE {_quoted(role)} LOGIN"
+                f"DATABASE_URL names the role {role}, which does not exist: CREATE ROLE {_quoted(role)} LOGIN"
                 " PASSWORD '...' (docs/database.md)"
             )
-        cursor.execute(ACTS_AS, {"role": role, "powers": POWERS})
-        powers = [power for (power,) in cursor.fetchall()]
-    if powers:
+        cursor.execute(PRIVILEGED_MEMBERSHIPS_SQL, {"role": role, "powers": PRIVILEGED_ROLES})
+        roles = [each for (each,) in cursor.fetchall()]
+    if roles:
         raise CommandError(
-            f"DATABASE_URL names the role {role}, which no grant would bind: it may act as {', '.join(powers)}"
+            f"DATABASE_URL names the role {role}, which no grant would bind: it may act as {', '.join(roles)}"
             " (docs/database.md)"
         )
 
 
 def grant(connection: BaseDatabaseWrapper, role: str) -> None:
-    """Give the role what the tables of the current schema are for, in one transaction, and nothing else."""
+    """Set the role's privileges on the tables of the current schema, in one transaction."""
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        cursor.execute(OUR_TABLES)
+        cursor.execute(OWNED_TABLES_SQL)
         tables = [table for (table,) in cursor.fetchall()]
         cursor.execute(
             "SELECT current_schema(), current_database(),"
             " (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database())"
         )
-        schema, database, database_is_ours = cursor.fetchone()
+        schema, database, owns_database = cursor.fetchone()
         for statement in _statements(
             _quoted(role),
             schema=_quoted(schema),
-            database=_quoted(database) if database_is_ours else None,
+            database=_quoted(database) if owns_database else None,
             tables={table: _quoted(table) for table in tables},
         ):
             cursor.execute(statement)
@@ -99,16 +99,16 @@ def grant(connection: BaseDatabaseWrapper, role: str) -> None:
 
 def _statements(role: str, *, schema: str, database: str | None, tables: Mapping[str, str]) -> Iterator[str]:
     if database:
-        # Everybody's in a new database (temporary tables), and in one from before PostgreSQL 15 (tables).
+        # PUBLIC has these in a new database (temporary tables), and in one from before PostgreSQL 15 (tables).
         yield f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC"
         yield f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"
         yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
     for table, name in tables.items():
         yield f"REVOKE ALL ON {schema}.{name} FROM {role}"
-        yield f"GRANT {LESS.get(table, USUAL)} ON {schema}.{name} TO {role}"
+        yield f"GRANT {TABLE_PRIVILEGES.get(table, DEFAULT_PRIVILEGES)} ON {schema}.{name} TO {role}"
     yield f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"
-    # A table that is made between two runs of `migrate`, or by one that ends half way, is of use at once.
-    yield f"ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT {USUAL} ON TABLES TO {role}"
+    # A table that is created between two runs of `migrate`, or by one that fails later, can be used at once.
+    yield f"ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT {DEFAULT_PRIVILEGES} ON TABLES TO {role}"
     yield f"ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT USAGE ON SEQUENCES TO {role}"
 
 

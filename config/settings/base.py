@@ -132,20 +132,17 @@ INSTALLED_APPS = [
     "apps.ledger",
 ]
 
+# apps/core/middleware/__init__.py gives the order and the reason for it.
 MIDDLEWARE = [
-    # These only add headers, from here to every answer, the probes' and the refusals' too.
     "csp.middleware.CSPMiddleware",
     "apps.core.middleware.security_headers.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    # Before all others: probes come by bare IP and over plain HTTP, so nothing that checks hosts or redirects precedes it.
     "apps.core.middleware.probes.ProbesMiddleware",
-    # Around all others, so that what they refuse is counted too; its other half is the last.
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "apps.core.observability.metrics.RequestsInProgressMiddleware",
     "apps.core.middleware.request_id.RequestIdMiddleware",
     "apps.core.middleware.request_log.RequestLogMiddleware",
     *(["apps.core.observability.sentry.SentryRequestIdMiddleware"] if env.SENTRY_DSN else []),
-    # Around whatever refuses, so that a page on another origin can read why; a preflight goes no further.
     *(["corsheaders.middleware.CorsMiddleware"] if env.CORS_ALLOWED_ORIGINS else []),
     "apps.core.middleware.request_validation.RequestValidationMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -389,7 +386,10 @@ PROMETHEUS_EXPORT_MIGRATIONS = False
 
 # A command's lines are not among what it prints.
 LOGGING = logs.configuration(
-    form=env.LOG_FORMAT, stream="stdout" if env.served else "stderr", release=REVISION, environment=ENVIRONMENT
+    log_format=env.LOG_FORMAT,
+    stream="stdout" if env.served else "stderr",
+    release=REVISION,
+    environment=ENVIRONMENT,
 )
 
 # config.wsgi starts it, in each worker, where there is a DSN.

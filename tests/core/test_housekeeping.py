@@ -131,7 +131,7 @@ class TestWhatIsDeleted:
 class TestBatches:
     @pytest.mark.parametrize("rows", [0, 1, 9, 10, 11, 20, 35])
     def test_no_statement_deletes_more_than_one(self, monkeypatch, rows):
-        monkeypatch.setattr(housekeeping, "BATCH", 10)
+        monkeypatch.setattr(housekeeping, "BATCH_SIZE", 10)
         failures(rows)
         failures(15, finished=False)
         sizes = []
@@ -150,7 +150,7 @@ class TestBatches:
         assert LoginFailures.objects.count() == 15
 
     def test_each_is_found_by_the_primary_key_whatever_the_condition(self, monkeypatch):
-        monkeypatch.setattr(housekeeping, "BATCH", 2)
+        monkeypatch.setattr(housekeeping, "BATCH_SIZE", 2)
         for _ in range(5):
             client_of(UserFactory())
         dead = Token.objects.filter(created_at__gte=F("user__date_joined") - timedelta(days=1))
@@ -166,7 +166,7 @@ class TestBatches:
         assert [statement.count('"id" > ') for statement in deletes] == [0, 1, 1]
 
     def test_a_row_that_others_hold_is_given_way_to_and_taken_later(self, monkeypatch, other):
-        monkeypatch.setattr(housekeeping, "PAUSES_S", (0.05,) * 100)
+        monkeypatch.setattr(housekeeping, "RETRY_PAUSES_S", (0.05,) * 100)
         failures(3)
         other.execute("BEGIN; SELECT FROM users_loginfailures WHERE scope = 'finished-0001' FOR UPDATE")
         given_way = threading.Event()
@@ -183,7 +183,7 @@ class TestBatches:
 
     def test_whoever_crosses_a_batch_is_not_the_victim(self, monkeypatch, other):
         """A login takes its rows in order, a batch in any: where they cross, it is the batch that lets go."""
-        monkeypatch.setattr(housekeeping, "PAUSES_S", (0.05,) * 100)
+        monkeypatch.setattr(housekeeping, "RETRY_PAUSES_S", (0.05,) * 100)
         failures(2)
         other.execute("BEGIN; SELECT FROM users_loginfailures WHERE scope = 'finished-0001' FOR UPDATE")
         crossing = threading.Event()
@@ -206,7 +206,7 @@ class TestBatches:
         assert ended == ["well"]
 
     def test_a_row_that_is_never_given_back_fails_the_task_and_no_other(self, monkeypatch, other, run):
-        monkeypatch.setattr(housekeeping, "PAUSES_S", (0.01,))
+        monkeypatch.setattr(housekeeping, "RETRY_PAUSES_S", (0.01,))
         failures(3)
         SessionStore().save(must_create=True)
         Session.objects.update(expire_date=timezone.now())
@@ -301,7 +301,7 @@ class TestEnds:
 
     def test_a_second_one_says_so_and_does_nothing(self, run, other):
         failures(1)
-        other.execute("SELECT pg_advisory_lock(%s, %s)", housekeeping.ONE_AT_A_TIME)
+        other.execute("SELECT pg_advisory_lock(%s, %s)", housekeeping.ADVISORY_LOCK_ID)
 
         code, line = run()
 
@@ -318,7 +318,7 @@ class TestEnds:
 
         def look() -> int:
             seen.append(
-                other.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", housekeeping.ONE_AT_A_TIME).fetchone()
+                other.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", housekeeping.ADVISORY_LOCK_ID).fetchone()
             )
             raise ZeroDivisionError
 
@@ -396,6 +396,6 @@ def test_a_shell_sees_the_code_and_one_line(other):
     Account.objects.filter(pk=AccountFactory(funded="100.00").pk).update(balance=101)
     code, line = housekeep()
     assert (code, line["event"]) == (4, "Verification failed")
-    other.execute("SELECT pg_advisory_lock(%s, %s)", housekeeping.ONE_AT_A_TIME)
+    other.execute("SELECT pg_advisory_lock(%s, %s)", housekeeping.ADVISORY_LOCK_ID)
     code, line = housekeep()
     assert (code, line["level"]) == (3, "warning")

@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 
 from apps.core.middleware import probes as health
 from apps.core.models import HousekeepingRun
-from apps.database import grants as privileges
+from apps.database import grants
 from apps.ledger.models import Entry
 from apps.users.models import User
 from tests.support.configuration import FULL
@@ -124,7 +124,7 @@ def test_its_rights_are_those_that_are_declared_and_no_others(two_role_database)
     assert rights["django_admin_log"] == "INSERT, SELECT"
     assert rights["users_user"] == rights["django_session"] == "DELETE, INSERT, SELECT, UPDATE"
     assert rights["django_migrations"] == "SELECT"
-    assert privileges.LESS.keys() <= rights.keys()
+    assert grants.TABLE_PRIVILEGES.keys() <= rights.keys()
     everything = {"SELECT", "INSERT", "UPDATE", "DELETE"}
     assert {right for granted in rights.values() for right in granted.split(", ")} == everything
 
@@ -257,7 +257,7 @@ class TestGranting:
             (
                 f"ALTER ROLE {APP_ROLE} RENAME TO gone",
                 f"ALTER ROLE gone RENAME TO {APP_ROLE}",
-                "is not there: CREATE ROLE",
+                "does not exist: CREATE ROLE",
             ),
         ],
     )

@@ -48,8 +48,8 @@ class Said(StringIO):
 def _soon(settings, monkeypatch):
     """What takes a second, in a fifth of it."""
     settings.MIGRATION_LOCK_TIMEOUT_S = 0.2
-    monkeypatch.setattr(migrate, "PAUSES_S", (0.1,) * 200)
-    monkeypatch.setattr(migrate, "TURN_POLL_S", 0.05)
+    monkeypatch.setattr(migrate, "RETRY_PAUSES_S", (0.1,) * 200)
+    monkeypatch.setattr(migrate, "LOCK_POLL_S", 0.05)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ class TestALock:
     def test_that_others_hold_is_waited_for_in_short_turns_so_that_nobody_waits_long_behind(
         self, migrates_as_owner, two_role_database, triggers, capsys
     ):
-        tries, over = Said("locked by others: again in"), threading.Event()
+        tries, over = Said("locked: trying again in"), threading.Event()
         # How often the migration had given up its place in the row when a look was over.
         looks = []
 
@@ -127,7 +127,7 @@ class TestALock:
     def test_that_never_comes_ends_it_with_nothing_done(
         self, migrates_as_owner, two_role_database, triggers, monkeypatch
     ):
-        monkeypatch.setattr(migrate, "PAUSES_S", (0.1,))
+        monkeypatch.setattr(migrate, "RETRY_PAUSES_S", (0.1,))
         with (
             two_role_database.as_app_role() as writer,
             holding(writer, "SELECT FROM ledger_entry"),
@@ -158,7 +158,7 @@ class TestALock:
 
     def test_is_no_matter_for_work_that_nobody_waits_behind(self, as_owner, two_role_database):
         """CREATE INDEX CONCURRENTLY waits for every transaction that is older, and that may take a while."""
-        with migrate._without_haste(connection), connection.cursor() as cursor:
+        with migrate._migration_timeouts(connection), connection.cursor() as cursor:
             with (
                 two_role_database.as_owner() as look,
                 two_role_database.as_owner() as other,
@@ -179,29 +179,29 @@ class TestALock:
 
 class TestATurn:
     def test_is_waited_for(self, migrates_as_owner, two_role_database):
-        said = Said("at work")
+        said = Said("is running")
         with (
             two_role_database.as_owner() as other,
-            holding(other, f"SELECT pg_advisory_xact_lock{migrate.ONE_AT_A_TIME}", until=lambda: said.count),
+            holding(other, f"SELECT pg_advisory_xact_lock{migrate.ADVISORY_LOCK_ID}", until=lambda: said.count),
         ):
             call_command("migrate", verbosity=0, stderr=said)
 
-        assert said.getvalue() == "Another migrate is at work: waiting for it.\n"
+        assert said.getvalue() == "Another migrate is running: waiting for it.\n"
 
     def test_that_does_not_come_ends_it(self, migrates_as_owner, two_role_database, monkeypatch):
-        monkeypatch.setattr(migrate, "TURN_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(migrate, "LOCK_WAIT_TIMEOUT_S", 0.2)
         with (
             two_role_database.as_owner() as other,
-            holding(other, f"SELECT pg_advisory_xact_lock{migrate.ONE_AT_A_TIME}"),
+            holding(other, f"SELECT pg_advisory_xact_lock{migrate.ADVISORY_LOCK_ID}"),
             pytest.raises(CommandError, match="another migrate"),
         ):
             call_command("migrate", verbosity=0)
 
     def test_is_not_needed_to_look(self, as_app_role, two_role_database, capsys, monkeypatch):
-        monkeypatch.setattr(migrate, "TURN_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(migrate, "LOCK_WAIT_TIMEOUT_S", 0.2)
         with (
             two_role_database.as_owner() as other,
-            holding(other, f"SELECT pg_advisory_xact_lock{migrate.ONE_AT_A_TIME}"),
+            holding(other, f"SELECT pg_advisory_xact_lock{migrate.ADVISORY_LOCK_ID}"),
         ):
             call_command("migrate", "--check", verbosity=0)
             call_command("migrate", "--plan")
@@ -215,7 +215,7 @@ def test_a_statement_takes_as_long_as_it_takes_and_then_the_usual_limits_hold(as
     usual = [show(name) for name in limits]
     unchecked = [show(name) for name in checks]
 
-    with migrate._without_haste(connection):
+    with migrate._migration_timeouts(connection):
         assert connection.connection.response_timeout_s is None
         assert [show(name) for name in limits] == ["200ms", "0", "0"]
         assert [show(name) for name in checks] == [f"{CLIENT_CHECK_INTERVAL_MS // 1000}s", "10"]
@@ -281,6 +281,6 @@ class TestAClientThatIsGone:
 
 
 def turn_is_free(connection: psycopg.Connection) -> bool:
-    (free,) = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", migrate.ONE_AT_A_TIME).fetchone()
+    (free,) = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", migrate.ADVISORY_LOCK_ID).fetchone()
     connection.execute("SELECT pg_advisory_unlock_all()")
     return free

@@ -1,4 +1,4 @@
-"""The client's own clock for a server that says nothing."""
+"""Time limits of the database backend, and work without them."""
 
 import signal
 import socket

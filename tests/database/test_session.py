@@ -1,4 +1,4 @@
-"""What a session relies on holds, whatever the database, the role and the environment say."""
+"""Session settings hold, whatever the defaults of the database, the role and the environment are."""
 
 import json
 import uuid

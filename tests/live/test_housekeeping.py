@@ -75,4 +75,4 @@ def test_is_not_read_by_requests(tmp_path, monkeypatch):
                 cursor.execute("ROLLBACK")
 
     assert statuses == {200, 404}
-    assert housekeeping.READ_EVERY_S == 60
+    assert housekeeping.PUBLISH_INTERVAL_S == 60

@@ -349,7 +349,7 @@ class TestLines:
         }
 
     def test_tell_each_request_once_whatever_became_of_it(self, told):
-        requests = [line for line in told.lines if line["event"] == "request"]
+        requests = [line for line in told.lines if line["event"] == "Request finished"]
         statuses = {request_id: status for request_id, status, _ in told.answers}
 
         assert {line["request_id"]: line["status"] for line in requests if line["request_id"] in statuses} == statuses
@@ -359,7 +359,7 @@ class TestLines:
         assert all(line["duration_ms"] > 0 for line in requests)
 
     def test_name_the_route_and_the_user_and_never_the_path(self, told):
-        requests = {line["request_id"]: line for line in told.lines if line["event"] == "request"}
+        requests = {line["request_id"]: line for line in told.lines if line["event"] == "Request finished"}
         route = "/api/v1/accounts/<canonical_uuid:account_id>/deposits/"
         deposits = [line for line in requests.values() if line["route"] == route]
 
@@ -419,7 +419,7 @@ class TestLines:
         of_probes = [line for line in told.lines if "probe" in line]
 
         assert [line["probe"] for line in of_probes] == ["ping"]
-        assert (of_probes[0]["level"], of_probes[0]["event"]) == ("warning", "Probe fails")
+        assert (of_probes[0]["level"], of_probes[0]["event"]) == ("warning", "Probe failed")
         assert of_probes[0]["failing"] == {"database": "unavailable"}
         assert not [line for line in told.lines if "/ping/" in json.dumps(line)]
 

@@ -1,4 +1,4 @@
-"""What gunicorn's arbiter does for the workers' metrics, told by hooks; tests/live/test_metrics.py sees the whole."""
+"""Hooks by which gunicorn's arbiter serves the workers' metrics; tests/live/test_metrics.py tests the whole server."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ def worker() -> SimpleNamespace:
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     """Where the workers keep their files."""
-    monkeypatch.setenv(metrics.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(metrics.MULTIPROC_DIR_VARIABLE, str(tmp_path))
     return tmp_path
 
 
@@ -40,7 +40,7 @@ class TestTheStart:
     def begin(*, port: int, preload: bool = False) -> None:
         listener = SimpleNamespace(sock=SimpleNamespace(getsockname=lambda: ("127.0.0.1", 8000)))
         arbiter = SimpleNamespace(cfg=SimpleNamespace(preload_app=preload), LISTENERS=[listener])
-        metrics.served_by_arbiter(port=port, directory="", version="")(arbiter)
+        metrics.metrics_server_hook(port=port, directory="", version="")(arbiter)
 
     def test_an_application_that_is_loaded_before_there_are_places(self):
         with pytest.raises(SystemExit, match="must not preload"):
@@ -127,16 +127,16 @@ class TestExits:
 class TestDirectories:
     @pytest.fixture
     def memory(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(metrics, "IN_MEMORY", tmp_path)
+        monkeypatch.setattr(metrics, "SHARED_MEMORY", tmp_path)
         return tmp_path
 
     @staticmethod
     def of_a_server(memory, name: str):
         """Return a directory as a server makes it, and its lock."""
-        directory = memory / f"{metrics.PREFIX}{name}"
+        directory = memory / f"{metrics.DIRECTORY_PREFIX}{name}"
         directory.mkdir()
         (directory / "counter_0.db").touch()
-        lock = os.open(directory / metrics.LOCK, os.O_RDWR | os.O_CREAT)
+        lock = os.open(directory / metrics.LOCK_FILE, os.O_RDWR | os.O_CREAT)
         fcntl.flock(lock, fcntl.LOCK_EX)
         return directory, lock
 
@@ -145,13 +145,13 @@ class TestDirectories:
         os.close(lock)
         alive, lock = self.of_a_server(memory, "alive")
         # One is being made: it has no lock by that name yet.
-        begun = memory / f"{metrics.PREFIX}begun"
+        begun = memory / f"{metrics.DIRECTORY_PREFIX}begun"
         begun.mkdir()
         others = memory / "of-somebody-else"
         others.mkdir()
-        (others / metrics.LOCK).touch()
+        (others / metrics.LOCK_FILE).touch()
 
-        made = metrics._made()
+        made = metrics._create_directory()
 
         os.close(lock)
         assert not dead.exists()
@@ -159,12 +159,12 @@ class TestDirectories:
         assert begun.exists()
         assert others.exists()
         assert made.parent == memory
-        assert [file.name for file in made.iterdir()] == [metrics.LOCK]
+        assert [file.name for file in made.iterdir()] == [metrics.LOCK_FILE]
 
     def test_that_are_made_are_held(self, memory):
-        first = metrics._made()
+        first = metrics._create_directory()
 
-        second = metrics._made()
+        second = metrics._create_directory()
 
         assert first.exists()
         assert second != first
@@ -175,11 +175,13 @@ class TestDirectories:
         (given / "counter_0.db").touch()
         (given / "notes.txt").touch()
 
-        assert metrics._claimed(given) == given
+        assert metrics._claim_directory(given) == given
 
-        assert {file.name for file in given.iterdir()} == {"notes.txt", metrics.LOCK}
-        with pytest.raises(SystemExit, match=f"{given} is another server's: set {metrics.VARIABLE}"):
-            metrics._claimed(given)
+        assert {file.name for file in given.iterdir()} == {"notes.txt", metrics.LOCK_FILE}
+        with pytest.raises(
+            SystemExit, match=f"{given} is in use by another server: set {metrics.MULTIPROC_DIR_VARIABLE}"
+        ):
+            metrics._claim_directory(given)
 
 
 class TestTheArbitersOwn:

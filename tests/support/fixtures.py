@@ -39,7 +39,7 @@ def two_role_database(password_postgres) -> Iterator[TwoRoleDatabase]:
     assert [task.returncode for task in tasks] == [0, 0], [task.stderr for task in tasks]
     assert sorted("No migrations to apply" in task.stdout for task in tasks) == [False, True]
     for task in tasks:
-        assert task.stdout.endswith(f"Granted the role {APP_ROLE} what the application needs.\n")
+        assert task.stdout.endswith(f"Granted the application's privileges to the role {APP_ROLE}.\n")
     yield two_role_database
     two_role_database.remove()
 

@@ -112,7 +112,7 @@ class Answers:
         return self.a_bug(https, monkeypatch)
 
     def a_bug_in_middleware(self, https, monkeypatch):
-        monkeypatch.setattr(request_validation.RequestValidationMiddleware, "_refusal", broken(RuntimeError()))
+        monkeypatch.setattr(request_validation.RequestValidationMiddleware, "_reject", broken(RuntimeError()))
         return 500, https.get(ACCOUNTS)
 
     def no_database(self, https, monkeypatch):

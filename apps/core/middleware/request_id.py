@@ -1,4 +1,4 @@
-"""One id for a request: in the response header, the problem body, every log line and the Sentry event."""
+"""Request ids: one for the response header, the problem body, every log line and the Sentry event of a request."""
 
 import re
 import uuid
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-_ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+_VALID_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
 
 def current_request_id() -> str:
@@ -23,7 +23,7 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         sent = request.headers.get("X-Request-ID", "")
-        request_id = sent if _ACCEPTABLE.fullmatch(sent) else uuid.uuid4().hex
+        request_id = sent if _VALID_ID.fullmatch(sent) else uuid.uuid4().hex
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             response = self.get_response(request)
         response["X-Request-ID"] = request_id

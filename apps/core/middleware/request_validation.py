@@ -1,9 +1,9 @@
-"""Requests that are refused before any view, parser or database sees them.
+"""Request validation: reject a request by its host, scheme, length, encoding or NUL before a view or parser reads it.
 
 Note [NUL]
-PostgreSQL takes U+0000 in no text, and others' code (the admin's filters, the session's cookie, silk) hands it whatever it
-was sent. A path with one leads nowhere; elsewhere it is 400. In JSON, and in the forms of the API, our fields refuse it; in
-a raw header, gunicorn does.
+PostgreSQL rejects U+0000 in every text, and third-party code (the admin's filters, the session's cookie, silk) passes
+on what it gets. A path with one is 404; elsewhere it is 400. In JSON, and in the forms of the API, our fields reject
+it; in a raw header, gunicorn does.
 """
 
 import codecs
@@ -24,21 +24,21 @@ FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class RequestValidationMiddleware:
-    """Refuse a host we do not serve, plain HTTP, a body of unknown length, too large, or not plain UTF-8, and NUL anywhere.
+    """Reject unknown hosts, plain HTTP, a body of unknown length, too large, or not plain UTF-8, and NUL anywhere.
 
-    The API has no redirect to HTTPS: a client would go on sending its token in the clear and never know.
+    The API has no redirect to HTTPS: a client would keep sending its token in the clear without notice.
 
-    gunicorn passes a chunked body on without a length and DRF reads it as empty: 411 says so instead (RFC 9110 §15.5.12).
+    gunicorn passes a chunked body on without a length and DRF reads it as empty: hence 411 (RFC 9110 §15.5.12).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self._refusal(request) or self.get_response(request)
+        return self._reject(request) or self.get_response(request)
 
-    def _refusal(self, request: HttpRequest) -> ProblemResponse | None:  # noqa: PLR0911  one for each thing refused
-        _forget_disputed_scheme(request)
+    def _reject(self, request: HttpRequest) -> ProblemResponse | None:  # noqa: PLR0911  one for each reason
+        _drop_disputed_scheme(request)
         try:
             request.get_host()
         except DisallowedHost:
@@ -62,10 +62,10 @@ class RequestValidationMiddleware:
             return from_exception(request, UnsupportedMediaType(request.content_type or ""))
         if not _is_readable(request):
             return from_exception(request, NotAcceptable())
-        return _refusal_of_nul(request)
+        return _reject_nul(request)
 
 
-def _refusal_of_nul(request: HttpRequest) -> ProblemResponse | None:
+def _reject_nul(request: HttpRequest) -> ProblemResponse | None:
     """See Note [NUL]."""
     if NUL in request.path_info:
         return not_found(request)
@@ -79,7 +79,7 @@ def _refusal_of_nul(request: HttpRequest) -> ProblemResponse | None:
         if any(NUL in text for text in texts):
             return from_exception(request, BadRequest("invalid_request", "No text has a NUL in it."))
     except UnreadablePostError:
-        # Whoever sent it is gone.
+        # The client is gone.
         return from_exception(request, BadRequest("invalid_request", "The body broke off."))
     return None
 
@@ -91,21 +91,21 @@ def _parameters_with_nul(query: str) -> list[str]:
 
 
 def _form(request: HttpRequest) -> Iterator[str]:
-    """Yield the names and values of a form that Django reads; the API's views read theirs by parsers of their own."""
+    """Yield the names and values of a form that Django reads; the API's views have parsers of their own."""
     if request.method != "POST" or request.content_type not in FORMS or request.path_info.startswith("/api/"):
         return
-    # Kept, for a view that wants it as it came.
+    # Cached, for a view that reads the raw body.
     _ = request.body
     for name, values in request.POST.lists():
         yield from (name, *values)
-    # Django takes from a file's name what nobody can print.
+    # Django removes unprintable characters from a file's name, but not from its field's.
     yield from request.FILES
 
 
-def _forget_disputed_scheme(request: HttpRequest) -> None:
-    """Drop a proxy's word on the scheme unless all of it says HTTPS.
+def _drop_disputed_scheme(request: HttpRequest) -> None:
+    """Drop the proxy's scheme header unless every value in it is HTTPS.
 
-    Django believes the first of several: the client's own, where a proxy adds a line instead of replacing it.
+    Django trusts the first of several values: the client's own, where a proxy adds a line instead of replacing it.
     """
     if settings.SECURE_PROXY_SSL_HEADER:
         name, https = settings.SECURE_PROXY_SSL_HEADER
@@ -122,7 +122,7 @@ def _is_utf8(request: HttpRequest) -> bool:
 
 
 def _is_readable(request: HttpRequest) -> bool:
-    """Tell whether the Accept header can be parsed; DRF, which parses it later, expects nothing else."""
+    """Return whether the Accept header can be parsed; DRF parses it later and handles no error."""
     try:
         return request.accepted_types is not None
     except ValueError:

@@ -1,0 +1,1 @@
+"""Observability: log lines, redaction of customer data, Sentry events and Prometheus metrics."""

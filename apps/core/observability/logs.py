@@ -1,8 +1,8 @@
-"""What the processes say: one line an event, all in one shape, as JSON where it is deployed and as text on a laptop.
+"""Logging configuration: one line per event in one shape, JSON in deployments, text locally.
 
-Django's, gunicorn's and the libraries' lines pass the same formatter as ours. What customers sent stays out by
-construction: of an error its type and its place are told (`apps.core.observability.redaction`), of a library's `extra`
-nothing, of ours what its name does not forbid.
+Lines of Django, gunicorn and libraries pass the same formatter as our own. Customer data stays out by construction: an
+error is logged by its type and place (`apps.core.observability.redaction`), a library's `extra` is dropped, and of ours
+every value whose name looks like a secret's.
 """
 
 import json
@@ -19,26 +19,26 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from apps.core.observability.redaction import FILTERED, exception_chain, is_secret, redact, safe_frames, safe_message
 
-OURS: Final = ("apps.", "config.")
-# What gunicorn says of a request, it says in the request's words: the line, the header or the URL that it met.
-QUOTING: Final = ("Invalid request", "Error handling request", "Exception during worker exit")
+OWN_LOGGERS: Final = ("apps.", "config.")
+# gunicorn's messages that quote the request line, a header or the URL.
+MESSAGES_THAT_QUOTE_REQUESTS: Final = ("Invalid request", "Error handling request", "Exception during worker exit")
 
-LONGEST_TEXT: Final = 500
-LONGEST_LINE: Final = 4000
-"""A pipe takes 4,096 bytes at once (PIPE_BUF), so what several workers say never mixes within a line."""
-COMMON: Final = ("timestamp", "level", "logger", "event", "request_id", "release", "environment")
-NOT_EXTRA: Final = {*COMMON, "exception", "exc_info", "stack_info"}
-DEPTH: Final = 4
-ERRORS: Final = 4
-FRAMES: Final = 12
+MAX_TEXT_LENGTH: Final = 500
+MAX_LINE_LENGTH: Final = 4000
+"""A pipe takes 4,096 bytes at once (PIPE_BUF), so lines of several workers never mix."""
+COMMON_FIELDS: Final = ("timestamp", "level", "logger", "event", "request_id", "release", "environment")
+NOT_EXTRA: Final = {*COMMON_FIELDS, "exception", "exc_info", "stack_info"}
+MAX_DEPTH: Final = 4
+MAX_EXCEPTIONS: Final = 4
+MAX_FRAMES: Final = 12
 
 
-def configuration(*, form: str, stream: str, release: str, environment: str) -> dict[str, Any]:
+def configuration(*, log_format: str, stream: str, release: str, environment: str) -> dict[str, Any]:
     """Return the logging configuration of a process: Django's `LOGGING` and gunicorn's `logconfig_dict`.
 
-    form: json or text. stream: stdout or, where a command's lines must not mix with what it prints, stderr.
+    log_format: json or text. stream: stdout or, for a command, whose log must not mix with its output, stderr.
     """
-    line = {"()": LineFormatter, "form": form, "release": release, "environment": environment}
+    line = {"()": LineFormatter, "log_format": log_format, "release": release, "environment": environment}
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -46,25 +46,25 @@ def configuration(*, form: str, stream: str, release: str, environment: str) -> 
         "handlers": {"line": {"class": "logging.StreamHandler", "stream": f"ext://sys.{stream}", "formatter": "line"}},
         "root": {"handlers": ["line"], "level": "INFO"},
         "loggers": {
-            # gunicorn would give it a handler of its own, and each line be said twice.
+            # gunicorn would add a handler of its own, and log each line twice.
             "gunicorn.error": {"handlers": [], "level": "INFO", "propagate": True},
             # Django would add handlers for debugging and for mails to administrators.
             "django": {"handlers": [], "level": "INFO", "propagate": True},
-            # Refusals are answers, not incidents, and these quote the request; apps.core.problem logs what is our fault.
+            # 4xx responses are no incidents, and these loggers quote the request; apps.core.problem logs our own errors.
             "django.request": {"level": "CRITICAL"},
             "django.security": {"level": "CRITICAL"},
-            # It tells where it found credentials and endpoints, each time.
+            # It logs where it found credentials and endpoints, each time.
             "botocore": {"level": "WARNING"},
         },
     }
 
 
 class LineFormatter(structlog.stdlib.ProcessorFormatter):
-    """Renders anybody's record as one line."""
+    """Render a record of any logger as one line."""
 
-    def __init__(self, *, form: str, release: str, environment: str) -> None:
+    def __init__(self, *, log_format: str, release: str, environment: str) -> None:
         self._process = {"release": release, "environment": environment}
-        rendering: list[Processor] = [self._json] if form == "json" else [_text, _console]
+        rendering: list[Processor] = [self._json] if log_format == "json" else [_text, _console]
         super().__init__(processors=[structlog.stdlib.ExtraAdder(), *rendering])
 
     def format(self, record: logging.LogRecord) -> str:
@@ -78,18 +78,18 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
     def _json(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
         common = _common(event) | self._process
         exception = [
-            {"type": _name(error), "message": safe_message(error), "frames": safe_frames(error)[-FRAMES:]}
-            for error in exception_chain(_error(event))[:ERRORS]
+            {"type": _name(error), "message": safe_message(error), "frames": safe_frames(error)[-MAX_FRAMES:]}
+            for error in exception_chain(_error(event))[:MAX_EXCEPTIONS]
         ]
         line = json.dumps(common | _extra(event) | ({"exception": exception} if exception else {}))
-        if len(line) <= LONGEST_LINE:
+        if len(line) <= MAX_LINE_LENGTH:
             return line
-        shorter = [told | {"frames": told["frames"][-3:]} for told in exception[:2]]
+        shorter = [each | {"frames": each["frames"][-3:]} for each in exception[:2]]
         return json.dumps(common | {"cut": True} | ({"exception": shorter} if shorter else {}))
 
 
 def _text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Keep a developer's traceback as Python prints it."""
+    """Keep the traceback as Python prints it, for developers."""
     line = _common(event) | _extra(event)
     line["event"] = line["event"].replace("\r", "\\r").replace("\n", "\\n")
     return line | ({"exc_info": error} if (error := _error(event)) else {})
@@ -101,42 +101,45 @@ _console: Final = structlog.dev.ConsoleRenderer(
 
 
 def _common(event: EventDict) -> dict[str, Any]:
-    """Return what every line has."""
+    """Return the fields of every line."""
     record: logging.LogRecord = event["_record"]
-    said = str(event["event"])
-    if record.name == "gunicorn.error" and (quoting := [words for words in QUOTING if said.startswith(words)]):
-        said = f"{quoting[0]}: {type(sys.exc_info()[1]).__name__}"
+    message = str(event["event"])
+    if record.name == "gunicorn.error":
+        for start in MESSAGES_THAT_QUOTE_REQUESTS:
+            if message.startswith(start):
+                message = f"{start}: {type(sys.exc_info()[1]).__name__}"
     return {
         "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
         "level": record.levelname.lower(),
         "logger": record.name,
-        "event": redact(said)[:LONGEST_TEXT],
+        "event": redact(message)[:MAX_TEXT_LENGTH],
         "request_id": structlog.contextvars.get_contextvars().get("request_id", "-"),
     }
 
 
 def _extra(event: EventDict) -> dict[str, Any]:
-    """Return what our own code says beside the words. Libraries put requests, statements and parameters there."""
-    if not event["_record"].name.startswith(OURS):
+    """Return the `extra` of our own loggers. Libraries put requests, statements and parameters there."""
+    if not event["_record"].name.startswith(OWN_LOGGERS):
         return {}
     rest = {name: value for name, value in event.items() if name not in NOT_EXTRA and not name.startswith("_")}
-    told: dict[str, Any] = _plain(rest)
-    return told
+    values: dict[str, Any] = _to_json_value(rest)
+    return values
 
 
-def _plain(value: object, depth: int = DEPTH) -> Any:
-    """Return a value as JSON has it: without what a name says is secret, and of objects only what they are."""
+def _to_json_value(value: object, depth: int = MAX_DEPTH) -> Any:
+    """Return a value for JSON: values under secret names are filtered, and an object becomes its type's name."""
     match value:
         case None | bool() | int() | float():
             return value
         case str() | UUID() | Decimal() | date() | time() | timedelta():
-            return redact(str(value))[:LONGEST_TEXT]
+            return redact(str(value))[:MAX_TEXT_LENGTH]
         case Mapping() if depth:
             return {
-                str(name): FILTERED if is_secret(str(name)) else _plain(each, depth - 1) for name, each in value.items()
+                str(name): FILTERED if is_secret(str(name)) else _to_json_value(each, depth - 1)
+                for name, each in value.items()
             }
         case list() | tuple() | set() | frozenset() if depth:
-            return [_plain(each, depth - 1) for each in value]
+            return [_to_json_value(each, depth - 1) for each in value]
         case _:
             return _name(value)
 
@@ -146,7 +149,7 @@ def _name(value: object) -> str:
 
 
 def _error(event: EventDict) -> BaseException | None:
-    """Return the error that a line is about; structlog's own loggers leave it to us to look which."""
+    """Return the error of a line; structlog's own loggers pass `exc_info` unresolved."""
     match event.get("exc_info"):
         case BaseException() as error:
             return error

@@ -1,8 +1,8 @@
-"""What operators count in the plumbing; each app declares its own, and docs/metrics.md lists them all.
+"""Prometheus metrics of requests, probes and database connections; docs/metrics.md lists those of every app.
 
-How the workers' numbers become one is gunicorn's business (server.metrics); in any other process they stay where they are.
-Two rules: a label's value is a word of ours, never a client's, and every series is there from the start, at 0, because a
-rate that begins with the first event misses that event.
+`server.metrics` adds up the workers' values; in any other process they stay there. Two rules: a label's value is one of
+our own words, never a client's, and every series exists from the start, at 0, because a rate that begins with the first
+event misses that event.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 def with_all_label_values(metric: M, **values: Iterable[str]) -> M:
-    """Make all series of a metric, for every combination of its labels' values."""
+    """Create all series of a metric, one for every combination of its labels' values."""
     for combination in product(*values.values()):
         metric.labels(**dict(zip(values, combination, strict=True)))
     return metric
@@ -58,7 +58,7 @@ class RequestsInProgressMiddleware:
 
 
 class BoundedAfterMiddleware(PrometheusAfterMiddleware):  # type: ignore[misc]  # it ships no types
-    """django-prometheus's, which puts the client's own word for a method into one label of latencies."""
+    """django-prometheus's, with known methods only: it puts the client's own word into one label of latencies."""
 
     def label_metric(self, metric: Any, request: HttpRequest, response: Any = None, **labels: str) -> Any:
         if "method" in labels:

@@ -1,7 +1,7 @@
-"""What may be told to people who must not see what customers wrote: operators, log stores, Sentry.
+"""Redact log lines and Sentry events, so that they contain no customer data.
 
-An error's message is left out, for nobody can tell its words from the values in it. Its type and the place it was raised
-at stay; the source line there shows the words. What PostgreSQL and the interpreter say in words of their own is told.
+An error's message is left out, because its words cannot be told from the values in it. Its type and the place it was raised
+at stay; the source line there shows the words. Fixed phrases of PostgreSQL and the interpreter are kept.
 """
 
 import re
@@ -10,18 +10,28 @@ from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
-LONGEST: Final = 200
+MAX_MESSAGE_LENGTH: Final = 200
 FILTERED: Final = "[filtered]"
-SECRETS: Final = ("password", "token", "secret", "authorization", "cookie", "key", "dsn", "session", "credential")
-"""What a name must not contain for its value to be told."""
+SECRET_NAME_PARTS: Final = (
+    "password",
+    "token",
+    "secret",
+    "authorization",
+    "cookie",
+    "key",
+    "dsn",
+    "session",
+    "credential",
+)
+"""A value is filtered if its name contains one of these."""
 
 TOKEN: Final = re.compile(r"\bbank_[A-Za-z0-9_-]{10,}")
 CREDENTIALS: Final = re.compile(r"://[^/\s@]+@")
 QUERY: Final = re.compile(r"\?[^\s'\"]*=[^\s'\"]*")
 
-# They speak of code, not of values.
-TELLING: Final = (AttributeError, ImportError, ImproperlyConfigured, NameError, SyntaxError)
-# Why there is no connection: libpq knows no code for it. The text around holds hosts and users.
+# Their messages are about code, not about values.
+EXCEPTIONS_WITH_SAFE_MESSAGE: Final = (AttributeError, ImportError, ImproperlyConfigured, NameError, SyntaxError)
+# Reasons of a failed connection, for which libpq has no code. The text around them holds hosts and users.
 KNOWN_CONNECTION_FAILURES: Final = (
     *("password authentication failed", "no pg_hba.conf entry", "too many clients", "too many connections"),
     *("remaining connection slots are reserved", "starting up", "shutting down", "in recovery mode"),
@@ -40,21 +50,21 @@ KNOWN_CONNECTION_FAILURES: Final = (
 
 
 def safe_message(error: BaseException) -> str:
-    """Return what may be told of an error besides its type and place; mostly nothing."""
-    if isinstance(error, TELLING):
-        return redact(next(iter(str(error).splitlines()), ""))[:LONGEST]
-    # psycopg's own, under Django's; known by its name, for this module is read before the application is.
+    """Return the part of an error's message that holds no values; mostly ""."""
+    if isinstance(error, EXCEPTIONS_WITH_SAFE_MESSAGE):
+        return redact(next(iter(str(error).splitlines()), ""))[:MAX_MESSAGE_LENGTH]
+    # psycopg's own, under Django's; compared by name, because this module is imported before the application.
     if not any(each.__module__ == "psycopg" and each.__name__ == "Error" for each in type(error).__mro__):
         return ""
     of_psycopg: Any = error
     if of_psycopg.sqlstate:
         return " ".join(filter(None, [f"SQLSTATE {of_psycopg.sqlstate}", of_psycopg.diag.constraint_name]))
-    said = str(error).lower()
-    return next((reason for reason in KNOWN_CONNECTION_FAILURES if reason in said), "")
+    message = str(error).lower()
+    return next((reason for reason in KNOWN_CONNECTION_FAILURES if reason in message), "")
 
 
 def exception_chain(error: BaseException | None) -> list[BaseException]:
-    """Return an error and those it was raised from, itself first."""
+    """Return an error and the errors it was raised from, itself first."""
     errors: list[BaseException] = []
     while error is not None and error not in errors:
         errors.append(error)
@@ -63,7 +73,7 @@ def exception_chain(error: BaseException | None) -> list[BaseException]:
 
 
 def safe_frames(error: BaseException) -> list[str]:
-    """Return where an error passed, as `module:line function`, the place it was raised at last."""
+    """Return an error's traceback as `module:line function`, the place it was raised at last."""
     return [
         f"{frame.f_globals.get('__name__', '?')}:{line} {frame.f_code.co_name}"
         for frame, line in traceback.walk_tb(error.__traceback__)
@@ -71,10 +81,10 @@ def safe_frames(error: BaseException) -> list[str]:
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether a value by this name is kept back."""
-    return any(part in name.lower() for part in SECRETS)
+    """Return whether a value by this name is filtered."""
+    return any(part in name.lower() for part in SECRET_NAME_PARTS)
 
 
 def redact(text: str) -> str:
-    """Take tokens, query strings and the credentials of URLs out of a text."""
+    """Remove tokens, query strings and the credentials of URLs from a text."""
     return QUERY.sub("?…", CREDENTIALS.sub("://…@", TOKEN.sub("bank_…", text)))

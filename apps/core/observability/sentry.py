@@ -1,9 +1,8 @@
-"""Unforeseen errors, and a sample of the requests, go to Sentry where SENTRY_DSN names one.
+"""Sentry: report unhandled errors, and a sample of the requests, if SENTRY_DSN is set.
 
-Nothing of a customer's goes along: an event is put together anew from the members that are known to be harmless, so
-what a later version of the SDK collects stays here, too. An error is reported once, by the signal that Django and
-`apps.core.problem` send; an outage of the database is none: logs and metrics tell it, and Sentry would hear it thousands
-of times.
+Events hold no customer data: each is rebuilt from the fields below, so data that a later version of the SDK collects is
+dropped as well. An error is reported once, by the signal that Django and `apps.core.problem` send. A database outage is not
+reported: logs and metrics show it, and Sentry would get it thousands of times.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,21 +17,21 @@ from apps.core.middleware.probes import PATHS
 from apps.core.middleware.request_id import current_request_id
 from apps.core.observability.redaction import exception_chain, safe_message
 
-HARMLESS: Final = (
+SAFE_EVENT_FIELDS: Final = (
     *("event_id", "timestamp", "start_timestamp", "type", "level", "platform", "environment", "release", "sdk"),
 )
-HARMLESS_IN_MECHANISM: Final = ("type", "handled")
-HARMLESS_IN_FRAME: Final = (
+SAFE_MECHANISM_FIELDS: Final = ("type", "handled")
+SAFE_FRAME_FIELDS: Final = (
     *("filename", "abs_path", "module", "function", "lineno", "in_app", "pre_context", "context_line", "post_context"),
 )
-HARMLESS_IN_SPAN: Final = (
+SAFE_SPAN_FIELDS: Final = (
     *("trace_id", "span_id", "parent_span_id", "op", "status", "origin", "start_timestamp", "timestamp"),
 )
-STATEMENTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
+SQL_VERBS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 
 
 def start(*, dsn: str, environment: str, release: str, traces_sample_rate: float) -> None:
-    """Report from here on; in each process for itself, because the SDK's threads do not survive a fork."""
+    """Start reporting; in each process after its fork, because the SDK's threads do not survive one."""
 
     def sample(context: Mapping[str, Any]) -> float:
         probed = context.get("wsgi_environ", {}).get("PATH_INFO") in PATHS
@@ -43,9 +42,9 @@ def start(*, dsn: str, environment: str, release: str, traces_sample_rate: float
         environment=environment,
         release=release,
         traces_sampler=sample if traces_sample_rate else None,
-        before_send=_error,
-        before_send_transaction=_transaction,
-        # What is thrown away below need not be collected.
+        before_send=_scrub_error,
+        before_send_transaction=_scrub_transaction,
+        # The scrubbing below would drop these.
         send_default_pii=False,
         max_request_body_size="never",
         include_local_variables=False,
@@ -56,7 +55,7 @@ def start(*, dsn: str, environment: str, release: str, traces_sample_rate: float
         auto_enabling_integrations=False,
         integrations=[
             DjangoIntegration(signals_spans=False),
-            # Sends what is still to be sent; it would print how much that is.
+            # Sends pending events; its default callback would print their number.
             AtexitIntegration(callback=lambda _pending, _timeout: None),
         ],
         shutdown_timeout=2,
@@ -64,7 +63,7 @@ def start(*, dsn: str, environment: str, release: str, traces_sample_rate: float
 
 
 class SentryRequestIdMiddleware:
-    """Give what happens in a request its id: a transaction is sent when the request is over."""
+    """Tag the events of a request with its id: a transaction is sent when the request is over."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -74,48 +73,48 @@ class SentryRequestIdMiddleware:
         return self.get_response(request)
 
 
-def _error(event: Any, hint: Mapping[str, Any]) -> Any:
-    told = {
+def _scrub_error(event: Any, hint: Mapping[str, Any]) -> Any:
+    messages = {
         (type(error).__name__, str(error)): safe_message(error)
         for error in exception_chain(hint.get("exc_info", (None,) * 3)[1])
     }
     values = (event.get("exception") or {}).get("values") or []
-    return _common(event) | {"exception": {"values": [_exception(value, told) for value in values]}}
+    return _common(event) | {"exception": {"values": [_exception(value, messages) for value in values]}}
 
 
-def _transaction(event: Any, _hint: Mapping[str, Any]) -> Any:
+def _scrub_transaction(event: Any, _hint: Mapping[str, Any]) -> Any:
     return _common(event) | {"spans": [_span(span) for span in event.get("spans") or []]}
 
 
 def _common(event: Mapping[str, Any]) -> dict[str, Any]:
     contexts = event.get("contexts") or {}
-    kept = _only(event, HARMLESS)
-    kept["tags"] = _only(dict(event.get("tags") or {}), ("request_id",))
-    kept["contexts"] = {"trace": _only(contexts.get("trace") or {}, HARMLESS_IN_SPAN)}
-    # A route; where there is none the SDK puts the path.
+    kept = _pick(event, SAFE_EVENT_FIELDS)
+    kept["tags"] = _pick(dict(event.get("tags") or {}), ("request_id",))
+    kept["contexts"] = {"trace": _pick(contexts.get("trace") or {}, SAFE_SPAN_FIELDS)}
+    # The route; without one the SDK sends the path.
     if (event.get("transaction_info") or {}).get("source") == "route":
-        kept |= _only(event, ("transaction", "transaction_info"))
+        kept |= _pick(event, ("transaction", "transaction_info"))
     if method := (event.get("request") or {}).get("method"):
         kept["request"] = {"method": method}
     return kept
 
 
-def _exception(value: Mapping[str, Any], told: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+def _exception(value: Mapping[str, Any], messages: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     frames = (value.get("stacktrace") or {}).get("frames") or []
     return {
         "type": value.get("type"),
         "module": value.get("module"),
-        "value": told.get((value.get("type") or "", value.get("value") or ""), ""),
-        "mechanism": _only(value.get("mechanism") or {}, HARMLESS_IN_MECHANISM),
-        "stacktrace": {"frames": [_only(frame, HARMLESS_IN_FRAME) for frame in frames]},
+        "value": messages.get((value.get("type") or "", value.get("value") or ""), ""),
+        "mechanism": _pick(value.get("mechanism") or {}, SAFE_MECHANISM_FIELDS),
+        "stacktrace": {"frames": [_pick(frame, SAFE_FRAME_FIELDS) for frame in frames]},
     }
 
 
 def _span(span: Mapping[str, Any]) -> dict[str, Any]:
-    """Name a statement by its first word: the rest may hold values."""
+    """Describe a statement by its first word: the rest may hold values."""
     verb = next(iter(str(span.get("description") or "").split()), "").upper()
-    return _only(span, HARMLESS_IN_SPAN) | ({"description": verb} if verb in STATEMENTS else {})
+    return _pick(span, SAFE_SPAN_FIELDS) | ({"description": verb} if verb in SQL_VERBS else {})
 
 
-def _only(members: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+def _pick(members: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: members[name] for name in names if name in members}

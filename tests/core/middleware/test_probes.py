@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
-from apps.core.middleware import probes as health
+from apps.core.middleware import probes
 from tests.support.metric_deltas import counting
 from tests.support.migrations import last_migration
 from tests.support.patience import HANG_S
@@ -29,16 +29,16 @@ def silent_server():
 @pytest.fixture
 def fresh_probe(monkeypatch):
     """A probe of its own, whose thread may hang without harm to others."""
-    probe = health.DatabaseProbe()
-    monkeypatch.setattr(health, "database", probe)
+    probe = probes.DatabaseProbe()
+    monkeypatch.setattr(probes, "database", probe)
     return probe
 
 
 @pytest.fixture
 def is_migrated(monkeypatch):
     """The question, not answered yet."""
-    question = health.IsMigrated()
-    monkeypatch.setattr(health, "is_migrated", question)
+    question = probes.IsMigrated()
+    monkeypatch.setattr(probes, "is_migrated", question)
     return question
 
 
@@ -62,7 +62,7 @@ class TestProbes:
         assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD")
 
     def test_a_server_that_drains_is_not_ready_and_lives(self, monkeypatch):
-        monkeypatch.setattr(health.draining, "is_on", lambda: True)
+        monkeypatch.setattr(probes.draining, "is_on", lambda: True)
 
         response = Client().get("/readyz/")
 
@@ -74,7 +74,7 @@ class TestProbes:
         def refuse():
             raise ConnectionRefusedError
 
-        monkeypatch.setattr(health, "is_reachable", refuse)
+        monkeypatch.setattr(probes, "is_reachable", refuse)
 
         response = Client().get("/ping/")
 
@@ -95,7 +95,7 @@ class TestProbes:
             answered.append(let_go.wait(10 * HANG_S))
             return True
 
-        monkeypatch.setattr(health, "is_reachable", hang)
+        monkeypatch.setattr(probes, "is_reachable", hang)
 
         threads = [threading.Thread(target=lambda: Client().get("/ping/")) for _ in range(20)]
         for thread in threads:
@@ -117,9 +117,9 @@ class TestLines:
     def check(self, fresh_probe, monkeypatch, caplog):
         """Let the database be there or not, the server drain or not; return what one worker says when it is probed."""
         there, drains = {}, {}
-        monkeypatch.setattr(health, "is_reachable", lambda: there["is"])
-        monkeypatch.setattr(health, "is_migrated", lambda: True)
-        monkeypatch.setattr(health.draining, "is_on", lambda: drains["is"])
+        monkeypatch.setattr(probes, "is_reachable", lambda: there["is"])
+        monkeypatch.setattr(probes, "is_migrated", lambda: True)
+        monkeypatch.setattr(probes.draining, "is_on", lambda: drains["is"])
         caplog.set_level(logging.INFO, logger="apps.core.middleware.probes")
         worker = Client()
 
@@ -140,17 +140,17 @@ class TestLines:
         assert [check(path) for path in PROBES] == [[], [], []]
 
     def test_there_is_one_for_each_change(self, check):
-        assert check("/ping/", database=False) == [("WARNING", "Probe fails", "ping", {"database": "unavailable"})]
+        assert check("/ping/", database=False) == [("WARNING", "Probe failed", "ping", {"database": "unavailable"})]
         assert check("/ping/", database=False) == []
-        assert check("/ping/") == [("INFO", "Probe succeeds again", "ping", None)]
+        assert check("/ping/") == [("INFO", "Probe recovered", "ping", None)]
         assert check("/ping/") == []
         assert len(check("/ping/", database=False)) == 1
 
     def test_each_probe_is_told_apart_and_another_reason_is_a_change(self, check):
         away = {"database": "unavailable", "migrations": "unknown"}
-        assert check("/readyz/", database=False) == [("WARNING", "Probe fails", "readyz", away)]
+        assert check("/readyz/", database=False) == [("WARNING", "Probe failed", "readyz", away)]
         assert check("/livez/", database=False) == []
-        assert check("/readyz/", draining=True) == [("WARNING", "Probe fails", "readyz", {"server": "draining"})]
+        assert check("/readyz/", draining=True) == [("WARNING", "Probe failed", "readyz", {"server": "draining"})]
         assert check("/ping/") == []
 
 
@@ -177,12 +177,12 @@ class TestMigrations:
         assert Client().get("/readyz/").status_code == 200
 
     def test_are_read_again_only_after_a_while(self, is_migrated, monkeypatch):
-        loaded, real = [], health.MigrationExecutor
-        monkeypatch.setattr(health, "MigrationExecutor", lambda *args: loaded.append(args) or real(*args))
+        loaded, real = [], probes.MigrationExecutor
+        monkeypatch.setattr(probes, "MigrationExecutor", lambda *args: loaded.append(args) or real(*args))
 
         assert {Client().get("/readyz/").status_code for _ in range(5)} == {200}
         assert len(loaded) == 1
-        is_migrated._known_until -= health.MIGRATIONS_CACHE_S
+        is_migrated._cached_until -= probes.MIGRATIONS_CACHE_S
         assert Client().get("/readyz/").status_code == 200
         assert len(loaded) == 2
 

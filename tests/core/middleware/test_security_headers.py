@@ -1,4 +1,4 @@
-"""The headers that MDN's Observatory asks of an API, on every answer whoever gave it: a view, a middleware, a probe."""
+"""Security headers that MDN's Observatory requires, on every response of a view, a middleware or a probe."""
 
 import re
 

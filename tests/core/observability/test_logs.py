@@ -1,4 +1,4 @@
-"""What becomes of a record; tests/live/test_logs.py sees a whole deployment's."""
+"""Formatting of log records; tests/live/test_logs.py reads a whole deployment's log."""
 
 import json
 import logging
@@ -11,15 +11,15 @@ import pytest
 import structlog
 
 from apps.core.observability import logs
-from apps.core.observability.logs import COMMON, LONGEST_LINE, LONGEST_TEXT, LineFormatter
+from apps.core.observability.logs import COMMON_FIELDS, MAX_LINE_LENGTH, MAX_TEXT_LENGTH, LineFormatter
 
-OURS, LIBRARY = "apps.ledger.views", "django.db.backends"
+OWN_LOGGERS, LIBRARY = "apps.ledger.views", "django.db.backends"
 TOKEN = "bank_AbCdEfGhIjKlMnOp"
 LONG = {f"n{number}": "x" * 400 for number in range(20)}
 ID = UUID("01a20f37-3b74-72e8-8ed7-86ca878dbfff")
 
 
-def record(message="Something", *arguments, name=OURS, error=None, **extra) -> logging.LogRecord:
+def record(message="Something", *arguments, name=OWN_LOGGERS, error=None, **extra) -> logging.LogRecord:
     """Return what a logger would hand to its handlers."""
     exc_info = (type(error), error, error.__traceback__) if error else None
     made = logging.getLogger(name).makeRecord(
@@ -30,11 +30,11 @@ def record(message="Something", *arguments, name=OURS, error=None, **extra) -> l
 
 
 def as_text(made: logging.LogRecord) -> str:
-    return LineFormatter(form="text", release="0123abcd", environment="local").format(made)
+    return LineFormatter(log_format="text", release="0123abcd", environment="local").format(made)
 
 
 def as_json(made: logging.LogRecord) -> dict:
-    line = LineFormatter(form="json", release="0123abcd", environment="production").format(made)
+    line = LineFormatter(log_format="json", release="0123abcd", environment="production").format(made)
     assert "\n" not in line
     return json.loads(line)
 
@@ -42,7 +42,7 @@ def as_json(made: logging.LogRecord) -> dict:
 def told(**extra) -> dict:
     """Return what a line of ours has besides what every line has."""
     line = as_json(record(**extra))
-    return {name: value for name, value in line.items() if name not in COMMON}
+    return {name: value for name, value in line.items() if name not in COMMON_FIELDS}
 
 
 def raised(error: Exception, cause: Exception | None = None, *, deep: int = 0) -> Exception:
@@ -62,11 +62,11 @@ class TestEveryLine:
     def test_has_the_same_members_in_the_same_order(self):
         line = as_json(record("Seen %s of %d", "three", 4))
 
-        assert list(line) == list(COMMON)
+        assert list(line) == list(COMMON_FIELDS)
         assert line == {
             "timestamp": "2023-11-14T22:13:20.250000+00:00",
             "level": "warning",
-            "logger": OURS,
+            "logger": OWN_LOGGERS,
             "event": "Seen three of 4",
             "request_id": "-",
             "release": "0123abcd",
@@ -81,7 +81,7 @@ class TestEveryLine:
         event = as_json(record("%s of /x?token=cnry\r\n" + "x" * 1000, TOKEN))["event"]
 
         assert event.startswith("bank_… of /x?…\r\n")
-        assert len(event) == LONGEST_TEXT
+        assert len(event) == MAX_TEXT_LENGTH
 
     def test_cannot_be_given_another_value_for_what_every_line_has(self):
         line = as_json(record(release="forged", level="forged", timestamp="forged", request_id="forged"))
@@ -91,7 +91,7 @@ class TestEveryLine:
     def test_that_cannot_be_formatted_says_so_and_nothing_else(self):
         line = as_json(record("%d", "cnry"))
 
-        assert (line["event"], line["logger"]) == ("A line that could not be formatted.", OURS)
+        assert (line["event"], line["logger"]) == ("A line that could not be formatted.", OWN_LOGGERS)
         assert "cnry" not in json.dumps(line)
 
 
@@ -105,7 +105,7 @@ class TestExtra:
             (0.5, 0.5),
             ("text", "text"),
             (f"with {TOKEN}", "with bank_…"),
-            ("x" * 1000, "x" * LONGEST_TEXT),
+            ("x" * 1000, "x" * MAX_TEXT_LENGTH),
             (ID, str(ID)),
             (Decimal("25.00"), "25.00"),
             (date(2026, 11, 24), "2026-11-24"),
@@ -131,7 +131,7 @@ class TestExtra:
     def test_of_a_library_is_not_told_at_all(self):
         line = as_json(record(name=LIBRARY, sql="SELECT 'cnry'", params=["cnry"], request=object()))
 
-        assert list(line) == list(COMMON)
+        assert list(line) == list(COMMON_FIELDS)
 
 
 class TestErrors:
@@ -147,14 +147,14 @@ class TestErrors:
         assert "cnry" not in json.dumps(exception)
 
     def test_are_told_to_an_end(self):
-        error = raised(RuntimeError(), deep=2 * logs.FRAMES)
+        error = raised(RuntimeError(), deep=2 * logs.MAX_FRAMES)
         (told_of_it,) = as_json(record(error=error))["exception"]
-        for _ in range(2 * logs.ERRORS):
+        for _ in range(2 * logs.MAX_EXCEPTIONS):
             error = raised(RuntimeError(), error)
 
-        assert len(told_of_it["frames"]) == logs.FRAMES
+        assert len(told_of_it["frames"]) == logs.MAX_FRAMES
         assert told_of_it["frames"][-1].endswith(" fail")
-        assert len(as_json(record(error=error))["exception"]) == logs.ERRORS
+        assert len(as_json(record(error=error))["exception"]) == logs.MAX_EXCEPTIONS
 
     def test_are_found_however_a_logger_passes_them_on(self):
         error = raised(ValueError("cnry"))
@@ -169,8 +169,8 @@ class TestALineThatIsTooLong:
     def test_is_cut_to_what_a_pipe_takes_at_once_and_stays_json(self):
         line = as_json(record(**LONG))
 
-        assert len(json.dumps(line)) <= LONGEST_LINE
-        assert line.keys() == {*COMMON, "cut"}
+        assert len(json.dumps(line)) <= MAX_LINE_LENGTH
+        assert line.keys() == {*COMMON_FIELDS, "cut"}
 
     def test_keeps_its_error(self):
         error = raised(RuntimeError(), raised(KeyError()), deep=5)

@@ -1,4 +1,4 @@
-"""What may be told of errors and of texts."""
+"""Redaction of error messages and of texts."""
 
 import psycopg
 import pytest
@@ -6,7 +6,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, OperationalError
 from psycopg import errors as postgres
 
-from apps.core.observability.redaction import LONGEST, exception_chain, is_secret, redact, safe_frames, safe_message
+from apps.core.observability.redaction import (
+    MAX_MESSAGE_LENGTH,
+    exception_chain,
+    is_secret,
+    redact,
+    safe_frames,
+    safe_message,
+)
 from tests.factories import UserFactory
 
 TOKEN = "bank_AbCdEfGhIjKlMnOp-_0123456789"
@@ -30,7 +37,7 @@ class TestDescribe:
             (ImportError("No module named 'silk'"), "No module named 'silk'"),
             (ImproperlyConfigured("SECRET_KEY is missing\ncnry"), "SECRET_KEY is missing"),
             (NameError(f"name '{TOKEN}' is not defined"), "name 'bank_…' is not defined"),
-            (NameError("x" * 1000), "x" * LONGEST),
+            (NameError("x" * 1000), "x" * MAX_MESSAGE_LENGTH),
             (NameError(), ""),
             # PostgreSQL's own words.
             (postgres.UniqueViolation("Key (email)=(cnry) already exists."), "SQLSTATE 23505"),

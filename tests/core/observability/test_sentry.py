@@ -1,4 +1,4 @@
-"""What Sentry would be told; tests/live/test_logs.py sees what it is told, by a sink."""
+"""Scrubbing of Sentry events; tests/live/test_logs.py reads what is sent, by a sink."""
 
 import json
 
@@ -57,7 +57,7 @@ class TestAnError:
         error = ValueError(CANARY)
         event = ANYTHING | ORDINARY | {"exception": {"values": [exception(error)]}}
 
-        told = error_reporting._error(event, {"exc_info": (ValueError, error, None)})
+        told = error_reporting._scrub_error(event, {"exc_info": (ValueError, error, None)})
 
         assert CANARY not in json.dumps(told)
         frame = {"filename": "apps/ledger/views.py", "function": "post", "lineno": 7, "context_line": "raise error"}
@@ -81,12 +81,16 @@ class TestAnError:
         error.__cause__ = cause
         event = {"exception": {"values": [exception(cause), exception(error)]}}
 
-        told = error_reporting._error(event, {"exc_info": (AttributeError, error, None)})
+        told = error_reporting._scrub_error(event, {"exc_info": (AttributeError, error, None)})
 
         assert [each["value"] for each in told["exception"]["values"]] == ["connection refused", "no attribute pk"]
 
     def test_that_nobody_raised_is_empty(self):
-        assert error_reporting._error({}, {}) == {"tags": {}, "contexts": {"trace": {}}, "exception": {"values": []}}
+        assert error_reporting._scrub_error({}, {}) == {
+            "tags": {},
+            "contexts": {"trace": {}},
+            "exception": {"values": []},
+        }
 
 
 class TestATransaction:
@@ -101,7 +105,7 @@ class TestATransaction:
     def test_is_named_by_its_route_or_not_at_all(self, source, name, named):
         event = ANYTHING | {"transaction": name, "transaction_info": {"source": source}}
 
-        told = error_reporting._transaction(event, {})
+        told = error_reporting._scrub_transaction(event, {})
 
         assert ("transaction" in told) is named
         assert CANARY not in json.dumps(told)
@@ -120,7 +124,7 @@ class TestATransaction:
     def test_names_a_statement_by_its_first_word(self, description, told):
         span = {"span_id": "0d", "op": "db", "data": {"db.params": [CANARY]}, "description": description}
 
-        (kept,) = error_reporting._transaction({"spans": [span]}, {})["spans"]
+        (kept,) = error_reporting._scrub_transaction({"spans": [span]}, {})["spans"]
 
         assert kept == {"span_id": "0d", "op": "db"} | ({"description": told} if told else {})
 
@@ -151,8 +155,8 @@ class TestStart:
     def test_lets_nothing_pass_unseen_and_names_what_runs(self, started):
         given = started(1)
 
-        assert given["before_send"] is error_reporting._error
-        assert given["before_send_transaction"] is error_reporting._transaction
+        assert given["before_send"] is error_reporting._scrub_error
+        assert given["before_send_transaction"] is error_reporting._scrub_transaction
         assert (given["environment"], given["release"]) == ("production", "0123abcd")
 
 

@@ -1,4 +1,4 @@
-"""Django's `flush`, which empties all tables, without the limits of a request: the tests' too, after each that commits."""
+"""Django's `flush` (empty all tables) without the time limits of a request; tests that commit run it, too."""
 
 from typing import Any
 

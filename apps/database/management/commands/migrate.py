@@ -1,4 +1,4 @@
-"""Django's `migrate`, for a database that is in use."""
+"""Django's `migrate` for a database in use: one run at a time, short lock waits with retries, and grants at the end."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,27 +13,27 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from psycopg import errors as postgres
 
-from apps.database import grants as privileges
-from apps.database.postgresql import OF_CLIENT_CHECKS, check_client
+from apps.database import grants
+from apps.database.postgresql import CLIENT_CHECK_SETTINGS, enable_client_checks
 
-# Between the tries: whoever holds a lock has half a minute to be done.
-PAUSES_S: Final = (1, 2, 4, 8, 15)
-# "bank" and "migrate": any two numbers that nobody else locks.
-ONE_AT_A_TIME: Final = (0x62616E6B, 0x6D696772)
-TURN_POLL_S: Final = 0.5
-TURN_TIMEOUT_S: Final = 600
+# Pauses between the tries: a transaction that holds a lock has half a minute to end.
+RETRY_PAUSES_S: Final = (1, 2, 4, 8, 15)
+# "bank" and "migr": any two numbers that no other lock uses.
+ADVISORY_LOCK_ID: Final = (0x62616E6B, 0x6D696772)
+LOCK_POLL_S: Final = 0.5
+LOCK_WAIT_TIMEOUT_S: Final = 600
 
 
 class Command(migrate.Command):
-    """Migrate as the tables' owner, alone, without holding up those who work, and grant the application its rights.
+    """Migrate as the tables' owner, alone and without blocking requests, then grant the application's role its privileges.
 
-    - The role is that of MIGRATION_DATABASE_URL, where there is one.
-    - One `migrate` at a time: another waits for its turn, and then finds nothing to do.
-    - A statement may take as long as it takes, but waits for a lock half as long as the application does. What could not
-      be had then is tried again, and the migration, which is a transaction, from its start.
-    - A client that is gone (SIGKILL, a stopped task, a lost machine) takes its statement with it, and so its locks and its
-      turn (`apps.database.postgresql.check_client`).
-    - At the end the application's role is granted what `apps.database.grants` says.
+    - The role is that of MIGRATION_DATABASE_URL, if it is set.
+    - One `migrate` at a time: another waits for the lock, and then finds nothing to do.
+    - Statements have no time limit, but wait for a lock half as long as the application does. A migration whose lock wait
+      timed out is a transaction, and is tried again from its start.
+    - The statement of a client that is gone (SIGKILL, a stopped task, a lost machine) ends, and so its locks are released
+      (`apps.database.postgresql.enable_client_checks`).
+    - At the end `apps.database.grants` sets the privileges of the application's role.
     """
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,35 +42,37 @@ class Command(migrate.Command):
             return
         connection = connections[options["database"]]
         role = connection.settings_dict["USER"]
-        with _as_owner(connection), self._turn(connection), _without_haste(connection):
+        with _as_owner(connection), self._exclusive_lock(connection), _migration_timeouts(connection):
             separate = connection.settings_dict["USER"] != role
             if separate:
-                privileges.ensure_separate(connection, role)
+                grants.ensure_separate(connection, role)
             self._migrate(connection, *args, **options)
             if separate:
-                privileges.grant(connection, role)
-                self._say(f"Granted the role {role} what the application needs.", options)
+                grants.grant(connection, role)
+                self._write(f"Granted the application's privileges to the role {role}.", options)
 
     @contextmanager
-    def _turn(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
-        """Hold a lock that is gone with the connection, whatever becomes of this process."""
+    def _exclusive_lock(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """Hold an advisory lock that the server releases with the connection, however this process ends."""
         start = time.monotonic()
-        told = False
-        while not _ask(connection, "SELECT pg_try_advisory_lock(%s, %s)"):
-            if time.monotonic() - start > TURN_TIMEOUT_S:
-                raise CommandError(f"another migrate has been at work for {TURN_TIMEOUT_S} s: see what it waits for")
-            if not told:
-                self.stderr.write("Another migrate is at work: waiting for it.")
-                told = True
-            time.sleep(TURN_POLL_S)
+        announced = False
+        while not _advisory_lock_call(connection, "SELECT pg_try_advisory_lock(%s, %s)"):
+            if time.monotonic() - start > LOCK_WAIT_TIMEOUT_S:
+                raise CommandError(
+                    f"another migrate has been running for {LOCK_WAIT_TIMEOUT_S} s: check what it waits for"
+                )
+            if not announced:
+                self.stderr.write("Another migrate is running: waiting for it.")
+                announced = True
+            time.sleep(LOCK_POLL_S)
         try:
             yield
         finally:
             if connection.connection is not None and not connection.connection.closed:
-                _ask(connection, "SELECT pg_advisory_unlock(%s, %s)")
+                _advisory_lock_call(connection, "SELECT pg_advisory_unlock(%s, %s)")
 
     def _migrate(self, connection: BaseDatabaseWrapper, *args: Any, **options: Any) -> None:
-        for pause_s in (*PAUSES_S, None):
+        for pause_s in (*RETRY_PAUSES_S, None):
             try:
                 super().handle(*args, **options)
             except OperationalError as error:
@@ -78,27 +80,27 @@ class Command(migrate.Command):
                     raise
                 if pause_s is None:
                     raise CommandError(
-                        f"a table was locked by others at each of {len(PAUSES_S) + 1} tries; nothing of this migration is"
+                        f"a table was locked at each of {len(RETRY_PAUSES_S) + 1} tries; nothing of this migration is"
                         " done. See who holds it (docs/migrations.md) and migrate again."
                     ) from error
                 if (half_done := _next_if_not_atomic(connection)) is not None:
                     raise CommandError(
-                        f"a table was locked by others, and {half_done} is not a transaction: undo what it left (an"
+                        f"a table was locked, and {half_done} is not a transaction: undo what it left (an"
                         " invalid index, docs/migrations.md) and migrate again."
                     ) from error
-                self.stderr.write(f" a table is locked by others: again in {pause_s} s")
+                self.stderr.write(f" a table is locked: trying again in {pause_s} s")
                 time.sleep(pause_s)
             else:
                 return
 
-    def _say(self, words: str, options: dict[str, Any]) -> None:
+    def _write(self, message: str, options: dict[str, Any]) -> None:
         if options["verbosity"] > 0:
-            self.stdout.write(words)
+            self.stdout.write(message)
 
 
 @contextmanager
 def _as_owner(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Let the connection be that of MIGRATION_DATABASE_URL."""
+    """Use the connection of MIGRATION_DATABASE_URL."""
     owner = settings.MIGRATION_DATABASE if connection.alias == "default" else None
     if owner is None:
         yield
@@ -114,12 +116,12 @@ def _as_owner(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 @contextmanager
-def _without_haste(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Give statements all the time they need, and locks little."""
+def _migration_timeouts(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Lift the time limits of statements, and shorten the wait for locks."""
     lock_timeout = f"SET lock_timeout = {round(settings.MIGRATION_LOCK_TIMEOUT_S * 1000)}"
 
-    def wait_where_nobody_waits_behind(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
-        """Concurrent work on an index waits for transactions to end, and nobody for it: it has the time."""
+    def no_lock_timeout_for_concurrently(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
+        """Concurrent work on an index waits for transactions to end and blocks none, so it needs no limit."""
         if "CONCURRENTLY" not in sql:
             return execute(sql, *args)
         with connection.connection.cursor() as cursor:
@@ -129,31 +131,31 @@ def _without_haste(connection: BaseDatabaseWrapper) -> Iterator[None]:
             finally:
                 cursor.execute(lock_timeout)
 
-    limits = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", *OF_CLIENT_CHECKS)
+    limits = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", *CLIENT_CHECK_SETTINGS)
     connection.ensure_connection()
-    asked = connection.connection
-    usual, asked.response_timeout_s = asked.response_timeout_s, None
+    session = connection.connection
+    before, session.response_timeout_s = session.response_timeout_s, None
     try:
         with connection.cursor() as cursor:
             cursor.execute(f"{lock_timeout}; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
-        check_client(connection, "SESSION")
-        with connection.execute_wrapper(wait_where_nobody_waits_behind):
+        enable_client_checks(connection, "SESSION")
+        with connection.execute_wrapper(no_lock_timeout_for_concurrently):
             yield
     finally:
-        asked.response_timeout_s = usual
-        if not asked.closed:
+        session.response_timeout_s = before
+        if not session.closed:
             with connection.cursor() as cursor:
                 cursor.execute("; ".join(f"RESET {name}" for name in limits))
 
 
-def _ask(connection: BaseDatabaseWrapper, question: str) -> Any:
+def _advisory_lock_call(connection: BaseDatabaseWrapper, sql: str) -> Any:
     with connection.cursor() as cursor:
-        cursor.execute(question, ONE_AT_A_TIME)
+        cursor.execute(sql, ADVISORY_LOCK_ID)
         return cursor.fetchone()[0]
 
 
 def _next_if_not_atomic(connection: BaseDatabaseWrapper) -> str | None:
-    """Return the migration that has just failed, if what it had done stays done."""
+    """Return the migration that has just failed, if it is not a transaction: its first steps stay applied."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return None if not plan or plan[0][0].atomic else str(plan[0][0])
