@@ -1,4 +1,4 @@
-"""Addresses as proxies write them, and what is counted under each: at the API's login, the admin's and the throttle."""
+"""Client addresses as proxies write them, and their keys in the limits: API login, admin login, request throttle."""
 
 import pytest
 from django.test import Client

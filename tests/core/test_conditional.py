@@ -1,4 +1,4 @@
-"""Conditional requests as RFC 9110 §13 has them, and headers that ask an operation for what it does not offer."""
+"""Conditional requests of RFC 9110 §13, and request headers for features that an operation does not offer."""
 
 import itertools
 

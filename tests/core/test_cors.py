@@ -1,4 +1,4 @@
-"""CORS: pages of the origins that are named may call the API and read every answer, a refusal's too; no others may."""
+"""CORS: pages of the configured origins may call the API and read every response, errors too; no others may."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a field takes is what docs/openapi.yaml says it takes, and answers are what it says they are.
+"""OpenAPI against behaviour: fields accept the values that docs/openapi.yaml declares, and responses match it.
 
 Each declared property and query parameter is held against its field, value by value, by a strict JSON Schema validator with
 formats. What no schema can say is left out by name, in `Undeclarable`.

@@ -1,4 +1,4 @@
-"""The grammar of an Idempotency-Key is one, in the code and in the schema; a fingerprint is for good."""
+"""Idempotency keys: one grammar in the code and in the schema; fingerprints stay the same between releases."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""NUL, which PostgreSQL takes in no text, is refused before code that could hand it on: the admin, Django, silk."""
+"""NUL characters, which PostgreSQL stores in no text, are refused before any code of the admin, Django or silk."""
 
 import pytest
 from django.test import Client

@@ -1,4 +1,4 @@
-"""Every failure has one shape, wherever it comes from."""
+"""Problem documents: every failure has one format, from views, middlewares and Django's error handlers."""
 
 import json
 
@@ -16,7 +16,7 @@ BODY = "/api/v1/accounts/"
 
 
 class TestBodies:
-    """What is refused is in test_bad_input.py."""
+    """Bodies that are accepted; the refused ones are in test_bad_input.py."""
 
     def test_brackets_in_strings_are_not_depth(self, client):
         assert client.post(BODY, {"name": '\\"' + "[" * 60}).status_code == 201
@@ -98,7 +98,7 @@ class TestExceptions:
 
         monkeypatch.setattr("apps.ledger.models.AccountQuerySet.owned_by", broken)
 
-        # Sentry is told as well; the test client would raise what it is told.
+        # The signal for Sentry is sent as well; the test client would raise the exception of that signal.
         client.raise_request_exception = False
         problem = assert_problem(client.get(BODY), 500, "internal_error")
 
