@@ -1,4 +1,4 @@
-"""The admin's door: a password that is typed here is counted with those of the API, and refused before it is hashed."""
+"""Admin login under the same failure limits as the API."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ from apps.users.login_attempts import login_attempt
 
 
 class LimitedAuthenticationForm(AdminAuthenticationForm):
-    """Django's form, under the login limits."""
+    """Django's form under the failure limits."""
 
     retry_after_s: int | None = None
-    """Where a limit has refused the attempt: how long to wait."""
+    """The wait, if a limit refused the attempt."""
 
     def clean(self) -> dict[str, Any]:
         username, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
@@ -32,7 +32,7 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
         return self.cleaned_data
 
     def _log_in(self, username: str, password: str) -> None:
-        assert self.request is not None  # noqa: S101  the view gives it
+        assert self.request is not None  # noqa: S101  the login view sets it
         with login_attempt(username=username, address=address_of(self.request), channel="admin") as attempt:
             self.user_cache = authenticate(self.request, username=username, password=password)
             if self.user_cache is None:
@@ -46,7 +46,7 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
 
 
 class LimitedAdminSite(AdminSite):
-    """The admin with that form."""
+    """The admin with the limited form; a refused attempt gets status 429 and Retry-After."""
 
     login_form = LimitedAuthenticationForm
 

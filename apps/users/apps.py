@@ -7,11 +7,11 @@ class UsersConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from apps.users import housekeeping, metrics  # noqa: F401, PLC0415  what they register is there from the start
+        from apps.users import housekeeping, metrics  # noqa: F401, PLC0415  registers tasks and metrics at the start
 
 
 class LimitedAdminConfig(admin.AdminConfig):
-    """Django's admin, whose login is under the login limits."""
+    """Django's admin with a login under the failure limits."""
 
     default = False
     default_site = "apps.users.admin_site.LimitedAdminSite"

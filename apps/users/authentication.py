@@ -1,4 +1,4 @@
-"""Who is asking, by the token in the Authorization header."""
+"""Token authentication by the Authorization header."""
 
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -9,7 +9,7 @@ from apps.users.models import Token, User
 
 
 class ExpiringTokenAuthentication(TokenAuthentication):
-    """`Authorization: Token <key>`, as DRF has it, against digests, expiry and several tokens per user. One statement."""
+    """DRF's `Authorization: Token <key>` with digests, expiry and several tokens per user. One SQL statement."""
 
     model = Token
 
@@ -22,7 +22,7 @@ class ExpiringTokenAuthentication(TokenAuthentication):
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # its metaclass has no annotations
-    """Tells the OpenAPI schema about the header."""
+    """The security scheme of the OpenAPI schema."""
 
     target_class = ExpiringTokenAuthentication
     name = "token"

@@ -1,18 +1,18 @@
-"""Every refusal of this app."""
+"""Domain errors of users."""
 
 from apps.core.errors import DomainError, ErrorKind
 
 
 class InvalidCredentials(DomainError):
-    """The password does not fit: one answer for an unknown name, a wrong password and a deactivated user."""
+    """Wrong credentials: one error for an unknown name, a wrong password and a deactivated user."""
 
     kind = ErrorKind.INVALID
     code = "invalid_credentials"
-    detail = "The credentials do not fit."
+    detail = "The credentials are invalid."
 
 
 class TooManyLoginFailures(DomainError):
-    """Too many wrong passwords for this name or from this address; nothing was checked."""
+    """Too many wrong passwords for this name or from this address; the password was not checked."""
 
     kind = ErrorKind.THROTTLED
     code = "throttled"

@@ -1,26 +1,26 @@
-"""How passwords are stored: hashed in their canonical form, whoever calls the hasher."""
+"""Password hashers, which hash the canonical form of a password."""
 
 import contextlib
 from typing import Any
 
 from django.contrib.auth import hashers
 
-from apps.users.passwords import PasswordRefused, canonical
+from apps.users.passwords import PasswordRefused, canonicalize
 
 
-class CanonicalPasswords(hashers.BasePasswordHasher):
-    """For every class in PASSWORD_HASHERS: hashes and checks a password's canonical form.
+class CanonicalPasswordMixin(hashers.BasePasswordHasher):
+    """Hashes and checks the canonical form of a password. Every class in PASSWORD_HASHERS has it.
 
-    Here and not in fields, forms or the model, since all roads end here: `createsuperuser` asks no validator where it reads
-    the environment, and `make_password` no model.
+    In the hasher and not in fields, forms or the model, because every password passes a hasher: `createsuperuser` runs no
+    validator on a password from the environment, and `make_password` uses no model.
     """
 
     def encode(self, password: str, *args: Any) -> str:
-        return super().encode(canonical(password), *args)
+        return super().encode(canonicalize(password), *args)
 
     def verify(self, password: str, encoded: str) -> bool:
         try:
-            return super().verify(canonical(password), encoded)
+            return super().verify(canonicalize(password), encoded)
         except PasswordRefused:
             return False
 
@@ -29,10 +29,10 @@ class CanonicalPasswords(hashers.BasePasswordHasher):
             super().harden_runtime(password, encoded)
 
 
-class BoundedArgon2PasswordHasher(CanonicalPasswords, hashers.Argon2PasswordHasher):
+class BoundedArgon2PasswordHasher(CanonicalPasswordMixin, hashers.Argon2PasswordHasher):
     """Argon2id at OWASP's floor: 19 MiB, 2 passes, 1 lane.
 
-    Django's default takes 100 MiB a hash, so the eight threads of one container could ask for 800 MiB at once.
+    Django's default takes 100 MiB a hash, so the eight threads of one container could need 800 MiB at once.
     Source: OWASP Password Storage Cheat Sheet.
     """
 
@@ -41,9 +41,9 @@ class BoundedArgon2PasswordHasher(CanonicalPasswords, hashers.Argon2PasswordHash
     parallelism = 1
 
 
-class PBKDF2PasswordHasher(CanonicalPasswords, hashers.PBKDF2PasswordHasher):
-    """Django's, for hashes that come from elsewhere; they are hashed anew at the first login."""
+class PBKDF2PasswordHasher(CanonicalPasswordMixin, hashers.PBKDF2PasswordHasher):
+    """Django's, for imported hashes; the first login replaces them."""
 
 
-class CheapPasswordHasher(CanonicalPasswords, hashers.MD5PasswordHasher):
-    """Takes no time, for tests, and protects nothing."""
+class CheapPasswordHasher(CanonicalPasswordMixin, hashers.MD5PasswordHasher):
+    """Fast and insecure, for tests."""

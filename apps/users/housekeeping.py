@@ -1,4 +1,4 @@
-"""What dies in this app: tokens, finished counts of failed logins, and the admin's sessions."""
+"""Housekeeping tasks: delete expired tokens, finished counts of failed logins, and expired sessions."""
 
 from importlib import import_module
 
@@ -23,10 +23,10 @@ def delete_finished_login_failures() -> int:
 
 @housekeeping.task("sessions")
 def delete_expired_sessions() -> int:
-    """Do what Django's `clearsessions` does, which would be one statement for a whole table."""
+    """Delete expired sessions, in batches; Django's `clearsessions` sends one statement for the whole table."""
     store = import_module(settings.SESSION_ENGINE).SessionStore
     if not hasattr(store, "get_model_class"):
-        # Not in the database: the engine knows itself, and does not count.
+        # Not in the database: the engine deletes them itself, and returns no count.
         store.clear_expired()
         return 0
     return housekeeping.delete_in_batches(store.get_model_class().objects.filter(expire_date__lte=timezone.now()))

@@ -1,7 +1,7 @@
-"""Who is asking: users, their tokens, and the count of wrong passwords.
+"""Models of users, their tokens, and the counts of failed logins.
 
-A token is shown once, at login; the database keeps its SHA-256. That is enough for 256 random bits, which nobody can
-guess from a digest, and a stolen dump opens nothing.
+A token's key is returned once, at login; the database stores its SHA-256. A plain digest is enough for 256 random bits,
+which cannot be guessed from it, so a stolen dump contains no usable token.
 """
 
 import hashlib
@@ -18,19 +18,19 @@ from uuid_utils.compat import uuid7
 
 from apps.users.errors import InvalidCredentials
 
-TOKEN_PREFIX = "bank_"  # noqa: S105  lets secret scanners recognise a leaked token
+TOKEN_PREFIX = "bank_"  # noqa: S105  a public prefix, by which secret scanners recognise a leaked token
 
 
 class User(AbstractUser):
-    """Somebody who can log in; custom from the first migration, because it can't be swapped in later."""
+    """A user who can log in. A custom model from the first migration, because it can't be swapped in later."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
 
     def check_password(self, raw_password: str | None) -> bool:
-        """Check a password, as Django does; one that is right and was hashed at a lower cost is hashed anew.
+        """Check a password as Django does; rehash one that is right and was hashed at a lower cost.
 
-        Django would save the new hash as if it were a change, which ends the user's tokens, and over a change that somebody
-        has made meanwhile.
+        Django's own rehash would count as a change of the password, which ends the user's tokens, and would overwrite a
+        change made meanwhile.
         """
         return hashers.check_password(raw_password, self.password, self._rehash)
 
@@ -39,10 +39,10 @@ class User(AbstractUser):
         return await sync_to_async(self.check_password)(raw_password)
 
     def lock_with_password(self, password: str) -> Self:
-        """Return this user's row, locked, after the password was found right.
+        """Return this user's row, locked, after the password was checked against this instance.
 
-        Meanwhile somebody may have changed it, deactivated the user or deleted it. Another hash may be such a change or
-        another login's rehash, so the password is checked again, but only then.
+        Since that check the password may have been changed, or the user deactivated or deleted. A different hash is such a
+        change or another login's rehash, so only then the password is checked again.
 
         Raises: InvalidCredentials if the password is no longer right.
         Locks: the user's row, until the transaction ends.
@@ -59,26 +59,26 @@ class User(AbstractUser):
         rehashed = hashers.make_password(raw_password)
         using = router.db_for_write(User, instance=self)
         with transaction.atomic(using=using), connections[using].cursor() as cursor:
-            # What the trigger lets pass (migration users.0002): this hash, in this transaction.
+            # The trigger lets this hash pass, in this transaction (migration users.0002).
             cursor.execute("SELECT set_config('users.rehashed_password', %s, true)", [rehashed])
             if User.objects.using(using).filter(pk=self.pk, password=self.password).update(password=rehashed):
                 self.password = rehashed
 
 
 class TokenQuerySet(models.QuerySet["Token"]):
-    """Tokens by what they are still good for."""
+    """Queries of tokens."""
 
     def live(self, now: datetime) -> Self:
-        """Tokens that open the API: not expired, of an active user; a change of the password has deleted them."""
+        """Return tokens that authenticate: not expired, of an active user. A change of the password deletes them."""
         return self.filter(expires_at__gt=now, user__is_active=True)
 
     def with_key(self, key: str) -> Self:
-        """The token whose key was shown as `key`."""
+        """Return the token with this key."""
         return self.filter(digest=digest_of(key))
 
 
 class Token(models.Model):
-    """One login: a bearer key that dies at `expires_at`, when revoked, or with the password."""
+    """A bearer token of one login, valid until `expires_at`; revoking it or changing the password deletes it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="tokens")
@@ -93,9 +93,9 @@ class Token(models.Model):
 
 
 class LoginFailures(models.Model):
-    """How many wrong passwords one user name, one address or one pair of them sent in the current window.
+    """Number of wrong passwords of one user name, one address or one pair of them in the current window.
 
-    `count` has the attempts in flight in it, which may still turn out right; `reserved` is how many those are.
+    `count` includes the attempts in flight, which may still turn out right; `reserved` is their number.
     """
 
     scope = models.CharField(max_length=64, primary_key=True)
@@ -113,10 +113,10 @@ class LoginFailures(models.Model):
 
 
 def new_key() -> str:
-    """Return a fresh token key: a prefix and 256 random bits."""
+    """Return a new token key: a prefix and 256 random bits."""
     return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
 def digest_of(key: str) -> bytes:
-    """Return what the database keeps of a token key."""
+    """Return the SHA-256 of a token key, as the database stores it."""
     return hashlib.sha256(key.encode()).digest()

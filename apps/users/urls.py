@@ -1,4 +1,4 @@
-"""The paths of users, under /api/v1/; /api/token/ is in config.urls."""
+"""URLs of users, under /api/v1/; /api/token/ is in config.urls."""
 
 from django.urls import path
 

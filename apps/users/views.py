@@ -1,4 +1,4 @@
-"""Tokens, sign-up and the caller's own user."""
+"""Views of tokens, sign-up and the caller's own user."""
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -30,13 +30,13 @@ class TokenView(Endpoint):
 
     @extend_schema(request=LogInInput, responses={200: TokenOutput}, operation_id="token_create")
     def post(self, request: Request) -> Response:
-        """Exchange a user name and a password for a token, which lives for ten hours unless configured otherwise."""
+        """Exchange a user name and a password for a token, valid for ten hours by default."""
         issued = LogIn(**self.validated_body(LogInInput), address=address_of(request), now=timezone.now()).execute()
         return Response(TokenOutput(issued).data)
 
     @extend_schema(request=None, responses={204: None}, operation_id="token_revoke")
     def delete(self, request: Request) -> Response:
-        """Revoke the token that this request carries."""
+        """Revoke the token of this request."""
         Token.objects.filter(pk=request.auth.pk).delete()
         log_token_revoked(self.caller_id)
         return Response(status=204)
@@ -50,7 +50,7 @@ class UsersView(Endpoint):
 
     @extend_schema(request=RegisterUserInput, responses={201: UserOutput}, operation_id="user_register")
     def post(self, request: Request) -> Response:
-        """Sign up; where sign-up is closed, 403."""
+        """Sign up; 403 if sign-up is closed."""
         user = RegisterUser(**self.validated_body(RegisterUserInput)).execute()
         return Response(UserOutput(user).data, status=201)
 
@@ -60,7 +60,7 @@ class MeView(Endpoint):
 
     @extend_schema(responses={200: UserOutput}, operation_id="user_me")
     def get(self, request: Request) -> Response:
-        """Return the user whose token this is."""
+        """Return the caller's own user."""
         return Response(UserOutput(_user(request)).data)
 
 
@@ -71,12 +71,12 @@ class PasswordView(Endpoint):
 
     @extend_schema(request=ChangePasswordInput, responses={204: None}, operation_id="user_change_password")
     def post(self, request: Request) -> Response:
-        """Change the password; every token of the user dies with the old one."""
+        """Change the password and revoke every token of the user."""
         body = self.validated_body(ChangePasswordInput)
         ChangePassword(user=_user(request), **body, address=address_of(request)).execute()
         return Response(status=204)
 
 
 def _user(request: Request) -> User:
-    assert isinstance(request.user, User)  # noqa: S101  IsAuthenticated has seen to it; this tells the type checker
+    assert isinstance(request.user, User)  # noqa: S101  IsAuthenticated ensures it; this narrows the type
     return request.user

@@ -1,4 +1,4 @@
-"""Passwords typed at the admin's door: under the limits of the API's, and refused before they are hashed."""
+"""Admin login under the failure limits of the API: refused before a hash is computed."""
 
 import pytest
 from django.contrib.auth import SESSION_KEY
@@ -21,8 +21,8 @@ def root():
 
 
 @pytest.fixture
-def checked(settings, tmp_path, monkeypatch, root):
-    """Count what reaches the hasher from here on."""
+def hashed_passwords(settings, tmp_path, monkeypatch, root):
+    """Return a function that returns the number of passwords that reached the hasher."""
     file = tmp_path / "checked"
     monkeypatch.setenv(FILE, str(file))
     settings.PASSWORD_HASHERS = ["tests.live.guessed.counting_hasher.CountingHasher"]
@@ -32,29 +32,29 @@ def checked(settings, tmp_path, monkeypatch, root):
     return lambda: len(file.read_text().splitlines())
 
 
-def test_the_eleventh_failure_is_not_even_hashed(root, checked):
+def test_the_eleventh_failure_is_not_even_hashed(root, hashed_passwords):
     for number in range(10):
         response, _ = log_in_to_admin(root.username, "wrong")
         assert (response.status_code, LIMITED in response.content.decode()) == (200, False)
-        assert checked() == number + 1
+        assert hashed_passwords() == number + 1
 
     response, browser = log_in_to_admin(root.username)
 
     assert (response.status_code, LIMITED in response.content.decode()) == (429, True)
     assert 890 <= int(response.headers["Retry-After"]) <= 900
     assert SESSION_KEY not in browser.session
-    assert checked() == 10
+    assert hashed_passwords() == 10
     response, browser = log_in_to_admin(root.username, REMOTE_ADDR="203.0.113.9")
     assert (response.status_code, SESSION_KEY in browser.session) == (302, True)
-    assert checked() == 11
+    assert hashed_passwords() == 11
 
 
-def test_an_unknown_name_is_counted_as_well(checked):
+def test_an_unknown_name_is_counted_as_well(hashed_passwords):
     for _ in range(10):
         log_in_to_admin("nobody", "wrong")
 
     assert log_in_to_admin("nobody", "wrong")[0].status_code == 429
-    assert checked() == 10
+    assert hashed_passwords() == 10
 
 
 def test_it_counts_together_with_the_api(root):
@@ -66,7 +66,7 @@ def test_it_counts_together_with_the_api(root):
     assert log_in(root.username).status_code == 429
 
 
-def test_logins_are_counted_by_how_they_ended(root, settings):
+def test_logins_are_counted_by_outcome(root, settings):
     settings.LOGIN_FAILURES_PER_USERNAME_AND_ADDRESS = 1
     logins = counting("bank_logins")
 
@@ -76,7 +76,7 @@ def test_logins_are_counted_by_how_they_ended(root, settings):
     assert logins() == {"succeeded": 1, "failed": 1, "throttled": 1}
 
 
-def test_right_logins_are_no_failures_and_others_than_staff_are_told_what_a_guess_is_told(root, user):
+def test_right_logins_are_no_failures_and_others_than_staff_get_the_answer_of_a_guess(root, user):
     for _ in range(11):
         assert log_in_to_admin(root.username)[0].status_code == 302
 

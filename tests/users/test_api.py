@@ -39,7 +39,7 @@ class TestToken:
             cursor.execute("SELECT encode(digest, 'escape') FROM users_token")
             assert token not in cursor.fetchone()[0]
 
-    def test_wrong_password_unknown_name_and_inactive_user_are_told_the_same(self, user):
+    def test_wrong_password_unknown_name_and_inactive_user_get_the_same_answer(self, user):
         inactive = UserFactory(is_active=False)
 
         answers = [log_in(user.username, "wrong"), log_in("nobody"), log_in(inactive.username)]
@@ -67,15 +67,15 @@ class TestToken:
             assert answer.headers["WWW-Authenticate"] == "Token"
         assert len({answer.json()["detail"] for answer in answers}) == 1
 
-    @pytest.mark.parametrize("what", ["deactivated", "deleted"])
-    def test_is_not_given_to_who_went_while_the_password_was_checked(self, user, what):
+    @pytest.mark.parametrize("change", ["deactivated", "deleted"])
+    def test_is_not_given_to_a_user_who_is_gone_when_the_password_is_checked(self, user, change):
         def check(**credentials):
             found = authenticate(**credentials)
-            everybody = User.objects.filter(pk=user.pk)
-            if what == "deleted":
-                everybody.delete()
+            row = User.objects.filter(pk=user.pk)
+            if change == "deleted":
+                row.delete()
             else:
-                everybody.update(is_active=False)
+                row.update(is_active=False)
             return found
 
         with patch("apps.users.use_cases.log_in.authenticate", check):

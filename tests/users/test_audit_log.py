@@ -1,4 +1,4 @@
-"""What is said at the channel: once each, with the user where it is known, and nothing that was typed."""
+"""Audit log: one line for each event, with the user where it is known, and nothing that was typed."""
 
 import logging
 
@@ -16,15 +16,15 @@ WRONG = "a wrong one nobody has"
 
 
 @pytest.fixture
-def told(caplog, user, staff):
-    """Return what was said since the last time: level, event, user and the rest."""
+def new_lines(caplog, user, staff):
+    """Return a function that returns the lines since its last call, as level, event and user."""
     caplog.set_level(logging.INFO)
 
     def since() -> list[tuple[str, str, str | None]]:
         records = [record for record in caplog.records if record.name in EVENTS]
         for record in records:
-            said = f"{vars(record)}"
-            assert not [typed for typed in (user.username, staff.username, PASSWORD, WRONG, "bank_") if typed in said]
+            text = f"{vars(record)}"
+            assert not [typed for typed in (user.username, staff.username, PASSWORD, WRONG, "bank_") if typed in text]
         caplog.clear()
         return [
             (record.levelname, record.getMessage(), str(record.user_id) if record.user_id else None)
@@ -35,63 +35,63 @@ def told(caplog, user, staff):
 
 
 @pytest.mark.parametrize("channel", ["api", "admin"])
-def test_a_login_is_told_by_how_it_ended(told, user, staff, settings, channel):
+def test_a_login_is_logged_by_its_outcome(new_lines, user, staff, settings, channel):
     settings.LOGIN_FAILURES_PER_USERNAME_AND_ADDRESS = 2
-    who, enter = (user, log_in) if channel == "api" else (staff, log_in_to_admin)
+    account, log_in_there = (user, log_in) if channel == "api" else (staff, log_in_to_admin)
 
-    enter(who.username)
-    assert told() == [("INFO", "login succeeded", str(who.pk))]
-    for name in (who.username, who.username, "nobody at all"):
-        enter(name, WRONG)
-        assert told() == [("WARNING", "login failed", None)]
-    enter(who.username)
-    assert told() == [("WARNING", "login limited", None)]
+    log_in_there(account.username)
+    assert new_lines() == [("INFO", "login succeeded", str(account.pk))]
+    for name in (account.username, account.username, "nobody at all"):
+        log_in_there(name, WRONG)
+        assert new_lines() == [("WARNING", "login failed", None)]
+    log_in_there(account.username)
+    assert new_lines() == [("WARNING", "login limited", None)]
 
 
-def test_a_customer_at_the_admins_door_is_told_by_id(told, user):
+def test_a_customer_at_the_admins_login_is_logged_by_id(new_lines, user):
     log_in_to_admin(user.username)
 
-    assert told() == [("WARNING", "login failed", str(user.pk))]
+    assert new_lines() == [("WARNING", "login failed", str(user.pk))]
 
 
-def test_a_change_of_password_is_told_by_how_it_ended(told, user, client, settings):
+def test_a_change_of_password_is_logged_by_its_outcome(new_lines, user, client, settings):
     settings.LOGIN_FAILURES_PER_USERNAME_AND_ADDRESS = 1
     other = client_of(UserFactory())
 
     def change(client, current, new=PASSWORD + "!"):
         client.post("/api/v1/users/me/password/", {"current_password": current, "new_password": new})
-        return [event for _, event, _ in told()]
+        return [event for _, event, _ in new_lines()]
 
     assert change(other, PASSWORD, "short") == []
     assert change(other, PASSWORD) == ["password change succeeded"]
     assert change(client, WRONG) == ["password change failed"]
     client.post("/api/v1/users/me/password/", {"current_password": PASSWORD, "new_password": WRONG})
-    assert told() == [("WARNING", "password change limited", str(user.pk))]
+    assert new_lines() == [("WARNING", "password change limited", str(user.pk))]
 
 
-def test_a_revoked_token_is_told(told, user, client):
+def test_a_revoked_token_is_logged(new_lines, user, client):
     client.delete("/api/token/")
     client.delete("/api/token/")
 
-    assert told() == [("INFO", "token revoked", str(user.pk))]
+    assert new_lines() == [("INFO", "token revoked", str(user.pk))]
 
 
-def test_a_refused_permission_is_told_and_another_users_object_is_none(told, user, client, settings):
+def test_a_refused_permission_is_logged_and_another_users_object_is_not(new_lines, user, client, settings):
     account = AccountFactory(owner=user)
     path = f"/api/v1/transactions/{deposit(account, '1.00').transaction.pk}/reversal/"
 
     assert client.post(path, {}, headers={"Idempotency-Key": "r"}).status_code == 403
-    assert told() == [("WARNING", "permission denied", str(user.pk))]
+    assert new_lines() == [("WARNING", "permission denied", str(user.pk))]
     assert client_of(UserFactory()).post(path, {}, headers={"Idempotency-Key": "r"}).status_code == 404
-    assert told() == []
+    assert new_lines() == []
     settings.SIGN_UP_OPEN = False
     assert APIClient().post("/api/v1/users/", {"username": "eve", "password": PASSWORD}).status_code == 403
-    assert told() == [("WARNING", "permission denied", None)]
+    assert new_lines() == [("WARNING", "permission denied", None)]
 
 
-def test_a_refused_permission_in_the_admin_is_told(told, staff):
+def test_a_refused_permission_in_the_admin_is_logged(new_lines, staff):
     browser = Client()
     browser.force_login(staff)
 
     assert browser.get("/admin/users/user/").status_code == 403
-    assert told() == [("WARNING", "permission denied", str(staff.pk))]
+    assert new_lines() == [("WARNING", "permission denied", str(staff.pk))]

@@ -1,4 +1,4 @@
-"""A user is deactivated: by any road, for the database itself ends the tokens."""
+"""Deactivation of a user deletes the tokens, however it is made: a trigger does it."""
 
 import pytest
 from django.db import connection
@@ -39,7 +39,7 @@ def test_ends_every_token_for_good(user, client, road):
 
 def test_of_another_ends_none(user, client):
     User.objects.filter(pk=UserFactory().pk).update(is_active=False)
-    # Any other change of the user is none.
+    # Other changes of the user do not end tokens.
     user.save()
 
     assert client.get("/api/v1/users/me/").status_code == 200

@@ -30,21 +30,21 @@ class TestAttemptsInFlight:
             all_are_in_flight.wait(timeout=HANG_S)
             return authenticate(**credentials)
 
-        def attempt(_):
+        def log_in_once(_):
             try:
                 return log_in(user.username).status_code
             finally:
                 connection.close()
 
         with patch("apps.users.use_cases.log_in.authenticate", wait_and_check), ThreadPoolExecutor(10) as pool:
-            first = pool.map(attempt, range(10))
+            first = pool.map(log_in_once, range(10))
             while LoginFailures.objects.aggregate(most=Max("count"))["most"] != 10:
                 time.sleep(0.01)
             eleventh = log_in(user.username)
             all_are_in_flight.wait(timeout=HANG_S)
             assert list(first) == [200] * 10
 
-        # It is not checked, for it might be a guess; and it is right a moment later.
+        # It might be a guess, so it is not checked; a second later it succeeds.
         assert_problem(eleventh, 429, "throttled")
         assert eleventh.headers["Retry-After"] == "1"
         assert log_in(user.username).status_code == 200

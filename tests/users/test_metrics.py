@@ -1,4 +1,4 @@
-"""What is counted at the door."""
+"""Login metrics."""
 
 import pytest
 from rest_framework.test import APIClient
@@ -23,7 +23,7 @@ def log_in(username, password=PASSWORD, **extra):
     return APIClient().post("/api/token/", {"username": username, "password": password}, **extra).status_code
 
 
-def test_each_login_is_counted_by_how_it_ended(user, logins, throttled, settings):
+def test_each_login_is_counted_by_outcome(user, logins, throttled, settings):
     settings.LOGIN_FAILURES_PER_USERNAME_AND_ADDRESS = 2
 
     answers = [log_in(user.username), *(log_in(user.username, "wrong") for _ in range(2)), log_in(user.username)]
@@ -68,7 +68,7 @@ def test_guesses_at_a_password_change_are_throttled_and_are_no_logins(client, lo
     assert logins() == {}
 
 
-def test_what_is_no_attempt_is_not_counted(user, logins):
+def test_an_invalid_body_is_not_counted(user, logins):
     APIClient().post("/api/token/", {"username": user.username})
 
     assert logins() == {}

@@ -1,4 +1,4 @@
-"""Users, tokens and how passwords are kept."""
+"""Models of users and tokens, and the storage of passwords."""
 
 import threading
 

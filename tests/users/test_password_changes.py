@@ -1,4 +1,4 @@
-"""Changes of the password: by any road they end the tokens and sessions, and a rehash at login is none."""
+"""Changes of the password end tokens and sessions however they are made; a rehash at login does not."""
 
 import io
 import time
@@ -87,7 +87,7 @@ def by_an_assignment(user):
 
 
 def by_the_same_one_again(user):
-    """A new hash of the same password is a change all the same: the owner has asked for one."""
+    """A new hash of the same password is a change as well: the owner has requested one."""
     user.set_password(PASSWORD)
     user.save()
 
@@ -122,7 +122,7 @@ def by_merge(user):
     )
 
 
-ROADS = [
+PASSWORD_CHANGES = [
     by_the_api,
     by_the_admin,
     disabled_by_the_admin,
@@ -143,11 +143,11 @@ ROADS = [
 
 @pytest.fixture
 def user(staff) -> User:
-    """Staff, who has sessions, too."""
+    """A member of staff, who has sessions as well as tokens."""
     return staff
 
 
-@pytest.mark.parametrize("change", ROADS, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("change", PASSWORD_CHANGES, ids=lambda change: change.__name__)
 def test_ends_tokens_and_sessions(user, client, change):
     other, browser, bystander = client_of(user), browser_of(user), client_of(UserFactory())
     assert browser.get("/admin/").status_code == 200
@@ -170,7 +170,7 @@ def test_any_other_change_of_the_user_is_none(user, client):
 
 
 def test_a_token_of_a_moment_later_lives(user):
-    """Whatever the clocks of two servers say."""
+    """However the clocks of two servers differ."""
     by_set_password(user)
     Token.objects.all().delete()
 
@@ -290,7 +290,7 @@ def argon2(time_cost):
     return f"argon2$argon2id$v=19$m=19456,t={time_cost},p=1$"
 
 
-class TestWhileItIsChecked:
+class TestWhileThePasswordIsChecked:
     def log_in_while(self, user, happen):
         def check(**credentials):
             found = authenticate(**credentials)
@@ -328,7 +328,7 @@ class TestWhileItIsChecked:
 
 @pytest.mark.django_db(transaction=True)
 class TestAtOnce:
-    """A login and a change, each of which waits for the other's row."""
+    """A login and a change, each waiting for the row lock of the other."""
 
     @contextmanager
     def waiting(self, wait, *args):
@@ -336,7 +336,7 @@ class TestAtOnce:
         with ThreadPoolExecutor(1) as pool, transaction.atomic():
             yield
             pool.submit(self.alone, wait, *args)
-            while not self.somebody_waits():
+            while not self.any_session_waits():
                 time.sleep(0.01)
 
     def alone(self, wait, *args):
@@ -345,7 +345,7 @@ class TestAtOnce:
         finally:
             connection.close()
 
-    def somebody_waits(self):
+    def any_session_waits(self):
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
             return cursor.fetchone()[0] > 0
@@ -363,7 +363,7 @@ class TestAtOnce:
     def test_a_login_behind_a_change_gets_no_token(self):
         user = UserFactory()
 
-        # The login reads and checks the old password, which nobody has committed to be another.
+        # The login reads and checks the old password, since the change is not committed yet.
         with self.waiting(log_in, user.username):
             by_a_query(user)
 

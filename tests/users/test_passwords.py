@@ -1,4 +1,4 @@
-"""One password at every door: what one accepts all others accept, however it was typed, and what one refuses all refuse."""
+"""The canonical form of passwords: every entrance accepts and refuses the same ones, however they are typed."""
 
 import io
 import unicodedata
@@ -13,9 +13,9 @@ from django.test import Client
 from django.utils.module_loading import import_string
 from rest_framework.test import APIClient
 
-from apps.users.hashers import CanonicalPasswords
+from apps.users.hashers import CanonicalPasswordMixin
 from apps.users.models import User
-from apps.users.passwords import canonical
+from apps.users.passwords import canonicalize
 from config.settings import base
 from tests.factories import PASSWORD, UserFactory, client_of
 from tests.support.api import log_in
@@ -38,7 +38,7 @@ def root_posts(path, form):
     return browser_of(UserFactory(is_staff=True, is_superuser=True)).post(path, form).status_code == 302
 
 
-# --- Doors at which a password is set: each makes or changes `ada`, and returns whether it did -----------------------
+# --- Entrances that set a password: each creates or changes `ada`, and returns whether it did ------------------------
 
 
 def sign_up(password):
@@ -73,9 +73,12 @@ def changepassword(password):
 
 
 def createsuperuser(password):
-    # Asked twice, it is given up; the second question is whether to do it all the same.
-    with patch("getpass.getpass", side_effect=[password, password, KeyboardInterrupt]), patch("builtins.input") as told:
-        told.return_value = "n"
+    # After two prompts the command is interrupted; a weak password is followed by a prompt whether to bypass validation.
+    with (
+        patch("getpass.getpass", side_effect=[password, password, KeyboardInterrupt]),
+        patch("builtins.input") as answer,
+    ):
+        answer.return_value = "n"
         return done("createsuperuser", username="ada", email="", stdin=Terminal())
 
 
@@ -85,8 +88,11 @@ def createsuperuser_without_a_terminal(password):
 
 
 def createsuperuser_all_the_same(password):
-    with patch("getpass.getpass", side_effect=[password, password, KeyboardInterrupt]), patch("builtins.input") as told:
-        told.return_value = "y"
+    with (
+        patch("getpass.getpass", side_effect=[password, password, KeyboardInterrupt]),
+        patch("builtins.input") as answer,
+    ):
+        answer.return_value = "y"
         return done("createsuperuser", username="ada", email="", stdin=Terminal())
 
 
@@ -125,12 +131,12 @@ def raised(call, *args, **kwargs):
     return False
 
 
-ASK = [sign_up, change_at_the_api, make_in_the_admin, set_in_the_admin, change_in_the_admin, changepassword]
-ASK += [createsuperuser]
-# Where nobody asks whether the password is a strong one.
-TAKE = [createsuperuser_without_a_terminal, createsuperuser_all_the_same, create_user, set_password, assign]
+VALIDATING = [sign_up, change_at_the_api, make_in_the_admin, set_in_the_admin, change_in_the_admin, changepassword]
+VALIDATING += [createsuperuser]
+# These do not validate the strength of a password.
+UNVALIDATED = [createsuperuser_without_a_terminal, createsuperuser_all_the_same, create_user, set_password, assign]
 
-# --- Doors at which one is checked ------------------------------------------------------------------------------------
+# --- Entrances that check a password ----------------------------------------------------------------------------------
 
 
 def at_the_apis_login(password):
@@ -145,7 +151,7 @@ def at_the_admins_login(password):
 
 
 def at_the_apis_change(password):
-    # One that is too weak: the old one is checked before.
+    # The new password is too weak: the old one is checked first.
     body = {"current_password": password, "new_password": "short"}
     answer = client_of(User.objects.get(username="ada")).post("/api/v1/users/me/password/", body).json()
     return [error["field"] for error in answer.get("errors", [])] == ["new_password"]
@@ -192,7 +198,7 @@ REFUSED = {
     "nothing but spaces": " " * 20,
     "nothing": "",
 }
-# One of each kind, for those that are asked through whole pages.
+# One of each kind, for the slow entrances.
 KINDS = ("a tab", "NUL", "one too long", "longer when composed", "nothing but spaces", "nothing")
 WEAK = {
     "short when composed": "é" * 11,
@@ -211,7 +217,7 @@ def names(functions):
 
 @pytest.mark.parametrize(
     ("set_it", "what"),
-    [(sign_up, what) for what in ACCEPTED] + [(set_it, "accents") for set_it in [*ASK[1:], *TAKE]],
+    [(sign_up, what) for what in ACCEPTED] + [(set_it, "accents") for set_it in [*VALIDATING[1:], *UNVALIDATED]],
     ids=lambda each: getattr(each, "__name__", each),
 )
 def test_one_that_is_set_at_one_door_opens_all(set_it, what):
@@ -224,12 +230,12 @@ def test_one_that_is_set_at_one_door_opens_all(set_it, what):
         assert not check(ACCEPTED[what][:-1]), check.__name__
 
 
-@pytest.mark.parametrize("set_it", [*ASK, *TAKE], ids=names([*ASK, *TAKE]))
+@pytest.mark.parametrize("set_it", [*VALIDATING, *UNVALIDATED], ids=names([*VALIDATING, *UNVALIDATED]))
 def test_one_that_is_refused_at_one_door_is_set_at_none(set_it):
     for what in KINDS:
         password = REFUSED[what]
         if "\0" in password and set_it is createsuperuser_without_a_terminal:
-            # No environment holds one.
+            # An environment variable cannot contain NUL.
             continue
         for form in forms(password):
             User.objects.filter(username="ada").delete()
@@ -237,7 +243,7 @@ def test_one_that_is_refused_at_one_door_is_set_at_none(set_it):
             assert not any(check_password(form, user.password) for user in User.objects.filter(username="ada"))
 
 
-@pytest.mark.parametrize("set_it", ASK, ids=names(ASK))
+@pytest.mark.parametrize("set_it", VALIDATING, ids=names(VALIDATING))
 def test_one_that_is_weak_is_so_however_it_is_typed(set_it):
     for what, password in WEAK.items():
         for form in forms(password):
@@ -260,7 +266,7 @@ def test_nor_does_one_that_was_stored_before(check):
     user = UserFactory(username="ada")
     for what in ("a tab", "DEL"):
         password = REFUSED[what]
-        # By the hasher that ours is but for the form.
+        # By the hasher that CheapPasswordHasher extends.
         user.password = MD5PasswordHasher().encode(password, "salt" * 6)
         assert MD5PasswordHasher().verify(password, user.password)
         user.save()
@@ -274,21 +280,21 @@ def test_every_hasher_has_one_form(settings, monkeypatch, hasher):
     encoded = make_password(unicodedata.normalize("NFD", ACCEPTED["accents"]))
     for form in forms(ACCEPTED["accents"]):
         assert check_password(form, encoded)
-    # Also where it was stored at a lower cost, which a wrong password is made to wait for.
+    # Also where it was stored at a lower cost, so that harden_runtime() runs for a wrong password.
     monkeypatch.setattr("apps.users.hashers.PBKDF2PasswordHasher.iterations", 1_000_001)
     for password in REFUSED.values():
         assert not check_password(password, encoded)
 
 
 def test_all_hashers_of_a_deployment_have_it():
-    assert all(issubclass(import_string(name), CanonicalPasswords) for name in base.PASSWORD_HASHERS)
+    assert all(issubclass(import_string(name), CanonicalPasswordMixin) for name in base.PASSWORD_HASHERS)
 
 
 @pytest.mark.parametrize("password", [*REFUSED.values(), "lone \ud800 surrogate", "\udcff from a terminal"], ids=ascii)
 def test_what_is_refused_is_refused_as_django_expects(password):
-    """As a password that is not valid by commands and forms, and by `authenticate` as one that nobody has."""
+    """Commands and forms treat it as an invalid password, and `authenticate` as a wrong one."""
     with pytest.raises(ValidationError) as refusal:
-        canonical(password)
+        canonicalize(password)
 
     assert isinstance(refusal.value, PermissionDenied)
     assert password.strip() == "" or password not in str(refusal.value)

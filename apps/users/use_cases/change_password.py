@@ -1,4 +1,4 @@
-"""A user's own change of password."""
+"""Change the caller's own password."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from apps.users.passwords import ensure_password_is_strong
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangePassword:
-    """Replace the password and end every session: all tokens of the user die, the one in use too.
+    """Replace the password and end every session: all tokens of the user are deleted, the one in use too.
 
-    Refuses: TooManyLoginFailures and InvalidCredentials as a login does, so that a stolen token can't be used to guess
-    the password; InvalidField for a weak new password.
+    Raises: TooManyLoginFailures and InvalidCredentials under the limits of logins, so that a stolen token can't be used to
+    guess the password; InvalidField for a weak new password.
     Locks: the user's row.
     """
 

@@ -1,4 +1,4 @@
-"""Login."""
+"""Log in with a user name and a password."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from apps.users.models import User, digest_of, new_key
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A token as its owner sees it, once."""
+    """A new token with its key, which is returned only once."""
 
     key: str
     expires_at: datetime
@@ -22,11 +22,11 @@ class IssuedToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogIn:
-    """Exchange a name and a password for a new token; the oldest beyond the configured number dies.
+    """Exchange a user name and a password for a new token; the oldest ones beyond TOKENS_PER_USER are deleted.
 
-    Refuses: TooManyLoginFailures before anything is hashed; InvalidCredentials, in the same words and after the same
-    work, for an unknown name, a wrong password and a deactivated user.
-    Locks: the user's row, so that logins at once cannot exceed the number of tokens together, and none outlives a
+    Raises: TooManyLoginFailures before anything is hashed; InvalidCredentials, with the same text and after the same work,
+    for an unknown name, a wrong password and a deactivated user.
+    Locks: the user's row, so that concurrent logins cannot exceed the number of tokens together, and no token outlives a
     deactivation or a change of the password.
     """
 

@@ -1,4 +1,4 @@
-"""Sign-up."""
+"""Sign up a new user."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ from apps.users.passwords import ensure_password_is_strong
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterUser:
-    """Make a user who can log in at once.
+    """Create a user, who can log in at once.
 
-    Refuses: PermissionDenied where sign-up is closed; InvalidField for a taken name or a weak password.
+    Raises: PermissionDenied if sign-up is closed; InvalidField for a taken name or a weak password.
     """
 
     username: str
@@ -23,11 +23,11 @@ class RegisterUser:
 
     def execute(self) -> User:
         if not settings.SIGN_UP_OPEN:
-            detail = "Sign-up is closed here."
+            detail = "Sign-up is closed."
             raise PermissionDenied(detail)
         user = User(username=self.username, email=self.email)
         ensure_password_is_strong(self.password, user=user, field="password")
-        # Asked before the hash is computed; the constraint decides a race.
+        # Checked before the hash is computed; the constraint decides a race.
         if User.objects.filter(username=self.username).exists():
             raise self._taken()
         user.set_password(self.password)
