@@ -1,4 +1,4 @@
-"""A handful of fixtures, the suite's seed, and the guard that keeps it away from any database but its own."""
+"""Fixtures of the whole suite, its seed, and the guard that keeps it away from any database but its own."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ TEST_DATABASE = "app_test"
 
 
 SEED = pytest.StashKey[int]()
-# What they run is in processes of its own or no part of the application: tracing them would take time and count nothing.
+# They run processes of their own, or code that is no part of the application: tracing would take time and count nothing.
 NOT_TRACED = {Path(__file__).parent / folder for folder in ("live", "monitoring", "devtools", "checks", "deploy")}
 
 
@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"The suite runs on the database {TEST_DATABASE} only; TEST_DATABASE_URL names {name!r}."
         )
-    # Whatever `.env` says: the gate's own tests turn it on.
+    # Whatever `.env` has: the gate's own tests turn it on.
     settings.LEDGER_GATE = "off"
 
 

@@ -1,4 +1,4 @@
-"""Users and accounts for tests, made through the front door: a funded account has a real deposit behind it."""
+"""Factories of users and accounts, through the use cases: a funded account has a real deposit behind it."""
 
 import itertools
 import uuid
@@ -64,19 +64,19 @@ class AccountFactory(DjangoModelFactory[Account]):
 
 
 def deposit(account: Account, amount: str, **kwargs: Any):
-    return Deposit(**_ask(account, amount, kwargs)).execute()
+    return Deposit(**_command(account, amount, kwargs)).execute()
 
 
 def withdraw(account: Account, amount: str, **kwargs: Any):
-    return Withdraw(**_ask(account, amount, kwargs)).execute()
+    return Withdraw(**_command(account, amount, kwargs)).execute()
 
 
 def transfer(source: Account, destination: Account, amount: str, **kwargs: Any):
-    return Transfer(**_ask(source, amount, kwargs), destination_id=destination.pk).execute()
+    return Transfer(**_command(source, amount, kwargs), destination_id=destination.pk).execute()
 
 
-def _ask(account: Account, amount: str, changes: dict[str, Any]) -> dict[str, Any]:
-    asked = {
+def _command(account: Account, amount: str, changes: dict[str, Any]) -> dict[str, Any]:
+    fields = {
         "actor_id": account.owner_id,
         "account_id": account.pk,
         "amount": Decimal(amount),
@@ -84,7 +84,7 @@ def _ask(account: Account, amount: str, changes: dict[str, Any]) -> dict[str, An
         "reference": "",
         "idempotency_key": changes.pop("key", None) or new_idempotency_key(),
     }
-    return asked | changes
+    return fields | changes
 
 
 def token_of(user: User) -> str:

@@ -1,4 +1,4 @@
-"""What the security documents point to is there."""
+"""Links and paths in the security documents: each leads to a file that is there."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
-# Of what stands in backticks, what begins like a path of the checkout, or is one of its files at the top.
+# Text in backticks that begins like a path of the checkout, or is one of its files at the top.
 PATH = re.compile(
     r"`((?:\.github|apps|checks|config|deploy|devtools|docker|docs|monitoring|server|tests)/[^`\s]+|[\w.-]+\.(?:lock|md|toml|yml))`"
 )

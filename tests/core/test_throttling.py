@@ -1,4 +1,4 @@
-"""Requests a minute, counted in a real Redis: whose they are, when they are refused, and what happens without it."""
+"""Request throttles in a real Redis: per user and per address, refusals, and a Redis that fails."""
 
 import logging
 import time
@@ -126,18 +126,18 @@ class TestEveryView:
             assert issubclass(view, Endpoint), name
             assert view.throttle_classes == [throttling.RequestThrottle], name
 
-    @pytest.mark.parametrize("door", ENDPOINTS)
-    def test_records_nothing_of_what_is_refused(self, limit, clock, door):
+    @pytest.mark.parametrize("endpoint", ENDPOINTS)
+    def test_records_nothing_of_what_is_refused(self, limit, clock, endpoint):
         world = ApiWorld()
         limit(user=1, anonymous=1)
-        who = ENDPOINTS[door].who
+        who = ENDPOINTS[endpoint].who
         world.send("GET", ME, who=who)
         key = new_idempotency_key()
 
-        world.refused(429, "throttled", world.call, door, HTTP_IDEMPOTENCY_KEY=key)
+        world.refused(429, "throttled", world.call, endpoint, HTTP_IDEMPOTENCY_KEY=key)
 
         clock.now += 60
-        answer = world.call(door, HTTP_IDEMPOTENCY_KEY=key)
+        answer = world.call(endpoint, HTTP_IDEMPOTENCY_KEY=key)
         assert answer.status_code < 300
         assert "Idempotent-Replayed" not in answer.headers
 

@@ -16,7 +16,7 @@ import pytest
 from deploy import deploy
 from deploy.images import Registry
 from tests.support import fake_aws
-from tests.support.fake_aws import COMMIT, Road
+from tests.support.fake_aws import COMMIT, ScriptedClient
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD, NEW, MIGRATE = (
@@ -29,7 +29,7 @@ NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["
 class Cloud:
     """The services that a deployment calls, with the responses they will give."""
 
-    def __init__(self, registry: Registry, ecr: Any, ecs: Road, logs: Road) -> None:
+    def __init__(self, registry: Registry, ecr: Any, ecs: ScriptedClient, logs: ScriptedClient) -> None:
         self.registry, self.ecr, self.ecs, self.logs = registry, ecr, ecs, logs
         self.target = json.loads((ROOT / "deploy/ecs/example.json").read_text())
         self.target |= {"repository": registry.uri, "service": "bank", "cluster": "bank"}
@@ -134,7 +134,7 @@ class Cloud:
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
-    with fake_aws.registry() as (registry, ecr), Road("ecs") as ecs, Road("logs") as logs:
+    with fake_aws.registry() as (registry, ecr), ScriptedClient("ecs") as ecs, ScriptedClient("logs") as logs:
         cloud = Cloud(registry, ecr, ecs, logs)
         fake_aws.push(ecr, f"sha-{COMMIT}")
         with served(cloud.pages) as cloud.target["url"]:
@@ -320,7 +320,7 @@ class TestFindFails:
         assert fails(image="v9.9.9")[0].endswith("nothing was published under this name")
 
     def test_when_the_registry_refuses(self, cloud, fails):
-        with Road("ecr") as ecr:
+        with ScriptedClient("ecr") as ecr:
             ecr.refuses("describe_images")
             cloud.registry = Registry(ecr.client, cloud.registry.uri)
 

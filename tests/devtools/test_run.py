@@ -1,4 +1,4 @@
-"""How `devtools/run` chooses the runtime, and what `devtools/docker.sh` asks of Docker, with stand-ins for both."""
+"""Choice of the runtime by `devtools/run`, and Docker commands of `devtools/docker.sh`, with stand-ins for both programs."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import pytest
 from tests.support.dotenv import NOT_TEXT
 
 ROOT = Path(__file__).resolve().parents[2]
-# Says what it was asked for; an engine answers where the file `engine` is.
+# Prints its arguments; an engine answers where the file `engine` is.
 DOCKER = """#!/bin/sh
 here=$(dirname "$0")
 case "$*" in
@@ -150,9 +150,9 @@ class TestDotenv:
 class TestShell:
     @pytest.mark.parametrize("runtime", ["native", "docker"])
     def test_what_it_has_for_other_work_is_set_aside(self, with_docker, runtime):
-        says = 'echo "${PYTHONSAFEPATH-no} ${PYTHONHOME-no} ${PYTHON_GIL-no} ${DJANGO_SETTINGS_MODULE-no}"'
-        with_docker.has("python3.13", f"#!/bin/sh\n[ $1 = -c ] || {says}\n")
-        with_docker.has("docker", DOCKER.replace("*) echo", f"*) {says}; echo"))
+        command = 'echo "${PYTHONSAFEPATH-no} ${PYTHONHOME-no} ${PYTHON_GIL-no} ${DJANGO_SETTINGS_MODULE-no}"'
+        with_docker.has("python3.13", f"#!/bin/sh\n[ $1 = -c ] || {command}\n")
+        with_docker.has("docker", DOCKER.replace("*) echo", f"*) {command}; echo"))
         foreign = {"PYTHONSAFEPATH": "1", "PYTHONHOME": "/nowhere", "PYTHON_GIL": "0"}
 
         for module, expected in (("mysite.settings", "no"), ("config.settings.staging", "config.settings.staging")):
@@ -265,9 +265,9 @@ class TestDocker:
         )
 
         with_docker.does("build", PIP_TRUSTED_HOST="one.example")
-        told = (with_docker.folder / "pip.conf").read_text().splitlines()
-        assert told[0] == "[global]"
-        assert sorted(told[1:]) == [
+        lines = (with_docker.folder / "pip.conf").read_text().splitlines()
+        assert lines[0] == "[global]"
+        assert sorted(lines[1:]) == [
             "extra-index-url = https://two.example/simple",
             "index-url = https://one.example/simple",
             "trusted-host = one.example",

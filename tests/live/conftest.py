@@ -1,4 +1,4 @@
-"""A live server on the test database, and a customer of it."""
+"""Fixtures of the live tests: a server on the test database, and a token."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def server(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Ser
 
 @pytest.fixture
 def books(server: Server) -> Iterator[None]:
-    """Whatever the test did, the books balance after it and the server has nothing to complain of."""
+    """Check after the test that the books balance and that the server logged no unplanned error."""
     yield
     assert_books_balance()
     assert server.complaints() == []

@@ -43,7 +43,7 @@ def send_fifty_equal_requests(server: Server, user: User, token: str, rounds: in
 
         answers = all_at_once(server.address, token, [request] * 50)
 
-        # Whoever was told to come again has come again.
+        # Clients that got 409 have retried.
         assert {answer.status for answer in answers} == {201}
         assert len({answer.text for answer in answers}) == 1
         assert len([answer for answer in answers if not answer.replayed]) == 1

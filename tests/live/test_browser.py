@@ -1,4 +1,4 @@
-"""What only a browser can tell: that our pages work under their Content-Security-Policy, and what others' pages may do."""
+"""Content-Security-Policy and CORS in a real browser: our pages work, and other origins' pages do no more than allowed."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ def chromium(tmp_path_factory) -> Iterator[WebDriver]:
     if not all(programs.values()):
         missing = "chromium and chromedriver are not in PATH"
         # A pipeline that has no browser proves nothing.
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)  # noqa: TID251  what CI says of itself
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)  # noqa: TID251  CI's own variable
     options = webdriver.ChromeOptions()
     options.binary_location = programs["chromium"]
     for argument in (

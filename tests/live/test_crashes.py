@@ -1,8 +1,7 @@
-"""Whatever breaks, no money is lost or doubled: kills, stops, lost answers, too few connections.
+"""Crashes: kills, stops, lost answers and too few connections neither lose money nor double it.
 
-The bank has a PostgreSQL of its own, made to be killed, and is seen through its API only, by customers who follow the
-contract's rule: 409, 429, 5xx or no answer means the same key again. Then the journal of what they were told is held
-against what the database has.
+The application has a PostgreSQL of its own, which the tests kill, and clients that follow the contract's rule: 409, 429,
+5xx or no answer means the same key again. Then the journal of the responses is compared with the database.
 """
 
 import os
@@ -71,10 +70,10 @@ def manage(cluster: Cluster, *arguments: str) -> None:
 
 @dataclass
 class Journal:
-    """What the customers asked and were told."""
+    """Requests of the clients, and all responses to them."""
 
     done: list[tuple[Request, Answer]] = field(default_factory=list)
-    told: list[Answer] = field(default_factory=list)
+    responses: list[Answer] = field(default_factory=list)
     unanswered: int = 0
 
 
@@ -108,7 +107,7 @@ class Bank:
             with Client(address or self.server.address, self.token) as customer:
                 while not until(len(self.journal.done)):
                     request = self._command(random_)
-                    final = customer.insist(request, seen=self.journal.told.append)
+                    final = customer.insist(request, seen=self.journal.responses.append)
                     self.journal.done.append((request, final))
 
         with ThreadPoolExecutor(CUSTOMERS) as pool:
@@ -134,7 +133,7 @@ class Bank:
         return Request.money(source, verb, body | ({"destination": destination} if verb == "transfers" else {}))
 
     def assert_nothing_was_lost_or_doubled(self) -> None:
-        """Hold what was told against what there is, and the books against themselves."""
+        """Compare the responses with the rows, and the rows with each other."""
         with self.connect() as connection:
             rows = connection.execute(
                 "SELECT id::text, account_id::text, idempotency_key AS key, status, decline_code, amount, source_id::text,"
@@ -159,12 +158,12 @@ class Bank:
                 money[row["destination_id"]] += row["amount"]
         assert {row["id"]: row["balance"] for row in balances} == {id_: money[id_] for id_ in self.accounts}
         # Every 201 that anybody ever heard, final or not, is of a transaction that is there.
-        assert {a.body["id"] for a in self.journal.told if a.status == 201} <= {row["id"] for row in rows}
+        assert {a.body["id"] for a in self.journal.responses if a.status == 201} <= {row["id"] for row in rows}
         manage(self.cluster, "verify_ledger")
 
     def assert_every_answer_was_in_order(self, longest_refusal_s: float) -> None:
-        """No 500, no HTML, no late refusal, nothing in the log that nobody planned."""
-        for answer in self.journal.told:
+        """Assert that there was no 500, no HTML, no late refusal, and no unplanned line in the log."""
+        for answer in self.journal.responses:
             assert answer.status in EXPECTED, answer
             expected_type = "application/json" if answer.status == 201 else "application/problem+json"
             assert answer.headers["content-type"] == expected_type
@@ -180,7 +179,7 @@ class Bank:
         return figure_s if self.timed else HANG_S
 
     def report(self, what: str) -> None:
-        done, told = self.journal.done, self.journal.told
+        done, told = self.journal.done, self.journal.responses
         slowest = max((answer.elapsed_s for answer in told if answer.status == 503), default=0)
         print(
             f"seed {self.seed}: {what}: {len(done)} commands {dict(codes(answer for _, answer in done))},"
@@ -243,7 +242,7 @@ def test_postgresql_is_stopped_at_once_and_comes_back(bank: Bank, stops: int) ->
             crash(bank.cluster)
             refusals = ask_everything(bank)
             assert codes(refusals) == {"unavailable": len(refusals)}
-            bank.journal.told.extend(refusals)
+            bank.journal.responses.extend(refusals)
             bank.cluster.start()
             recoveries.append(seconds_until_all_is_well(bank))
 
@@ -266,7 +265,7 @@ def crash(cluster: Cluster) -> None:
 @pytest.mark.long  # The quick version, of one who does nothing else, is in tests/live/test_health.py.
 @pytest.mark.parametrize("freezes", [5])
 def test_postgresql_freezes_and_thaws(bank: Bank, freezes: int) -> None:
-    """It keeps its sockets and says nothing, as on a machine that is paused."""
+    """It keeps its sockets and sends nothing, as on a machine that is paused."""
     random_ = random.Random(bank.seed)
     recoveries, slowest = [], []
 
@@ -334,12 +333,12 @@ def test_thirty_of_a_hundred_answers_are_lost(bank: Bank, commands: int) -> None
 
     check(bank, f"{lost} answers lost")
     assert lost > 0.2 * len(bank.journal.done)
-    assert sum(answer.replayed for answer in bank.journal.told) > 0
+    assert sum(answer.replayed for answer in bank.journal.responses) > 0
 
 
 @pytest.mark.slow
 def test_connections_run_out(bank: Bank) -> None:
-    """Somebody else takes all the connections there are; the bank refuses, then goes on as if nothing had been."""
+    """Other clients take all connections; the application refuses requests, then serves again."""
     with ExitStack() as hoard:
         admin = hoard.enter_context(bank.connect())
 
@@ -351,11 +350,11 @@ def test_connections_run_out(bank: Bank) -> None:
                         hoard.enter_context(bank.connect())
                 # Now all are taken; those of the bank's go, and then to the hoard.
                 admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'bank'")
-            eventually(lambda: any(answer.status == 503 for answer in bank.journal.told))
+            eventually(lambda: any(answer.status == 503 for answer in bank.journal.responses))
             hoard.close()
 
         bank.trade_while(chaos)
 
     check(bank, "no connection to be had for a second")
-    assert any(answer.status == 503 for answer in bank.journal.told)
+    assert any(answer.status == 503 for answer in bank.journal.responses)
     print(f"recovered in {seconds_until_all_is_well(bank):.2f} s")

@@ -1,4 +1,4 @@
-"""From SIGTERM to exit code 0: no request is refused or cut off on the way."""
+"""Draining, from SIGTERM to exit code 0: no request is refused or cut off."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def is_silent(address: Address) -> bool:
 
 
 def wait_until_it_drains(address: Address) -> Answer:
-    """Return what /readyz/ says when it says no."""
+    """Return the body of /readyz/ when it is not ready."""
     answer = ask(address, READYZ)
     deadline = time.monotonic() + HANG_S
     while answer.status == 200:
@@ -157,7 +157,7 @@ class TestRequestsInFlight:
         ("drain_s", "body_s"), [(1, 3), pytest.param(5, 20, marks=pytest.mark.long)], ids=["quick", "long"]
     )
     def test_end_after_the_drain_and_within_the_grace(self, start, drain_s, body_s):
-        """Deposits whose bodies are still arriving when the door has closed, as from a slow network, are booked."""
+        """Deposits whose bodies are still arriving when the drain begins, as from a slow network, are booked."""
         account = AccountFactory()
         token = token_of(account.owner)
         server = start(drain_s=drain_s)
@@ -169,7 +169,7 @@ class TestRequestsInFlight:
         sent = time.monotonic()
         wait_until_it_drains(server.address)
         time.sleep(body_s)
-        # Nobody new is served. gunicorn's workers keep the socket until they end, so it is not a refusal but silence:
+        # No new connection is served. gunicorn's workers keep the socket until they end, so it is not refused but silent:
         # whoever still comes then was not told by the drain.
         assert eventually(lambda: is_silent(server.address))
         assert not server.has_ended

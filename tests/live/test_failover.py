@@ -1,4 +1,4 @@
-"""A failover to a real standby while gunicorn serves: what customers are told, and when it is over, with no restart."""
+"""Failover to a real standby while gunicorn serves: clients get 503 meanwhile, then are served without a restart."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ SIGN_UP = Request("POST", "/api/v1/users/", LOG_IN.body)
 
 
 class Pair:
-    """A primary, and a standby that follows it; both may be told to only read."""
+    """A primary, and a standby that follows it; both can be made read-only."""
 
     def __init__(self, primary: PasswordPostgres) -> None:
         self.primary = primary
@@ -80,7 +80,7 @@ def reload(server: psycopg.Connection) -> None:
 
 
 def only_read(server: psycopg.Connection, state: str) -> None:
-    """As somebody would who wants to be sure that nobody writes here any more; and wait until all have heard of it."""
+    """Make the server read-only, as before a planned failover, and wait until its sessions have the setting."""
     server.execute(f"ALTER SYSTEM SET default_transaction_read_only = {state}")
     reload(server)
     while server.execute("SHOW default_transaction_read_only").fetchone() != (state,):
@@ -105,7 +105,7 @@ def migrated(primary) -> None:
 
 
 class Customer:
-    """Ada, with an account; she follows the contract's rule where it says so."""
+    """A client with an account; its retries follow the contract's rule."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -195,7 +195,7 @@ def test_a_failover_that_leaves_connections_on_the_old_primary(primary, migrated
         time.sleep(READ_ONLY_CONNECTION_MAX_AGE_S)
         assert {ada.balance for _ in range(5 * THREADS)} == {"2.00"}
         assert not sessions(primary.owner)
-        # What was told before the failover holds after it.
+        # Responses from before the failover hold after it.
         assert ada.send(before).replayed
         assert ada.balance == "2.00"
         assert server.complaints() == []

@@ -1,6 +1,6 @@
-"""What only a socket can say: framing, request lines and headers as bytes, to gunicorn as it is deployed.
+"""HTTP framing: request lines, headers and bodies as bytes on a socket, sent to gunicorn as it is deployed.
 
-gunicorn refuses what is no HTTP by itself, in HTML (its 400, 414, 431 and 501); the rest gets a problem of ours.
+gunicorn itself refuses malformed HTTP, in HTML (its 400, 414, 431 and 501); all else is answered with a problem.
 """
 
 import http.client
@@ -214,7 +214,7 @@ ONCE = {
     "lengths, equal": (LENGTH, 400, GUNICORNS_OWN),
     "codings": (b"Content-Encoding: identity\r\nContent-Encoding: identity", 415, "unsupported_media_type"),
     "expectations": (b"Expect: 100-continue\r\nExpect: nonsense", 417, GUNICORNS_OWN),
-    # Lists by their grammar, or nobody's business here.
+    # Lists by their grammar, or not read by the application.
     "accepted types": (b"Accept: text/html\r\nAccept: application/json", 201, None),
     "proxies": (b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.2", 201, None),
     "schemes": (b"X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http", 201, None),

@@ -1,4 +1,4 @@
-"""The races once more with the Redis gate in front, in good health and in bad: it changes latency, never balances.
+"""Races with the Redis gate in front, healthy and failing: the gate changes latency, never balances.
 
 With the gate off they are tests/live/test_races.py itself; quick, in-process versions are in tests/ledger/test_gate.py.
 """

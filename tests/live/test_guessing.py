@@ -1,4 +1,4 @@
-"""Guessed passwords against a real gunicorn: how many of them are ever checked, whatever shape they come in."""
+"""Password guessing against a real gunicorn: the number of guesses that are checked, in every shape of a request."""
 
 import http.client
 import json
@@ -29,7 +29,7 @@ HERE = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Guess:
-    """A password for a name; it names its sender, by the address that the server should believe."""
+    """A password for a user name; it contains the address that the server should count it for."""
 
     username: str
     address: str
@@ -41,8 +41,8 @@ class Guess:
         return json.dumps({"username": self.username, "password": self.password or f"{self.username} {self.address}"})
 
 
-class Door:
-    """A server's login, and what it checked."""
+class LoginServer:
+    """Logins to a server, and the passwords that it checked."""
 
     def __init__(self, server: Server, checked: Path, *, proxies: int) -> None:
         self._server, self._checked, self.proxies = server, checked, proxies
@@ -78,7 +78,7 @@ class Door:
         return response.status, int(response.headers.get("Retry-After", 0))
 
     def checked(self, *, right: bool = False) -> list[tuple[str, ...]]:
-        """List the words of each password that reached the hasher since this was last asked: guesses, or right ones.
+        """List the words of each password that reached the hasher since the last call: guesses, or right ones.
 
         Those of a guess are the name and the address.
         """
@@ -89,7 +89,7 @@ class Door:
 
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["no proxy", "one proxy"])
-def door(request, django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Door]:
+def login(request, django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[LoginServer]:
     directory = tmp_path_factory.mktemp("guessing")
     checked = directory / "checked"
     checked.touch()
@@ -101,48 +101,48 @@ def door(request, django_db_setup, django_db_blocker, tmp_path_factory) -> Itera
     with django_db_blocker.unblock():
         url = database_url()
     with Server(url, directory / "log", workers=2, threads=16, **environment) as server:
-        yield Door(server, checked, proxies=request.param)
+        yield LoginServer(server, checked, proxies=request.param)
     assert server.complaints() == []
 
 
-def through(door: Door, claimed: str, address: str = HERE) -> tuple[str, str]:
-    """Return the address to believe and the header: what a client claims, and what the proxy adds where there is one."""
-    return (address, f"{claimed}, {address}") if door.proxies else (HERE, claimed)
+def through(login: LoginServer, claimed: str, address: str = HERE) -> tuple[str, str]:
+    """Return the address that counts and the header: the client's claim, and the proxy's addition where there is one."""
+    return (address, f"{claimed}, {address}") if login.proxies else (HERE, claimed)
 
 
 def spread(number: int) -> str:
     return f"198.18.{number // 250 % 250}.{number % 250}"
 
 
-def one_address(door: Door, name: str, count: int) -> list[Guess]:
-    return [Guess(name, *through(door, HERE))] * count
+def one_address(login: LoginServer, name: str, count: int) -> list[Guess]:
+    return [Guess(name, *through(login, HERE))] * count
 
 
-def spoofed_addresses(door: Door, name: str, count: int) -> list[Guess]:
-    return [Guess(name, *through(door, spread(number))) for number in range(count)]
+def spoofed_addresses(login: LoginServer, name: str, count: int) -> list[Guess]:
+    return [Guess(name, *through(login, spread(number))) for number in range(count)]
 
 
-def ports_of_one_address(door: Door, name: str, count: int) -> list[Guess]:
+def ports_of_one_address(login: LoginServer, name: str, count: int) -> list[Guess]:
     """A proxy that writes the port, too, which is another for each connection."""
-    guesses = spoofed_addresses(door, name, count)
+    guesses = spoofed_addresses(login, name, count)
     return [replace(guess, forwarded_for=f"{guess.forwarded_for}:{1024 + n}") for n, guess in enumerate(guesses)]
 
 
-def many_users(door: Door, name: str, count: int) -> list[Guess]:
+def many_users(login: LoginServer, name: str, count: int) -> list[Guess]:
     """Each of a thousand names, ours among them, in turn."""
     names = [name, *(f"name-{number}" for number in range(999))]
-    return [Guess(names[number % 1_000], *through(door, HERE)) for number in range(count)]
+    return [Guess(names[number % 1_000], *through(login, HERE)) for number in range(count)]
 
 
-def many_addresses(door: Door, name: str, count: int) -> list[Guess]:
+def many_addresses(login: LoginServer, name: str, count: int) -> list[Guess]:
     """A botnet: no address is used often. Without a proxy there is one address, whatever is claimed."""
-    return [Guess(name, *through(door, HERE, spread(number))) for number in range(count)]
+    return [Guess(name, *through(login, HERE, spread(number))) for number in range(count)]
 
 
 class Shape(NamedTuple):
     """How guesses come: over how many connections, how many are checked without a proxy and with one."""
 
-    guesses: Callable[[Door, str, int], list[Guess]]
+    guesses: Callable[[LoginServer, str, int], list[Guess]]
     clients: int
     checks: tuple[int, int]
 
@@ -157,44 +157,44 @@ SHAPES = {
 }
 
 
-def assert_few_are_checked(door: Door, shape: Shape, count: int) -> None:
+def assert_few_are_checked(login: LoginServer, shape: Shape, count: int) -> None:
     LoginFailures.objects.all().delete()
-    user, checks = UserFactory(), shape.checks[door.proxies]
+    user, checks = UserFactory(), shape.checks[login.proxies]
 
-    statuses = door.guess(shape.guesses(door, user.username, count), clients=shape.clients)
+    statuses = login.guess(shape.guesses(login, user.username, count), clients=shape.clients)
 
-    checked = door.checked()
+    checked = login.checked()
     assert len(checked) == checks
     assert statuses == Counter({400: checks, 429: count - checks})
     assert max(Counter(checked).values()) <= 10
     assert max(Counter(name for name, _ in checked).values()) <= 100
     assert max(Counter(address for _, address in checked).values()) <= 100
     # Nothing is checked, and a quarter of an hour later all is as it was: the rows age here, not the clock.
-    status, wait_s = door.log_in(user.username)
+    status, wait_s = login.log_in(user.username)
     assert (status, 0 < wait_s <= 900) == (429, True)
-    assert door.checked(right=True) == []
+    assert login.checked(right=True) == []
     LoginFailures.objects.update(window_ends_at=F("window_ends_at") - timedelta(minutes=15))
-    assert door.log_in(user.username) == (200, 0)
-    assert len(door.checked(right=True)) == 1
+    assert login.log_in(user.username) == (200, 0)
+    assert len(login.checked(right=True)) == 1
 
 
-def test_few_guesses_are_ever_checked(door):
+def test_few_guesses_are_ever_checked(login):
     for shape in SHAPES.values():
-        assert_few_are_checked(door, shape, count=max(shape.checks) + 10)
+        assert_few_are_checked(login, shape, count=max(shape.checks) + 10)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_few_of_ten_thousand_guesses_are_ever_checked(door, shape):
-    assert_few_are_checked(door, shape, count=10_000 // len(SHAPES))
+def test_few_of_ten_thousand_guesses_are_ever_checked(login, shape):
+    assert_few_are_checked(login, shape, count=10_000 // len(SHAPES))
 
 
 @pytest.mark.long
-def test_who_is_elsewhere_is_not_locked_out_by_an_address(door):
+def test_who_is_elsewhere_is_not_locked_out_by_an_address(login):
     LoginFailures.objects.all().delete()
     user = UserFactory()
-    door.guess(many_users(door, user.username, 101), clients=8)
+    login.guess(many_users(login, user.username, 101), clients=8)
 
-    assert door.log_in(user.username)[0] == 429
+    assert login.log_in(user.username)[0] == 429
     # Without a proxy these requests all come from one address, whatever they claim.
-    assert door.log_in(user.username, "203.0.113.9")[0] == (200 if door.proxies else 429)
+    assert login.log_in(user.username, "203.0.113.9")[0] == (200 if login.proxies else 429)

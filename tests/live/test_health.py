@@ -1,4 +1,4 @@
-"""The probes of a live server whose database is away, silent, or behind."""
+"""Probes of a live server whose database is away, silent, or not migrated."""
 
 import contextlib
 import threading
@@ -15,7 +15,7 @@ from tests.support.metrics_endpoint import read, scrape
 from tests.support.migrations import last_migration
 from tests.support.patience import eventually
 from tests.support.server import Server
-from tests.support.tcp_relay import Line
+from tests.support.tcp_relay import TcpRelay
 
 PING, LIVEZ, READYZ = (Request("GET", path) for path in ("/ping/", "/livez/", "/readyz/"))
 NEEDS_THE_DATABASE = Request("POST", "/api/token/", {"username": "ada", "password": "wrong"})
@@ -23,11 +23,11 @@ THREADS = 5
 
 
 @pytest.fixture(scope="module")
-def line(django_db_setup) -> Iterator[Line]:
+def line(django_db_setup) -> Iterator[TcpRelay]:
     """The server's own way to the test database."""
     of = connection.settings_dict
     port = int(of["PORT"] or 5432)
-    with Line(f"{of['HOST']}/.s.PGSQL.{port}" if of["HOST"].startswith("/") else (of["HOST"], port)) as line:
+    with TcpRelay(f"{of['HOST']}/.s.PGSQL.{port}" if of["HOST"].startswith("/") else (of["HOST"], port)) as line:
         yield line
 
 

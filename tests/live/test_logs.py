@@ -1,6 +1,7 @@
-"""Logs and Sentry of a deployment, driven through success and every kind of failure: useful, in one shape, and discreet.
+"""Logs and Sentry events of a deployment: one shape, enough to find a cause, and no secret or customer data.
 
-Production's own settings, gunicorn's own configuration, and canaries wherever a secret or a customer's word can be.
+A deployment with production's settings and gunicorn's own configuration is driven through success and every kind of failure,
+with canaries wherever a secret or a customer's text can be.
 """
 
 import http.client
@@ -25,7 +26,7 @@ from tests.factories import AccountFactory, UserFactory, token_of
 from tests.support.client import Address
 from tests.support.databases import database_url
 from tests.support.patience import HANG_S
-from tests.support.sentry_sink import Sink
+from tests.support.sentry_sink import SentryServer
 from tests.support.server import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -38,13 +39,13 @@ FAULTS = ("serializer", "view", "statement", "cast", "plain")
 
 
 def canary(name: str, characters: int = 24) -> str:
-    """Return a word that is nowhere else, and that no pattern for secrets knows."""
+    """Return a word that is nowhere else, and that no pattern for secrets matches."""
     return f"cnry{name}{secrets.token_hex(characters)}"[:characters]
 
 
 @dataclass
 class Canaries:
-    """What must not be told. shown: what an answer to its own customer may repeat, and no log."""
+    """Values that must be in no log. shown: those that a response to their own customer may repeat."""
 
     secret_key: str = field(default_factory=lambda: canary("secretkey", 60))
     database_password: str = field(default_factory=lambda: canary("dbpassword"))
@@ -74,8 +75,8 @@ class Canaries:
 
 
 @dataclass
-class Told:
-    """What a deployment said while it was driven, and what it answered. bodies: request id, status, text."""
+class Output:
+    """Logs, events, metrics and responses of a deployment while it was driven. answers: request id, status, text."""
 
     canaries: Canaries
     tokens: list[str] = field(default_factory=list)
@@ -85,7 +86,7 @@ class Told:
     user_id: str = ""
     metrics: str = ""
     broken_off: list[str] = field(default_factory=list)
-    sink: Sink = field(default_factory=Sink)
+    sink: SentryServer = field(default_factory=SentryServer)
 
     def ids(self, status: int) -> list[str]:
         """Return the ids of the requests that were answered with a status."""
@@ -100,13 +101,13 @@ class Told:
 class Driver:
     """Customers, honest and odd, over HTTPS as a proxy passes it on."""
 
-    def __init__(self, address: Address, told: Told) -> None:
+    def __init__(self, address: Address, output: Output) -> None:
         self.address = address
-        self.told = told
+        self.output = output
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, str], str]:
         """Send one request on a connection of its own, with every canary that a header may hold."""
-        canaries = self.told.canaries
+        canaries = self.output.canaries
         sent = {
             "X-Forwarded-Proto": "https",
             "X-Request-Id": uuid.uuid4().hex,
@@ -129,7 +130,7 @@ class Driver:
             connection.close()
         answered = {name.lower(): value for name, value in response.getheaders()}
         assert answered["x-request-id"] == sent["X-Request-Id"]
-        self.told.answers.append((sent["X-Request-Id"], response.status, content))
+        self.output.answers.append((sent["X-Request-Id"], response.status, content))
         return response.status, answered, content
 
     def raw(self, raw: bytes) -> None:
@@ -161,7 +162,7 @@ def log_in(driver: Driver, canaries: Canaries) -> None:
         "POST", "/api/token/", {"username": canaries.shown["username"], "password": canaries.password}
     )
     assert status == 200
-    driver.told.tokens.append(json.loads(text)["token"])
+    driver.output.tokens.append(json.loads(text)["token"])
     name = canaries.shown["username"]
     for number in range(11):
         status, _, _ = driver.ask("POST", "/api/token/", {"username": name, "password": canaries.wrong_password})
@@ -209,7 +210,7 @@ def move_money(driver: Driver, canaries: Canaries, account: str, token: str) -> 
 
 
 def break_it(driver: Driver, canaries: Canaries, token: str) -> None:
-    """Meet every bug there is, and what gunicorn says when it is the one to refuse."""
+    """Send requests that meet each fault, and requests that gunicorn itself refuses."""
     for fault in FAULTS:
         headers = {} if fault == "plain" else {"Authorization": f"Token {token}"}
         status, _, text = driver.ask("POST", f"/faulty/{fault}/" + query(canaries), body(canaries), **headers)
@@ -222,18 +223,18 @@ def break_it(driver: Driver, canaries: Canaries, token: str) -> None:
 
 def break_off(driver: Driver, canaries: Canaries) -> None:
     """Begin an answer whose rest never comes."""
-    driver.told.broken_off.append(uuid.uuid4().hex)
+    driver.output.broken_off.append(uuid.uuid4().hex)
     with pytest.raises(http.client.HTTPException):
         driver.ask(
-            "POST", "/faulty/streaming/" + query(canaries), body(canaries), X_Request_Id=driver.told.broken_off[0]
+            "POST", "/faulty/streaming/" + query(canaries), body(canaries), X_Request_Id=driver.output.broken_off[0]
         )
 
 
 def lose_the_database(driver: Driver, account: str, token: str) -> None:
-    """Be refused by a database that admits nobody any more."""
+    """Send a request while the database refuses connections."""
     connection.close()
     name = connection.settings_dict["NAME"]
-    # From another database: nobody locks out himself.
+    # From another database: a session of this one would lock itself out.
     with connection._nodb_cursor() as cursor:
         cursor.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         try:
@@ -278,8 +279,8 @@ def with_password(url: str, password: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def told(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Told]:
-    """Drive a deployment once; what it said is looked at by the tests."""
+def output(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Output]:
+    """Drive a deployment once; the tests look at its output."""
     canaries = Canaries()
     log: Path = tmp_path_factory.mktemp("gunicorn") / "log"
     with django_db_blocker.unblock():
@@ -297,13 +298,13 @@ def told(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Told]
             "ADMIN_PATH": "admin/",
             "DATABASE_SSLMODE": "prefer",
         }
-        with Sink() as sink:
-            told = Told(canaries, tokens=[token], sink=sink, user_id=str(user.pk))
+        with SentryServer() as sink:
+            output = Output(canaries, tokens=[token], sink=sink, user_id=str(user.pk))
             server = Server(
                 url, log, workers=2, threads=8, **environment, SENTRY_DSN=sink.dsn, SENTRY_TRACES_SAMPLE_RATE="1"
             )
             with server:
-                driver = Driver(server.address, told)
+                driver = Driver(server.address, output)
                 probes = [probe(server.address, path) for path in ("/ping/", "/livez/", "/readyz/")]
                 assert probes == [200, 200, 200]
                 log_in(driver, canaries)
@@ -314,25 +315,25 @@ def told(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Told]
                 lose_the_database(driver, account, token)
                 scraped = http.client.HTTPConnection(*server.metrics_address, timeout=HANG_S)
                 scraped.request("GET", "/metrics")
-                told.metrics = scraped.getresponse().read().decode()
+                output.metrics = scraped.getresponse().read().decode()
                 scraped.close()
-        told.lines, told.log = server.lines(), log.read_text()
-        yield told
+        output.lines, output.log = server.lines(), log.read_text()
+        yield output
         with connection.cursor() as cursor:
             cursor.execute(f"DROP ROLE IF EXISTS {canaries.database_password}")
 
 
 class TestLines:
-    def test_are_json_of_one_shape(self, told):
-        assert [line for line in told.lines if "text" in line] == []
-        for line in told.lines:
-            assert list(line)[: len(COMMON)] == list(told.lines[0])[: len(COMMON)], line
+    def test_are_json_of_one_shape(self, output):
+        assert [line for line in output.lines if "text" in line] == []
+        for line in output.lines:
+            assert list(line)[: len(COMMON)] == list(output.lines[0])[: len(COMMON)], line
             assert line.keys() >= COMMON, line
             assert (line["release"], line["environment"]) == ("0123abcd", "production")
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", line["timestamp"])
 
-    def test_of_gunicorns_arbiter_and_workers_are_among_them(self, told):
-        said = [line["event"] for line in told.lines if line["logger"] == "gunicorn.error"]
+    def test_of_gunicorns_arbiter_and_workers_are_among_them(self, output):
+        said = [line["event"] for line in output.lines if line["logger"] == "gunicorn.error"]
         for words in (
             "Listening at: ",
             "Booting worker with pid",
@@ -348,9 +349,9 @@ class TestLines:
             "Invalid request: InvalidRequestMethod": 1,
         }
 
-    def test_tell_each_request_once_whatever_became_of_it(self, told):
-        requests = [line for line in told.lines if line["event"] == "Request finished"]
-        statuses = {request_id: status for request_id, status, _ in told.answers}
+    def test_tell_each_request_once_whatever_became_of_it(self, output):
+        requests = [line for line in output.lines if line["event"] == "Request finished"]
+        statuses = {request_id: status for request_id, status, _ in output.answers}
 
         assert {line["request_id"]: line["status"] for line in requests if line["request_id"] in statuses} == statuses
         # The one more is the request whose answer broke off.
@@ -358,41 +359,41 @@ class TestLines:
         assert all(line.keys() == COMMON | OF_A_REQUEST for line in requests)
         assert all(line["duration_ms"] > 0 for line in requests)
 
-    def test_name_the_route_and_the_user_and_never_the_path(self, told):
-        requests = {line["request_id"]: line for line in told.lines if line["event"] == "Request finished"}
+    def test_name_the_route_and_the_user_and_never_the_path(self, output):
+        requests = {line["request_id"]: line for line in output.lines if line["event"] == "Request finished"}
         route = "/api/v1/accounts/<canonical_uuid:account_id>/deposits/"
         deposits = [line for line in requests.values() if line["route"] == route]
 
         assert Counter(line["status"] for line in deposits) == {201: 2, 422: 1, 400: 3, 404: 1}
-        assert {line["user_id"] for line in deposits} == {told.user_id}
+        assert {line["user_id"] for line in deposits} == {output.user_id}
         # Refused before it was anybody's: another host, a body that is too large; and what no route knows.
         assert {line["status"] for line in requests.values() if line["route"] is None} == {400, 404, 413, 500}
-        assert {line["user_id"] for line in requests.values()} == {told.user_id, None}
+        assert {line["user_id"] for line in requests.values()} == {output.user_id, None}
 
-    def test_of_the_door_name_no_names(self, told):
-        door = [line for line in told.lines if line["logger"] == "apps.users.audit_log"]
+    def test_of_the_audit_log_name_no_names(self, output):
+        audit = [line for line in output.lines if line["logger"] == "apps.users.audit_log"]
 
-        assert Counter(line["event"] for line in door) == {
+        assert Counter(line["event"] for line in audit) == {
             "login succeeded": 1,
             "login failed": 10,
             "login limited": 2,
         }
-        assert all(line.keys() == COMMON | {"user_id", "door"} for line in door)
-        assert {line["event"] for line in door if line["user_id"]} == {"login succeeded"}
-        assert len({line["request_id"] for line in door}) == len(door)
+        assert all(line.keys() == COMMON | {"user_id", "channel"} for line in audit)
+        assert {line["event"] for line in audit if line["user_id"]} == {"login succeeded"}
+        assert len({line["request_id"] for line in audit}) == len(audit)
 
-    def test_have_the_id_of_their_request_whatever_runs_beside_it(self, told):
-        seen = [line for line in told.lines if line["event"] == "Seen"]
+    def test_have_the_id_of_their_request_whatever_runs_beside_it(self, output):
+        seen = [line for line in output.lines if line["event"] == "Seen"]
 
         assert len(seen) == THREADS * 4 * 3
         assert all(line["request_id"] == line["seen"] for line in seen)
         assert len({line["seen"] for line in seen}) == THREADS * 4
 
-    def test_tell_each_failure_once_with_its_type_and_its_place(self, told):
-        failures = {line["request_id"]: line for line in told.lines if line["event"] == "Unhandled exception"}
+    def test_tell_each_failure_once_with_its_type_and_its_place(self, output):
+        failures = {line["request_id"]: line for line in output.lines if line["event"] == "Unhandled exception"}
 
-        assert Counter(line["request_id"] for line in told.lines if "exception" in line) == Counter(
-            [*told.ids(500), "-"]  # "-": the answer that broke off, when no middleware was left
+        assert Counter(line["request_id"] for line in output.lines if "exception" in line) == Counter(
+            [*output.ids(500), "-"]  # "-": the answer that broke off, when no middleware was left
         )
         types = [[each["type"].rpartition(".")[2] for each in line["exception"]] for line in failures.values()]
         assert sorted(types) == [
@@ -406,33 +407,33 @@ class TestLines:
         for line in failures.values():
             assert line["exception"][0]["frames"][-1].startswith(("tests.live.faulty.urls:", "psycopg.cursor:"))
             assert line["level"] == "error"
-        assert "SQLSTATE 23505 said_once" in told.log
+        assert "SQLSTATE 23505 said_once" in output.log
 
-    def test_say_why_the_database_is_away(self, told):
-        away = [line for line in told.lines if line["event"].startswith("The database did not answer")]
+    def test_say_why_the_database_is_away(self, output):
+        away = [line for line in output.lines if line["event"].startswith("The database did not answer")]
 
-        assert [line["request_id"] for line in away] == told.ids(503)
+        assert [line["request_id"] for line in away] == output.ids(503)
         assert {line["event"] for line in away} == {"The database did not answer: not currently accepting connections"}
 
-    def test_tell_of_probes_only_that_one_begins_to_fail(self, told):
+    def test_tell_of_probes_only_that_one_begins_to_fail(self, output):
         """Three succeeded; then one failed, and nobody asked again."""
-        of_probes = [line for line in told.lines if "probe" in line]
+        of_probes = [line for line in output.lines if "probe" in line]
 
         assert [line["probe"] for line in of_probes] == ["ping"]
         assert (of_probes[0]["level"], of_probes[0]["event"]) == ("warning", "Probe failed")
         assert of_probes[0]["failing"] == {"database": "unavailable"}
-        assert not [line for line in told.lines if "/ping/" in json.dumps(line)]
+        assert not [line for line in output.lines if "/ping/" in json.dumps(line)]
 
 
 class TestSentry:
-    def test_is_told_each_bug_once_and_nothing_that_is_an_answer(self, told):
+    def test_is_told_each_bug_once_and_nothing_that_is_an_answer(self, output):
         """Neither a 4xx nor an outage, which has its metrics."""
-        assert Counter(event["tags"].get("request_id") for event in told.sink.events()) == Counter(
-            [*told.ids(500), *told.broken_off]
+        assert Counter(event["tags"].get("request_id") for event in output.sink.events()) == Counter(
+            [*output.ids(500), *output.broken_off]
         )
 
-    def test_is_told_what_a_developer_needs(self, told):
-        for event in told.sink.events():
+    def test_is_told_what_a_developer_needs(self, output):
+        for event in output.sink.events():
             error = event["exception"]["values"][-1]
             frame = error["stacktrace"]["frames"][-1]
             assert (event["release"], event["environment"], event["level"]) == ("0123abcd", "production", "error")
@@ -440,37 +441,37 @@ class TestSentry:
             assert frame["lineno"]
             assert frame["context_line"].strip()
             assert "vars" not in frame
-        named = {event.get("transaction") for event in told.sink.events()}
+        named = {event.get("transaction") for event in output.sink.events()}
         assert {"/faulty/view/", "/faulty/statement/", "/api/v1/accounts/"} <= named
 
-    def test_is_told_the_time_of_each_request_but_a_probes(self, told):
-        timed = Counter(each["tags"].get("request_id") for each in told.sink.transactions())
+    def test_is_told_the_time_of_each_request_but_a_probes(self, output):
+        timed = Counter(each["tags"].get("request_id") for each in output.sink.transactions())
 
-        assert timed == Counter([*(request_id for request_id, _, _ in told.answers), *told.broken_off])
-        statements = {span.get("description") for each in told.sink.transactions() for span in each["spans"]}
+        assert timed == Counter([*(request_id for request_id, _, _ in output.answers), *output.broken_off])
+        statements = {span.get("description") for each in output.sink.transactions() for span in each["spans"]}
         assert {"SELECT", "INSERT"} <= statements
-        assert all(each["transaction"].startswith("/") for each in told.sink.transactions() if "transaction" in each)
+        assert all(each["transaction"].startswith("/") for each in output.sink.transactions() if "transaction" in each)
 
 
 class TestLeaks:
-    def test_there_are_none_in_the_logs(self, told):
-        assert told.leaks(told.log) == set()
-        assert not [line for line in told.lines if "injected" in line]
+    def test_there_are_none_in_the_logs(self, output):
+        assert output.leaks(output.log) == set()
+        assert not [line for line in output.lines if "injected" in line]
 
-    def test_there_are_none_in_what_sentry_is_sent(self, told):
-        assert len(told.sink.items) > 100
-        assert told.leaks("\n".join(told.sink.received)) == set()
+    def test_there_are_none_in_what_sentry_is_sent(self, output):
+        assert len(output.sink.items) > 100
+        assert output.leaks("\n".join(output.sink.received)) == set()
 
-    def test_there_are_none_in_the_metrics(self, told):
-        assert "django_http_responses_total_by_status_view_method_total" in told.metrics
-        assert told.leaks(told.metrics) == set()
+    def test_there_are_none_in_the_metrics(self, output):
+        assert "django_http_responses_total_by_status_view_method_total" in output.metrics
+        assert output.leaks(output.metrics) == set()
 
-    def test_there_are_none_in_the_answers_that_do_not_owe_it(self, told):
+    def test_there_are_none_in_the_answers_that_do_not_owe_it(self, output):
         """A customer is told his new token, and the reference, name and path that he sent; never a secret."""
-        for _, status, text in told.answers:
+        for _, status, text in output.answers:
             owed = set()
             if status == 200 and '"token"' in text:
-                owed = {f"token {told.tokens[-1][:9]}"}
-            assert told.leaks(text) - owed - told.canaries.shown.keys() == set(), text
+                owed = {f"token {output.tokens[-1][:9]}"}
+            assert output.leaks(text) - owed - output.canaries.shown.keys() == set(), text
             if status == 500:
-                assert told.leaks(text) == set()
+                assert output.leaks(text) == set()

@@ -1,4 +1,4 @@
-"""The arbiter's metrics, as Prometheus sees them: read from the page's own port, while the workers come and go."""
+"""Metrics of a server as Prometheus scrapes them: from their own port, while workers come and go."""
 
 import contextlib
 import os
@@ -54,7 +54,7 @@ def occupied(server: Server, *, threads: int) -> Iterator[int]:
         connections = 0
         while value(server, IN_PROGRESS) < threads:
             connection = stuck.enter_context(socket.create_connection(server.address, timeout=HANG_S))
-            # The body never comes: whoever reads it waits.
+            # The body never comes: the thread that reads it waits.
             connection.sendall(
                 b"POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 b"Content-Length: 9\r\n\r\n"
@@ -202,7 +202,7 @@ def test_what_waits_for_a_thread_is_told_and_then_for_how_long(fresh):
 def test_counts_are_exact_while_workers_are_killed_and_reloaded(
     django_db_setup, django_db_blocker, tmp_path, seed, seconds
 ):
-    """Each request is counted once, whoever dies; one whose connection died may have been counted before it did."""
+    """Each request is counted once, whichever worker dies; one whose connection broke may have been counted before."""
     counted = ("django_http_responses_before_middlewares_total", frozenset())
     chance = random.Random(seed)
     files = tmp_path / "files"

@@ -55,7 +55,7 @@ def is_served(address: Address, within_s: float = HANG_S) -> bool:
 def test_slow_clients_keep_nobody_out(instance, nginx, beginning):
     with slow_clients(nginx.address, beginning):
         assert all(is_served(nginx.address) for _ in range(20))
-    # What the proxy is there for: without it the threads wait for the slow, and nobody else is served.
+    # The reason for the proxy: without it, threads wait for slow clients, and no other client is served.
     with slow_clients(instance.address, beginning):
         assert not is_served(instance.address, within_s=2)
     instance.wait_until_it_answers()

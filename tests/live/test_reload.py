@@ -1,4 +1,4 @@
-"""The development server, `docker/entrypoint serve --reload`: it outlives code that cannot be loaded, and serves again."""
+"""Development server, `docker/entrypoint serve --reload`: it outlives code that cannot be loaded, and serves again."""
 
 import http.client
 import shutil
@@ -33,7 +33,7 @@ class Laptop(Instance):
         self._run(str(self.files / "docker" / "entrypoint"), "serve", *self._options, "--bind", f"{host}:{port}")
 
     def ping(self) -> tuple[int, str]:
-        """Return the status and the text; 0 and nothing while nobody answers."""
+        """Return the status and the text; 0 and nothing while no server answers."""
         try:
             with Client(self.address, token=None) as client:
                 answer = client.send(PING)

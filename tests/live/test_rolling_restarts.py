@@ -1,4 +1,4 @@
-"""Instances are replaced one after the other while customers pay, and no request fails."""
+"""Rolling restarts: instances are replaced one after the other under load, and no request fails."""
 
 import itertools
 import random
@@ -23,7 +23,7 @@ from tests.support.server import Instance
 pytestmark = pytest.mark.slow
 
 CUSTOMERS = 4
-# How often a platform asks for /readyz/ here. Kubernetes and load balancers do it every few seconds, and drain for longer.
+# The interval of a platform's /readyz/ probes here. Kubernetes and load balancers have seconds, and drain for longer.
 PROBE_EVERY_S = 0.2
 # How long an instance drains where it is deployed.
 DRAIN_S = 5
@@ -73,11 +73,11 @@ class Platform:
         old.terminate()
         while is_ready(old.address):
             time.sleep(PROBE_EVERY_S)
-        # Had the drain been over, the probe would have found nobody, and customers too.
+        # Had the drain been over, the probe would have found no server, and clients too.
         self._instances.remove(old)
         self._balance(self._instances)
         if self._drain_s > DRAIN_S:
-            # Nobody comes any more: so no test has to wait, and none depends on how long all this took.
+            # No client comes any more: so no test has to wait, and none depends on how long all this took.
             old.terminate()
 
         self.exit_codes.append(old.exit_code())
@@ -109,7 +109,7 @@ class Customers:
 
     @contextmanager
     def paying(self) -> Iterator[None]:
-        """Let them pay for the length of the block, and hold the books against what they were told."""
+        """Let clients pay for the length of the block, then compare the rows with their responses."""
         over = threading.Event()
         with ThreadPoolExecutor(CUSTOMERS) as pool:
             paying: list[Future[None]] = [pool.submit(self._pay, number, over) for number in range(CUSTOMERS)]
@@ -148,7 +148,7 @@ class Customers:
 
 @pytest.fixture
 def platform(request, transactional_db, tmp_path) -> Iterator[Platform]:
-    """A platform whose instances drain for as many seconds as the test asks for."""
+    """A platform whose instances drain for as many seconds as the test names."""
     find_nginx()
     with Platform(tmp_path, drain_s=request.param) as platform:
         yield platform

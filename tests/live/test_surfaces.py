@@ -1,4 +1,4 @@
-"""Production's settings behind gunicorn: what is open, by which host, over which scheme, and what is not there at all."""
+"""Surfaces of a deployment with production's settings: which URLs, hosts and schemes are served, and which are not."""
 
 import json
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ class TestHTTPS:
 
                 assert (answer.status, answer.code) == (403, "https_required")
                 assert "Location" not in answer.headers
-                # No token was looked at, so none is told from another.
+                # No token was read, so all get one answer.
                 assert "WWW-Authenticate" not in answer.headers
 
     @pytest.mark.django_db(transaction=True)

@@ -47,7 +47,7 @@ def statuses(answers: list[Answer]) -> Counter[int]:
     return Counter(answer.status for answer in answers)
 
 
-def said(server: Server, words: str) -> int:
+def count_lines(server: Server, words: str) -> int:
     return sum(words in line["event"] for line in server.lines() if line.get("logger") == "apps.core.throttling")
 
 
@@ -83,7 +83,7 @@ def test_exactly_so_many_pass_and_all_when_there_is_nothing_to_count_in(tmp_path
             refusal = next(answer for answer in users if answer.status == 429)
             assert refusal.code == "throttled"
             assert 1 <= int(refusal.headers["Retry-After"]) <= WINDOW_S
-            # Another of his tokens is still his; another address is another's, and what it says of itself is not believed.
+            # Another token of a user counts for the same user; another address counts for itself, whatever its headers.
             assert customer(tokens[1]).status == 429
             assert ask(server, ACCOUNTS, X_Forwarded_For="203.0.113.9, 203.0.113.10", **HTTPS).status == 401
             assert ask(server, "/api/token/", "POST", X_Forwarded_For="203.0.113.9", **HTTPS).status == 429
@@ -97,7 +97,7 @@ def test_exactly_so_many_pass_and_all_when_there_is_nothing_to_count_in(tmp_path
         redis.start()
         deadline = time.monotonic() + HANG_S
         # Each worker finds out for itself, by somebody else's request.
-        while said(server, "answers again") < said(server, "pass uncounted"):
+        while count_lines(server, "answers again") < count_lines(server, "pass uncounted"):
             assert time.monotonic() < deadline
             nobody()
 
@@ -107,4 +107,4 @@ def test_exactly_so_many_pass_and_all_when_there_is_nothing_to_count_in(tmp_path
         within_one_minute(counted_again)
 
     assert server.complaints() == []
-    assert 1 <= said(server, "pass uncounted") <= 2
+    assert 1 <= count_lines(server, "pass uncounted") <= 2

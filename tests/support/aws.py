@@ -1,4 +1,4 @@
-"""An AWS that answers over HTTP: moto's server in a process of its own, and a server that says what a test needs."""
+"""AWS over HTTP: moto's server in a process of its own, and servers with scripted answers, with none, and out of reach."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDTESTING", "AWS_SECRET_ACCESS_KEY": "can
 
 
 def environment(url: str) -> dict[str, str]:
-    """Return what the SDK reads from the environment; nothing of this machine's own AWS."""
+    """Return the SDK's environment variables; nothing of this machine's own AWS."""
     nothing = {"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"}
     return {"AWS_ENDPOINT_URL": url, "AWS_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true"} | CREDENTIALS | nothing
 
@@ -76,7 +76,7 @@ class Moto:
 
 
 class Scripted:
-    """A Secrets Manager that gives one answer after another, the last one for ever, and keeps what it was asked."""
+    """A Secrets Manager that gives one answer after another, the last for ever; `asked` holds the requests' bodies."""
 
     def __init__(self, *answers: tuple[int, dict[str, Any]]) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -112,7 +112,7 @@ class Scripted:
 
 
 class Silent:
-    """Takes every connection and says nothing; `connections` counts them."""
+    """A server that accepts every connection and sends nothing; `connections` counts them."""
 
     def __enter__(self) -> Self:
         self.connections = 0
@@ -144,7 +144,7 @@ class Silent:
 
 @contextlib.contextmanager
 def unreachable() -> Iterator[str]:
-    """A server whose queue is full: the kernel drops whoever knocks, as a firewall does."""
+    """A server whose queue is full: the kernel drops further connections, as a firewall does."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):

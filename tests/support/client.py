@@ -1,4 +1,4 @@
-"""An API client as a careful customer writes it: standard library only, so that it runs in processes of its own."""
+"""HTTP client of the API that retries by the contract's rule: standard library only, to run in processes of its own."""
 
 import http.client
 import json
@@ -19,7 +19,7 @@ TOO_MANY_REQUESTS, CONFLICT, SERVER_ERROR = 429, 409, 500
 
 
 class NoAnswer(Exception):
-    """The connection broke or stayed silent: nobody can know whether the request had its effect."""
+    """The connection broke or stayed silent: the request may have had its effect, or not."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `tries` is how often it was asked for."""
+    """A response. `tries`: the number of requests that it took."""
 
     status: int
     headers: dict[str, str]
@@ -68,7 +68,7 @@ class Client:
         self._connection = http.client.HTTPConnection(*address, timeout=timeout_s)
 
     def send(self, request: Request) -> Answer:
-        """Ask once. Raises: NoAnswer."""
+        """Send once. Raises: NoAnswer."""
         headers = {"Content-Type": "application/json"}
         if self._token is not None:
             headers["Authorization"] = f"Token {self._token}"
@@ -87,7 +87,7 @@ class Client:
         return Answer(response.status, fields, text, time.monotonic() - start)
 
     def settle(self, request: Request) -> Answer:
-        """Ask until it is not 409: on a busy machine a key or a row may be others' for longer than each of them waits."""
+        """Send until it is not 409: on a busy machine, a key or a row may be locked for longer than a request waits."""
         deadline = time.monotonic() + HANG_S
         while (answer := self.send(request)).status == CONFLICT and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -96,9 +96,9 @@ class Client:
     def insist(
         self, request: Request, patience_s: float = HANG_S, seen: Callable[[Answer], None] | None = None
     ) -> Answer:
-        """Ask until there is a final answer: 409, 429, 5xx or none at all means the same key again, soon.
+        """Send until there is a final answer: 409, 429, 5xx or none at all means the same key again, soon.
 
-        seen: is shown every answer, final or not.
+        seen: is called with every answer, final or not.
         """
         deadline = time.monotonic() + patience_s
         tries = 0
@@ -125,12 +125,12 @@ class Client:
 
 
 def all_at_once(address: Address, token: str | None, requests: Sequence[Request]) -> list[Answer]:
-    """Send every request on a thread and a connection of its own, all let go at the same moment."""
+    """Send every request on a thread and a connection of its own, all at once."""
     start = Barrier(len(requests))
 
     def run(request: Request) -> Answer:
         with Client(address, token) as client:
-            # Opens the connection, so that only the request itself is left for the moment of the start.
+            # Opens the connection, so that only the request itself is left for the common start.
             client.send(Request("GET", "/livez/"))
             start.wait(timeout=HANG_S)
             return client.settle(request)

@@ -1,4 +1,4 @@
-"""A cloud for the delivery scripts: ECR with real digests by moto, a road of answers from ECS and CloudWatch Logs."""
+"""Fake AWS for the deploy scripts: ECR with real digests by moto, and scripted answers of ECS and CloudWatch Logs."""
 
 import functools
 import hashlib
@@ -61,12 +61,12 @@ def digests(client: Any) -> dict[str, str]:
 @functools.cache
 def client_of(service: str) -> Any:
     """Make a client once: reading a service's model takes longer than a test."""
-    keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "nobody's")
+    keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "unused")
     return boto3.client(service, region_name=REGION, **keys)
 
 
-class Road:
-    """The calls that a client will get, in this order and no others, and what each is answered."""
+class ScriptedClient:
+    """A client that takes these calls, in this order and no others; each has its answer."""
 
     def __init__(self, service: str) -> None:
         self.client = client_of(service)

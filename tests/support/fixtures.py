@@ -1,4 +1,4 @@
-"""Fixtures of several folders: AWS, a server that asks for passwords, and the two roles of a deployment."""
+"""Fixtures of several folders: AWS, a PostgreSQL with passwords, and the two roles of a deployment."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ def moto(tmp_path_factory) -> Iterator[Moto]:
 
 @pytest.fixture(scope="session")
 def password_postgres(tmp_path_factory) -> Iterator[PasswordPostgres]:
-    with PasswordPostgres(tmp_path_factory.mktemp("guarded")) as password_postgres:
+    with PasswordPostgres(tmp_path_factory.mktemp("postgres")) as password_postgres:
         yield password_postgres
 
 
@@ -46,7 +46,7 @@ def two_role_database(password_postgres) -> Iterator[TwoRoleDatabase]:
 
 @pytest.fixture
 def as_app_role(two_role_database, django_db_blocker) -> Iterator[None]:
-    """Let Django work in the vault as the role that serves."""
+    """Let Django connect to the two-role database as the role that serves."""
     with django_db_blocker.unblock(), connected(two_role_database.app_role_url):
         yield
 
@@ -58,7 +58,7 @@ def migrates_as_owner(as_app_role, two_role_database, settings) -> None:
 
 @pytest.fixture
 def _no_secret_held(monkeypatch):
-    """A process that has not asked for its secret yet, before and after; an answer may take as long as the machine likes."""
+    """Forget the secret that the process holds, before and after; an answer may take as long as a busy machine needs."""
     for name in ("BOOT_DEADLINE_S", "SERVING_DEADLINE_S", "CONNECT_TIMEOUT_S", "READ_TIMEOUT_S"):
         monkeypatch.setattr(secrets, name, HANG_S)
     monkeypatch.setattr(secrets.fetch, "__defaults__", (HANG_S,))

@@ -1,4 +1,4 @@
-"""A network that loses answers: what was asked is done, and nobody hears of it."""
+"""TCP proxy that loses responses: the request takes effect, and the client gets no answer."""
 
 import contextlib
 import random

@@ -1,4 +1,4 @@
-"""What this process has counted since a moment: its registry lives as long as it does."""
+"""Growth of this process's metrics since a moment: its registry lives as long as it does."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from prometheus_client import REGISTRY
 
 
 def counting(*families: str) -> Callable[[], dict[str, float]]:
-    """Return what tells by how much the series of these counters and histograms have grown from now on, by their labels."""
+    """Return a function that returns by how much these counters and histograms have grown from now on, by their labels."""
 
     def counts() -> dict[str, float]:
         return {

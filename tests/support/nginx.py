@@ -1,4 +1,4 @@
-"""The nginx that is shipped (docker/nginx), in front of instances of the application."""
+"""nginx with the configuration that is shipped (docker/nginx), in front of instances of the application."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A PostgreSQL that asks for passwords: the suite's own lets in one role, without."""
+"""PostgreSQL server with passwords, and a database with two roles; the suite's own server has one role, without one."""
 
 import shutil
 import socket
@@ -16,11 +16,11 @@ from devtools.embedded_postgres import ROLE, Cluster
 from tests.support.patience import HANG_S
 
 # The owner of the tables, the role that serves, and their database.
-OWNER, APP_ROLE, NAME = "vault", "teller", "vault"
+OWNER, APP_ROLE, NAME = "table_owner", "app_role", "two_roles"
 
 
 class PasswordPostgres:
-    """A PostgreSQL of the test's own on 127.0.0.1 that asks everybody for a password (scram-sha-256)."""
+    """A PostgreSQL of the test's own on 127.0.0.1 that requires a password of every role (scram-sha-256)."""
 
     def __init__(self, checkout: Path, **settings: int) -> None:
         self.cluster = Cluster("test", checkout)
@@ -76,10 +76,10 @@ class PasswordPostgres:
         self.owner.execute(f"ALTER ROLE bank PASSWORD '{password}'")
 
     def end_idle_connections(self) -> int:
-        """Make everybody log in again, as a failover or a maintenance would, without breaking a statement."""
+        """Make every session log in again, as a failover or a maintenance would, without breaking a statement."""
         deadline = time.monotonic() + HANG_S
         ended = 0
-        # On a busy machine there are moments in which nobody is between two statements.
+        # On a busy machine there are moments in which no session is between two statements.
         while not ended and time.monotonic() < deadline:
             (ended,) = self.owner.execute(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'bank' AND state = 'idle'"

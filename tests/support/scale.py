@@ -1,10 +1,10 @@
-"""The same test in two sizes: one for every run, one for proofs."""
+"""Sizes of tests: a quick one for every run, a long one for proofs."""
 
 from typing import Any
 
 import pytest
 
-# In `make test-long` those who open a hundred connections, and measure how long an answer takes, come one after another.
+# In `make test-long`, tests that open a hundred connections or measure response times run one after another.
 crowds = pytest.mark.xdist_group("crowds")
 
 

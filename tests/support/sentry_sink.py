@@ -1,4 +1,4 @@
-"""What Sentry would be sent: a server that takes envelopes and keeps them as text and as events."""
+"""Sentry server for tests: it takes envelopes and keeps them as text and as events."""
 
 import gzip
 import json
@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 
-class Sink:
-    """Takes what the SDK sends to `dsn`. received: each request as it came, headers and envelope, to be searched."""
+class SentryServer:
+    """A server at `dsn`. received: each request as it came, headers and envelope, to be searched."""
 
     def __init__(self) -> None:
         sink = self

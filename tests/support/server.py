@@ -1,4 +1,4 @@
-"""The application as it is deployed: gunicorn with its own configuration, workers and threads, in processes of its own."""
+"""gunicorn that serves the application as deployed: its own configuration, workers and threads, in processes of its own."""
 
 import contextlib
 import json
@@ -18,12 +18,12 @@ from tests.support.patience import HANG_S
 
 
 class Server:
-    """gunicorn on a free port of 127.0.0.1, serving a database; its log is kept for whoever wants to look."""
+    """gunicorn on a free port of 127.0.0.1, serving a database; `log` is the path of its log."""
 
     def __init__(self, database_url: str, log: Path, *, workers: int, threads: int, **environment: str) -> None:
         self.log = log
         self._listener = socket.create_server(("127.0.0.1", 0))
-        # Bound and not listening: nobody else is given it, and gunicorn's arbiter may listen there.
+        # Bound and not listening: no other process gets it, and gunicorn's arbiter may listen there.
         self._metrics = socket.socket()
         self._metrics.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._metrics.bind(("127.0.0.1", 0))
@@ -58,7 +58,7 @@ class Server:
     def launch(self) -> None:
         """Start it, and do not wait."""
         descriptor = self._listener.fileno()
-        # The port is ours before gunicorn runs, so nobody can take it in between.
+        # The port is ours before gunicorn runs, so no other process can take it in between.
         self._run(
             sys.executable,
             "-m",
@@ -114,7 +114,7 @@ class Server:
         return [_parsed(text) for text in self.log.read_text().splitlines()]
 
     def complaints(self) -> list[dict[str, Any]]:
-        """List what the log says about errors that nobody planned."""
+        """List the log's lines of unplanned errors."""
         return [
             line for line in self.lines() if "exception" in line or line.get("level") == "critical" or "text" in line
         ]
@@ -127,7 +127,7 @@ class Instance(Server):
         super().__init__(database_url, log, workers=workers, threads=threads, **environment)
         self._environment["PATH"] = f"{Path(sys.executable).parent}:{self._environment['PATH']}"
         self._address: Address = self._listener.getsockname()
-        # A socket of the test's would go on taking connections that nobody answers.
+        # A socket of the test's would go on taking connections, unanswered.
         self._listener.close()
 
     @property

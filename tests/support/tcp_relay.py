@@ -1,4 +1,4 @@
-"""The way to a database: it can be cut, or fall silent, and come back."""
+"""TCP relay to a database: a test cuts it, silences it, and connects it again."""
 
 import contextlib
 import socket
@@ -8,15 +8,15 @@ from typing import Self
 from tests.support.client import Address
 
 
-class Line:
-    """A port of 127.0.0.1 that leads to a PostgreSQL, at first to nobody.
+class TcpRelay:
+    """A port of 127.0.0.1 that relays to a PostgreSQL; at first it refuses connections.
 
     target: what the server listens on, the path of a Unix socket or an address.
     """
 
     def __init__(self, target: str | Address) -> None:
         self._target = target
-        # Bound and not listening: the port stays ours, and whoever connects meanwhile is refused.
+        # Bound and not listening: the port stays ours, and connections are refused meanwhile.
         self._reserved = self._bound()
         self._listener: socket.socket | None = None
         self._sockets: list[socket.socket] = []
@@ -27,16 +27,16 @@ class Line:
         return self._reserved.getsockname()
 
     def connect(self) -> None:
-        """Lead to the server."""
+        """Relay to the server."""
         self._listen()
         self._start(self._accept, self._listener)
 
     def mute(self) -> None:
-        """Let everybody connect, and never say a word."""
+        """Accept every connection, and send nothing."""
         self._listen()
 
     def refuse(self) -> None:
-        """Cut all connections, and admit nobody."""
+        """Cut all connections, and refuse new ones."""
         for each in [*self._sockets, *([self._listener] if self._listener else [])]:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

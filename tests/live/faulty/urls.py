@@ -1,6 +1,6 @@
-"""What breaks, and what it says when it does: everything that the customer sent, and the secrets of the house.
+"""Views and a middleware that fail, with all that the client sent and the server's secrets in their errors.
 
-The answers must be problems and the logs must hold none of it, so each fault says it in another way.
+The answers must be problems and the logs must hold none of it, so each fault puts it elsewhere.
 """
 
 import logging
@@ -21,7 +21,7 @@ library = logging.getLogger("library")
 
 
 def everything(request) -> str:
-    """Return all there is to tell, unquoted, as nobody should put it into an error."""
+    """Return every secret and all that was sent, unquoted, as no error should hold it."""
     password = settings.DATABASES["default"]["PASSWORD"]
     return " ".join(
         [
@@ -65,7 +65,7 @@ class ViewView(Endpoint):
 
 
 class StatementView(Endpoint):
-    """Values in the statement, in its parameters, and in what PostgreSQL says of them."""
+    """Values in the statement, in its parameters, and in PostgreSQL's message about them."""
 
     def post(self, request):
         said = everything(request._request).replace("%", "").replace("'", "")
@@ -82,7 +82,7 @@ class CastView(Endpoint):
 
 
 def plain_view(request):
-    """Django's own, without DRF; and the log is told all of it, too."""
+    """A view of Django's, without DRF, which logs all of it, too."""
     said = everything(request)
     library.warning("The request", extra={"data": said, "request": request, "password": said})
     logger.warning(
@@ -93,7 +93,7 @@ def plain_view(request):
 
 
 def logging_view(request):
-    """Say who asks, so that a test can tell whether the line has the right id."""
+    """Log the request's own id, so that a test can compare it with the line's."""
     for _ in range(3):
         logger.info("Seen", extra={"seen": request.headers["X-Request-Id"]})
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""A password hasher that tells on whoever calls it, from every process and thread of a server."""
+"""Password hasher that records each check in a file, from every process and thread of a server."""
 
 import os
 import time
@@ -15,7 +15,7 @@ class CountingHasher(MD5PasswordHasher):
 
     def encode(self, password: str, salt: str) -> str:
         # Short and appended by one call: lines of two processes do not mix.
-        with open(os.environ[FILE], "ab", buffering=0) as file:  # noqa: PTH123, TID251  how a parent tells its child
+        with open(os.environ[FILE], "ab", buffering=0) as file:  # noqa: PTH123, TID251  the parent sets it
             file.write(f"{password}\n".encode())
         time.sleep(A_HASH_S)
         return super().encode(password, salt)

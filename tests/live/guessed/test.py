@@ -1,4 +1,4 @@
-"""`config.settings.test` for a server whose password checks are counted, behind as many proxies as its environment says."""
+"""`config.settings.test` for a server whose password checks are counted, behind as many proxies as NUM_PROXIES counts."""
 
 from config.settings.base import env
 from config.settings.test import *  # noqa: F403  a settings module is its parent's names with some changed
