@@ -38,6 +38,8 @@ def problems(root: Path) -> Iterator[str]:
     """Yield each import of a test module below `root`/tests, with its file and line."""
     for path in sorted((root / "tests").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
             for name in filter(is_of_a_test_module, imported_names(node)):
                 yield f"{path.relative_to(root)}:{node.lineno}: {name} is of a test module: move it to tests/support/"
 
