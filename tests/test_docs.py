@@ -1,11 +1,11 @@
 """Links and paths in the security documents: each leads to a file that is there."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
+
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 # Text in backticks that begins like a path of the checkout, or is one of its files at the top.
 PATH = re.compile(

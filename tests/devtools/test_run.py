@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.dotenv import NOT_TEXT
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 # Prints its arguments; an engine answers where the file `engine` is.
 DOCKER = """#!/bin/sh
 here=$(dirname "$0")
@@ -36,19 +36,19 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.has("docker", DOCKER)
-        self.has("python3.13", PYTHON)
+        self.install("docker", DOCKER)
+        self.install("python3.13", PYTHON)
 
-    def has(self, name: str, content: str = "") -> None:
+    def install(self, name: str, content: str = "") -> None:
         (self.folder / name).write_text(content)
         (self.folder / name).chmod(0o755)
 
-    def runs(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         env = {"PATH": f"{self.folder}:{os.defpath}", "HOME": str(self.folder), **variables}
         return subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, check=False)
 
-    def does(self, *verb: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return self.runs("devtools/run", *verb, **variables)
+    def run_devtools(self, *verb: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.run("devtools/run", *verb, **variables)
 
 
 @pytest.fixture
@@ -58,14 +58,14 @@ def machine(tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def with_docker(machine: Machine) -> Machine:
-    machine.has("engine")
-    machine.has("compose")
+    machine.install("engine")
+    machine.install("compose")
     return machine
 
 
 class TestChoice:
     def test_an_engine_that_answers_is_used(self, with_docker):
-        result = with_docker.does("down")
+        result = with_docker.run_devtools("down")
 
         assert result.stdout.splitlines()[0] == "runtime: docker (an engine answers; RUNTIME=native overrides)"
         assert (
@@ -74,7 +74,7 @@ class TestChoice:
         )
 
     def test_a_client_without_an_engine_is_not(self, machine):
-        result = machine.does("down")
+        result = machine.run_devtools("down")
 
         assert result.stdout.splitlines() == [
             "runtime: native (no Docker engine answers; RUNTIME=docker overrides)",
@@ -82,13 +82,13 @@ class TestChoice:
         ]
 
     def test_an_engine_without_compose_is_not(self, machine):
-        machine.has("engine")
-        result = machine.does("down")
+        machine.install("engine")
+        result = machine.run_devtools("down")
 
         assert result.stdout.startswith("runtime: native (Docker Compose is missing, older than 2.24")
 
     def test_a_person_decides(self, with_docker):
-        result = with_docker.does("tool", "ruff", "check", RUNTIME="native")
+        result = with_docker.run_devtools("tool", "ruff", "check", RUNTIME="native")
 
         assert result.stdout.splitlines() == [
             "runtime: native (RUNTIME says so)",
@@ -96,13 +96,13 @@ class TestChoice:
         ]
 
     def test_a_person_is_told_when_it_cannot_be(self, machine):
-        result = machine.does("up", RUNTIME="docker")
+        result = machine.run_devtools("up", RUNTIME="docker")
 
         assert result.returncode != 0
         assert result.stderr == "error: RUNTIME=docker, but no Docker engine answers\n"
 
     def test_a_wrong_word_is_named(self, machine):
-        result = machine.does("up", RUNTIME="podman")
+        result = machine.run_devtools("up", RUNTIME="podman")
 
         assert result.returncode != 0
         assert result.stderr == "error: RUNTIME is 'podman': it must be docker, native, or not set\n"
@@ -124,7 +124,7 @@ class TestDotenv:
         make, complaint = NOT_TEXT[kind]
         make(checkout / ".env")
 
-        result = with_docker.runs(f"{checkout}/devtools/run", "up", RUNTIME=runtime)
+        result = with_docker.run(f"{checkout}/devtools/run", "up", RUNTIME=runtime)
 
         (line,) = result.stderr.splitlines()
         assert re.search(complaint, line.removeprefix("error: "))
@@ -134,7 +134,7 @@ class TestDotenv:
     def test_that_is_text_is_taken(self, with_docker, checkout, text):
         (checkout / ".env").write_bytes(text.encode())
 
-        assert with_docker.runs(f"{checkout}/devtools/run", "tool", "true").returncode == 0
+        assert with_docker.run(f"{checkout}/devtools/run", "tool", "true").returncode == 0
 
     @pytest.mark.parametrize(
         "line", ["PORT=8001", "\ufeffPORT=8001\r", "PORT='8001'\r", 'export PORT="8001" # a remark', "PORT = 8001  "]
@@ -142,7 +142,7 @@ class TestDotenv:
     def test_says_the_port_as_compose_reads_it(self, with_docker, checkout, line):
         (checkout / ".env").write_bytes(f"{line}\nDB_PORT=18998\nMETRICS_PORT=18997\n".encode())
 
-        result = with_docker.runs(f"{checkout}/devtools/run", "up")
+        result = with_docker.run(f"{checkout}/devtools/run", "up")
 
         assert "http://localhost:8001/ping/" in result.stdout, result.stderr
 
@@ -151,35 +151,37 @@ class TestShell:
     @pytest.mark.parametrize("runtime", ["native", "docker"])
     def test_what_it_has_for_other_work_is_set_aside(self, with_docker, runtime):
         command = 'echo "${PYTHONSAFEPATH-no} ${PYTHONHOME-no} ${PYTHON_GIL-no} ${DJANGO_SETTINGS_MODULE-no}"'
-        with_docker.has("python3.13", f"#!/bin/sh\n[ $1 = -c ] || {command}\n")
-        with_docker.has("docker", DOCKER.replace("*) echo", f"*) {command}; echo"))
+        with_docker.install("python3.13", f"#!/bin/sh\n[ $1 = -c ] || {command}\n")
+        with_docker.install("docker", DOCKER.replace("*) echo", f"*) {command}; echo"))
         foreign = {"PYTHONSAFEPATH": "1", "PYTHONHOME": "/nowhere", "PYTHON_GIL": "0"}
 
         for module, expected in (("mysite.settings", "no"), ("config.settings.staging", "config.settings.staging")):
-            result = with_docker.does("local", "true", RUNTIME=runtime, DJANGO_SETTINGS_MODULE=module, **foreign)
+            result = with_docker.run_devtools(
+                "local", "true", RUNTIME=runtime, DJANGO_SETTINGS_MODULE=module, **foreign
+            )
             assert f"no no no {expected}" in result.stdout.splitlines()
 
     def test_the_python_that_it_names_is_used(self, machine):
-        machine.has("another", PYTHON)
+        machine.install("another", PYTHON)
 
-        assert machine.does("build", PYTHON=str(machine.folder / "another")).stdout.endswith(
+        assert machine.run_devtools("build", PYTHON=str(machine.folder / "another")).stdout.endswith(
             "-m devtools.native build\n"
         )
 
 
 class TestPython:
     def test_one_that_does_not_run_is_passed_over(self, machine):
-        machine.has("python3.13", "#!/bin/sh\nexit 127\n")
-        machine.has("python3.12", PYTHON)
+        machine.install("python3.13", "#!/bin/sh\nexit 127\n")
+        machine.install("python3.12", PYTHON)
 
-        assert machine.does("build").stdout.endswith("python -m devtools.native build\n")
+        assert machine.run_devtools("build").stdout.endswith("python -m devtools.native build\n")
 
     def test_one_that_cannot_make_environments_is_named(self, machine):
         lame = '#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\n'
         for name in ("python3.13", "python3.12", "python3.11", "python3", "python"):
-            machine.has(name, lame)
+            machine.install(name, lame)
 
-        result = machine.does("build")
+        result = machine.run_devtools("build")
 
         assert result.returncode != 0
         assert "error: python3.13 cannot make virtual environments" in result.stderr
@@ -187,9 +189,9 @@ class TestPython:
 
     def test_none_is_an_error_that_names_both_ways_out(self, machine):
         for name in ("python3.13", "python3.12", "python3.11", "python3", "python"):
-            machine.has(name, "#!/bin/sh\nexit 1\n")
+            machine.install(name, "#!/bin/sh\nexit 1\n")
 
-        result = machine.does("build")
+        result = machine.run_devtools("build")
 
         assert result.returncode != 0
         assert "neither a Docker engine nor a Python 3.11 or newer" in result.stderr
@@ -200,7 +202,7 @@ class TestDocker:
     def test_a_taken_port_is_named_with_its_variable(self, with_docker, name):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            result = with_docker.does("up", **({"PORT": "18999", "METRICS_PORT": "18997"} | {name: str(port)}))
+            result = with_docker.run_devtools("up", **({"PORT": "18999", "METRICS_PORT": "18997"} | {name: str(port)}))
 
         assert result.returncode != 0
         assert (
@@ -212,13 +214,13 @@ class TestDocker:
     def test_servers_of_your_own_are_the_ones_that_are_used(self, with_docker, verb, prefix):
         urls = {"DATABASE_URL": "postgres://me@elsewhere/mine", "REDIS_URL": "redis://elsewhere"}
 
-        result = with_docker.does(verb, "true", **{f"{prefix}{name}": url for name, url in urls.items()})
+        result = with_docker.run_devtools(verb, "true", **{f"{prefix}{name}": url for name, url in urls.items()})
 
         assert " up " not in result.stdout
 
     @pytest.mark.parametrize(("gate", "started"), [("off", False), ("redis", True)])
     def test_redis_comes_with_the_gate(self, with_docker, gate, started):
-        result = with_docker.does("up", LEDGER_GATE=gate, PORT="18999", DB_PORT="18998", METRICS_PORT="18997")
+        result = with_docker.run_devtools("up", LEDGER_GATE=gate, PORT="18999", DB_PORT="18998", METRICS_PORT="18997")
 
         assert ("up --detach --wait redis" in result.stdout) is started
 
@@ -226,28 +228,28 @@ class TestDocker:
         ports = {"PORT": "18999", "DB_PORT": "18998", "METRICS_PORT": "18997", "GRAFANA_PORT": "18995"}
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            result = with_docker.does("monitoring", **ports, PROMETHEUS_PORT=str(port))
+            result = with_docker.run_devtools("monitoring", **ports, PROMETHEUS_PORT=str(port))
 
         assert "up --detach --wait --no-deps app" in result.stdout
         assert result.returncode != 0
         assert f"port {port} is taken: stop what uses it, or set PROMETHEUS_PORT" in result.stderr
 
     def test_traffic_comes_from_inside_the_application_s_container(self, with_docker):
-        result = with_docker.does("traffic", "--seconds", "5")
+        result = with_docker.run_devtools("traffic", "--seconds", "5")
 
         assert result.stdout.splitlines()[-1] == (
             "docker compose --file compose.local.yml exec --no-TTY app python -m devtools.example_traffic --seconds 5"
         )
 
     def test_commands_need_no_terminal(self, with_docker):
-        result = with_docker.does("tool", "ruff", "check")
+        result = with_docker.run_devtools("tool", "ruff", "check")
 
         assert result.stdout.splitlines()[-1] == (
             "docker compose --file compose.test.yml run --rm --no-deps --no-TTY tests ruff check"
         )
 
     def test_the_deployed_image_is_one_manifest_that_names_its_commit(self, with_docker):
-        result = with_docker.runs("devtools/docker.sh", "image", "bank:test", "0123abcd")
+        result = with_docker.run("devtools/docker.sh", "image", "bank:test", "0123abcd")
 
         (command,) = result.stdout.splitlines()
         assert command.startswith("docker buildx build --load --provenance=false --sbom=false ")
@@ -264,7 +266,7 @@ class TestDocker:
             "[freeze]\nindex-url = https://other.example\n"
         )
 
-        with_docker.does("build", PIP_TRUSTED_HOST="one.example")
+        with_docker.run_devtools("build", PIP_TRUSTED_HOST="one.example")
         lines = (with_docker.folder / "pip.conf").read_text().splitlines()
         assert lines[0] == "[global]"
         assert sorted(lines[1:]) == [
@@ -273,7 +275,7 @@ class TestDocker:
             "trusted-host = one.example",
         ]
 
-        with_docker.does("build", PIP_INDEX_URL="https://three.example/simple")
+        with_docker.run_devtools("build", PIP_INDEX_URL="https://three.example/simple")
         assert "index-url = https://three.example/simple" in (with_docker.folder / "pip.conf").read_text().splitlines()
 
 

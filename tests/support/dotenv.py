@@ -4,26 +4,39 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-# What people have for a .env: how it comes about, and what is said of it.
+
+def file_of(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+def link_to(target: str) -> Callable[[Path], object]:
+    return lambda path: path.symlink_to(target)
+
+
+def create_unreadable(path: Path) -> None:
+    path.touch()
+    path.chmod(0)
+
+
+IN_UTF_16 = r"^\.env is in UTF-16: save it as UTF-8$"
+HAS_A_NUL = r"^\.env has a NUL in it"
+IS_A_FOLDER = r"^\.env is a folder: remove it"
+IS_NO_FILE = r"^\.env is not a file: remove it"
+LEADS_NOWHERE = r"^\.env is a link that leads to no file"
+
 NOT_TEXT: dict[str, tuple[Callable[[Path], object], str]] = {
-    "UTF-16": (lambda path: path.write_text("PORT=8001\n", "utf-16"), r"^\.env is in UTF-16: save it as UTF-8$"),
-    "UTF-16, the other way round": (
-        lambda path: path.write_bytes(b"\xfe\xff" + "PORT=8001\n".encode("utf-16-be")),
-        r"^\.env is in UTF-16: save it as UTF-8$",
-    ),
-    "UTF-16 without a mark": (lambda path: path.write_text("PORT=8001\n", "utf-16-le"), r"^\.env has a NUL in it"),
-    "Latin-1": (lambda path: path.write_bytes(b"A=1\nB=caf\xe9\n"), r"^\.env is not in UTF-8.*: save it as UTF-8$"),
-    "a NUL": (lambda path: path.write_bytes(b"PORT=80\x0001\n"), r"^\.env has a NUL in it"),
-    "a folder": (lambda path: path.mkdir(), r"^\.env is a folder: remove it"),
-    "a link to a folder": (lambda path: path.symlink_to("/tmp"), r"^\.env is a folder: remove it"),  # noqa: S108
-    "a link to nothing": (lambda path: path.symlink_to("gone"), r"^\.env is a link that leads to no file"),
-    "a link to itself": (lambda path: path.symlink_to(".env"), r"^\.env is a link that leads to no file"),
-    "a pipe": (os.mkfifo, r"^\.env is not a file: remove it"),
-    "a device": (lambda path: path.symlink_to("/dev/zero"), r"^\.env is not a file: remove it"),
+    "UTF-16": (file_of("PORT=8001\n".encode("utf-16")), IN_UTF_16),
+    "UTF-16, the other way round": (file_of(b"\xfe\xff" + "PORT=8001\n".encode("utf-16-be")), IN_UTF_16),
+    "UTF-16 without a mark": (file_of("PORT=8001\n".encode("utf-16-le")), HAS_A_NUL),
+    "Latin-1": (file_of(b"A=1\nB=caf\xe9\n"), r"^\.env is not in UTF-8.*: save it as UTF-8$"),
+    "a NUL": (file_of(b"PORT=80\x0001\n"), HAS_A_NUL),
+    "a folder": (Path.mkdir, IS_A_FOLDER),
+    "a link to a folder": (link_to("/tmp"), IS_A_FOLDER),  # noqa: S108  any folder will do
+    "a link to nothing": (link_to("gone"), LEADS_NOWHERE),
+    "a link to itself": (link_to(".env"), LEADS_NOWHERE),
+    "a pipe": (os.mkfifo, IS_NO_FILE),
+    "a device": (link_to("/dev/zero"), IS_NO_FILE),
 }
 if os.geteuid():
     # Root reads everything.
-    NOT_TEXT["secret"] = (
-        lambda path: (path.touch(), path.chmod(0)),
-        r"^\.env cannot be read \(Permission denied\): chmod",
-    )
+    NOT_TEXT["secret"] = (create_unreadable, r"^\.env cannot be read \(Permission denied\): chmod")
