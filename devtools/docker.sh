@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run the project in Docker: each verb of devtools/run is a few calls of Compose.
+# Docker runtime: each verb of devtools/run is a few calls of Compose.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ die() {
     exit 1
 }
 
-# A setting from the environment, else from .env, as Compose itself sees it; for values without spaces or escapes.
+# Print a setting from the environment, else from .env, as Compose reads it; for values without spaces or escapes.
 setting() {
     local name=$1 default=${2:-} line=""
     if [[ -n ${!name+set} ]]; then
@@ -16,7 +16,7 @@ setting() {
         return
     fi
     if [[ -r .env ]]; then
-        # Windows' programs begin a file with a mark and end lines with CR.
+        # Programs on Windows begin a file with a byte order mark and end lines with CR.
         line=$(LC_ALL=C sed $'1s/^\xef\xbb\xbf//' .env | tr -d '\r' |
             grep -E "^[[:space:]]*(export[[:space:]]+)?${name}[[:space:]]*=" | tail -1 || true)
     fi
@@ -25,8 +25,9 @@ setting() {
     echo "${line:-$default}"
 }
 
-# What pip on this machine knows about indexes, as a pip.conf for the build: variables win over files, later files over
-# earlier ones. An index in a local folder is left out: the build cannot see it.
+# Print the package indexes of pip on this machine as a pip.conf for the build: variables override files, later files earlier
+# ones. An index in a local folder is left out: the build cannot read it. The files are not passed as they are, since their
+# other settings (constraint, cert, find-links) name paths that the build does not have.
 pip_conf() {
     local files=(/etc/xdg/pip/pip.conf /etc/pip.conf ~/.pip/pip.conf "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf"
         "$HOME/Library/Application Support/pip/pip.conf" "${PIP_CONFIG_FILE:-}") file
@@ -63,7 +64,7 @@ pip_conf() {
         }'
 }
 
-# Two clones on one machine share nothing: the project is the folder's name with a fingerprint of its path.
+# Print the name of the Compose project: the folder's name with a checksum of its path, so that two clones share nothing.
 project() {
     local name
     name=$(basename "$PWD" | tr '[:upper:]' '[:lower:]' | tr -cd 'a-z0-9_-' | sed 's/^[_-]*//')
@@ -72,12 +73,12 @@ project() {
 
 HOST_UID=$(id -u) HOST_GID=$(id -g)
 if [[ $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) == *rootless* ]]; then
-    # There the container's root is the host's user.
+    # In a rootless engine the container's root is the host's user.
     HOST_UID=0 HOST_GID=0
 fi
 PIP_CONF=$(pip_conf)
 COMPOSE_PROJECT_NAME=$(setting COMPOSE_PROJECT_NAME "$(project)")
-# Both files make one project; each does not know the other's services.
+# Two files make one project; without this, Compose warns of the services of the other file.
 COMPOSE_IGNORE_ORPHANS=true
 export HOST_UID HOST_GID PIP_CONF COMPOSE_PROJECT_NAME COMPOSE_IGNORE_ORPHANS
 
@@ -85,7 +86,7 @@ local_compose() { docker compose --file compose.local.yml "$@"; }
 test_compose() { docker compose --file compose.test.yml "$@"; }
 both() { docker compose --file compose.local.yml --file compose.test.yml "$@"; }
 
-# Bring an image up to date: with all its output the first time, when it takes a while.
+# Bring an image up to date; show the whole output the first time, when it takes a while.
 build() {
     local compose=$1 service=$2
     if [[ -n $(docker images --quiet "$COMPOSE_PROJECT_NAME-$service") ]]; then
@@ -95,7 +96,7 @@ build() {
     fi
 }
 
-# Stop if a port is taken by anybody but the service that is to have it.
+# Stop if a port is taken by anything but its own service.
 claim_port() {
     local compose=$1 service=$2 inside=$3 name=$4 port
     port=$(setting "$name" "$5")
@@ -108,7 +109,7 @@ claim_port() {
     fi
 }
 
-# Start a database and wait until it takes connections, unless the user has one of their own.
+# Start a database and wait until it takes connections, unless the user configured another one.
 start_database() {
     case $1 in
         local)
@@ -122,7 +123,7 @@ start_database() {
     esac
 }
 
-# Start a Redis for the ledger's gate and wait until it answers, unless the user has one of their own.
+# Start a Redis for the ledger's gate and wait until it answers, unless the user configured another one.
 start_redis() {
     case $1 in
         local)
@@ -134,7 +135,7 @@ start_redis() {
     esac
 }
 
-# Run a command in a container of its own; a terminal only where there is one.
+# Run a command in a new container, with a terminal if there is one.
 run() {
     local compose=$1 service=$2
     shift 2
@@ -161,7 +162,7 @@ up() {
     ./devtools/print-urls app "$(setting PORT 8000)" "$(setting METRICS_PORT 9464)"
 }
 
-# Start Prometheus and Grafana beside the application. Their images are not ours, so one may not be had.
+# Start Prometheus and Grafana beside the application. Their images come from outside, so one may be unavailable.
 monitoring() {
     local port grafana
     up
@@ -171,7 +172,7 @@ monitoring() {
     local_compose up --detach --no-deps prometheus ||
         die "Prometheus did not start: the reason is above; PROMETHEUS_TAG names another version"
     await prometheus "$port" /-/ready
-    # One that runs already reads its rules again.
+    # A running Prometheus reads its rules again.
     answers "$port" /-/reload POST || local_compose restart prometheus
     if ! local_compose up --detach --no-deps grafana; then
         ./devtools/print-urls monitoring "$port"
@@ -181,7 +182,7 @@ monitoring() {
     ./devtools/print-urls monitoring "$port" "$grafana"
 }
 
-# Tell whether something on this machine answers with 200; without curl, which not everybody has.
+# Return 0 if a port of this machine answers with 200; without curl, which may not be installed.
 answers() {
     local port=$1 path=$2 method=${3:-GET} status=""
     {
@@ -202,7 +203,7 @@ await() {
     die "$service does not answer on port $port: the end of its log is above"
 }
 
-# Build the image that is deployed. Attestations would wrap it into an index, whose digest is new at each build.
+# Build the production image. Attestations would wrap it into an index, whose digest is new at each build.
 image() {
     local version
     version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml | head -1)

@@ -1,7 +1,7 @@
-"""Run the project without Docker: a virtual environment from poetry.lock, embedded PostgreSQL, gunicorn.
+"""Native runtime, without Docker: a virtual environment from poetry.lock, embedded PostgreSQL, gunicorn.
 
-`devtools/run` calls this with any Python from 3.11 on, so it needs the standard library only. Everything it makes is in
-`.venv/` and `.local/` (and, for root, where `devtools/embedded_postgres.py` says).
+`devtools/run` calls this with any Python from 3.11 on, so it imports the standard library only. It writes to `.venv/` and
+`.local/` alone (and, as root, to the folder of `devtools/embedded_postgres.py`).
 """
 
 # A command line tool: it prints, reads the environment, and runs commands, without a shell.
@@ -41,14 +41,14 @@ STOP_SECONDS = 45
 PROMETHEUS_STOP_SECONDS = 20
 SERVER_ERROR = 500
 URL_SETTINGS = {"local": "DATABASE_URL", "test": "TEST_DATABASE_URL"}
-# What changes a program behind our back: libpq (PGHOST, PGSERVICE, PGDATESTYLE), Python (PYTHONSAFEPATH, PYTHONHOME), pip
-# (PIP_USER, PIP_TARGET), gunicorn, mypy, pytest's plugins. Our own settings are those of docs/configuration.md, and where a
-# database is stands in its URL. No container inherits them either; a `.env`, which is this project's, may have any.
-FOREIGN = re.compile(
+# Variables that change libpq (PGHOST, PGSERVICE, PGDATESTYLE), Python (PYTHONSAFEPATH, PYTHONHOME), pip (PIP_USER,
+# PIP_TARGET), gunicorn, mypy or pytest's plugins, and were set for other work. This project's settings are those of
+# docs/configuration.md; a database is named by its URL. No container inherits them either; a `.env` may set any.
+FOREIGN_VARIABLES = re.compile(
     r"PG[A-Z]+|PYTHON\w+|PIP_\w+|GUNICORN_CMD_ARGS|MYPYPATH|PYTEST_(PLUGINS|DISABLE_PLUGIN_AUTOLOAD)", re.ASCII
 )
-# An index, a mirror, a proxy, and how to speak with them.
-HOW_PIP_GETS_THERE = {
+# The package index, its mirror, a proxy, and the connection to them.
+PIP_CONNECTION_VARIABLES = {
     f"PIP_{name}"
     for name in (
         *("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "TRUSTED_HOST", "CONFIG_FILE", "KEYRING_PROVIDER"),
@@ -65,8 +65,8 @@ HOW_PIP_GETS_THERE = {
         ),
     )
 }
-# Settings of what stands beside the application.
-NOT_OF_THE_APPLICATION = {"PROMETHEUS_PORT", "GRAFANA_PORT"}
+# Settings of the programs beside the application.
+MONITORING_VARIABLES = {"PROMETHEUS_PORT", "GRAFANA_PORT"}
 
 
 # --- Settings --------------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a file that a user writes, none where there is no such file; devtools/run says the same of it."""
+    """Return the lines of a user's file, none if there is none. Raises: DevtoolsError; `devtools/run` checks the same."""
     if not os.path.lexists(path):
         return []
     name = path.name
@@ -99,7 +99,7 @@ def read_lines(path: Path) -> list[str]:
         raise DevtoolsError(f"{name} is a folder: remove it, or make it a file of lines KEY=value (.env.example)")
     if path.is_symlink() and not os.access(path, os.F_OK):
         raise DevtoolsError(f"{name} is a link that leads to no file: mend it or remove it")
-    # Anything else might never end, or never begin.
+    # To read a pipe or a device might block for ever.
     if not path.is_file():
         raise DevtoolsError(f"{name} is not a file: remove it, or make it a file of lines KEY=value (.env.example)")
     try:
@@ -119,7 +119,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_value(text: str, where: str) -> str:
-    """Return the value that stands behind a `=`."""
+    """Return the value after the `=` of an assignment."""
     quoted = re.fullmatch(r"""'(?P<single>[^']*)'\s*(?:#.*)?|"(?P<double>(?:[^"\\]|\\.)*)"\s*(?:#.*)?""", text)
     if quoted is None and text.startswith(("'", '"')):
         raise DevtoolsError(f"{where}: the quotation mark is not closed, or something follows it")
@@ -135,25 +135,27 @@ def read_value(text: str, where: str) -> str:
 
 
 def inherited() -> dict[str, str]:
-    """Return the environment without what was meant for other programs, or for other work with these. See FOREIGN."""
-    given = {
-        name: value for name, value in os.environ.items() if name in HOW_PIP_GETS_THERE or not FOREIGN.fullmatch(name)
+    """Return the environment without variables that were set for other work. See FOREIGN_VARIABLES."""
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if name in PIP_CONNECTION_VARIABLES or not FOREIGN_VARIABLES.fullmatch(name)
     }
-    # Another project's.
-    if not given.get("DJANGO_SETTINGS_MODULE", "config.").startswith("config."):
-        del given["DJANGO_SETTINGS_MODULE"]
-    return given
+    # Another project's settings.
+    if not variables.get("DJANGO_SETTINGS_MODULE", "config.").startswith("config."):
+        del variables["DJANGO_SETTINGS_MODULE"]
+    return variables
 
 
 def environment() -> dict[str, str]:
-    """Return what commands are run with: the environment, then `.env`, and our programs first in the path."""
+    """Return the environment of commands: the inherited one over `.env`, with this project's programs first in PATH."""
     settings = read_dotenv(ROOT / ".env") | inherited()
     folders = [str(VENV / "bin"), *embedded_programs(), settings.get("PATH", os.defpath)]
     return settings | {"VIRTUAL_ENV": str(VENV), "PATH": os.pathsep.join(folders)}
 
 
 def embedded_programs() -> list[str]:
-    """Return the folder of psql and the like, once it is installed."""
+    """Return the folder of psql and PostgreSQL's other programs, if it is installed."""
     return [str(folder) for folder in VENV.glob("lib/python3*/site-packages/embedded_postgres/pginstall/bin")]
 
 
@@ -161,8 +163,11 @@ def embedded_programs() -> list[str]:
 
 
 @contextlib.contextmanager
-def exclusively(name: str) -> Iterator[None]:
-    """Let one process of this checkout at a time into the block."""
+def exclusive_lock(name: str) -> Iterator[None]:
+    """Run the block in one process of this checkout at a time.
+
+    Locks: a file in `.local/native/`.
+    """
     NATIVE.mkdir(parents=True, exist_ok=True)
     with (NATIVE / f"{name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -170,37 +175,37 @@ def exclusively(name: str) -> Iterator[None]:
 
 
 def build() -> None:
-    """Make `.venv` from poetry.lock, if it is not there already or was made from another one."""
-    with exclusively("build"):
+    """Create `.venv` from poetry.lock, unless it exists and was created from the same file."""
+    with exclusive_lock("build"):
         pins = ROOT / "docker" / "poetry.txt"
-        # Programs in a virtual environment hold its path: one that was moved is of no use.
-        tools = stamp(pins.read_bytes(), bytes(ROOT))
-        wanted = stamp(tools.encode(), (ROOT / "poetry.lock").read_bytes())
-        if is_made(VENV, wanted):
+        # Programs in a virtual environment contain its path: one that was moved does not work.
+        tools = digest(pins.read_bytes(), bytes(ROOT))
+        wanted = digest(tools.encode(), (ROOT / "poetry.lock").read_bytes())
+        if is_complete(VENV, wanted):
             return
         if VENV.exists():
-            down()  # what runs, runs from there
-        if not is_made(TOOLS, tools):
-            say("Installing Poetry, which reads poetry.lock, into .local/ (once)")
+            down()  # the running programs are in it
+        if not is_complete(TOOLS, tools):
+            write("Installing Poetry, which reads poetry.lock, into .local/ (once)")
             make_venv(TOOLS)
             pip(TOOLS, "--requirement", str(pins))
             (TOOLS / "made-from").write_text(tools)
         requirements = NATIVE / "requirements.txt"
         run(TOOLS / "bin" / "poetry", "export", "--with=dev", "--output", requirements, "--directory", ROOT)
-        say("Installing what poetry.lock names into .venv/ (about half a minute)")
+        write("Installing what poetry.lock names into .venv/ (about half a minute)")
         make_venv(VENV)
-        # The list is whole: pip need not resolve again (before 23.3 it then wants a newer one of what has extras).
+        # The list is complete, so pip need not resolve it (before 23.3 it then wants newer packages with extras).
         pip(VENV, "--no-deps", "--require-hashes", "--requirement", str(requirements))
         (VENV / "made-from").write_text(wanted)
 
 
-def stamp(*parts: bytes) -> str:
-    """Return a fingerprint."""
+def digest(*parts: bytes) -> str:
+    """Return the SHA-256 of the parts, in hexadecimal digits."""
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def is_made(folder: Path, wanted: str) -> bool:
-    """Tell whether a virtual environment is whole, made from the same things, and its Python still runs."""
+def is_complete(folder: Path, wanted: str) -> bool:
+    """Return whether a virtual environment is complete, was created from the same inputs, and its Python still runs."""
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         subprocess.run([folder / "bin" / "python", "-c", ""], check=True, capture_output=True, env=inherited())
         return (folder / "made-from").read_text() == wanted
@@ -208,14 +213,14 @@ def is_made(folder: Path, wanted: str) -> bool:
 
 
 def make_venv(folder: Path) -> None:
-    """Make an empty virtual environment in place of whatever is there."""
+    """Create an empty virtual environment; an existing one is replaced."""
     # From inside `make shell` this runs on the very environment that it replaces.
     run(getattr(sys, "_base_executable", sys.executable), "-m", "venv", "--clear", folder)
 
 
 def pip(folder: Path, *arguments: str) -> None:
     """Install with pip, which shows its progress; indexes and mirrors are as the user configured them."""
-    # Not even where a pip.conf says user = yes.
+    # --no-user: a pip.conf may set user = yes.
     run(folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--no-user", *arguments)
 
 
@@ -223,7 +228,7 @@ def pip(folder: Path, *arguments: str) -> None:
 
 
 def start_databases(env: Mapping[str, str], *clusters: str) -> None:
-    """Start embedded servers, except where the user has a database of their own."""
+    """Start embedded servers, except for a database that the user's environment names."""
     for cluster in clusters:
         if not env.get(URL_SETTINGS[cluster]):
             run(PYTHON, "-m", "devtools.embedded_postgres", "start", cluster)
@@ -233,7 +238,7 @@ def start_databases(env: Mapping[str, str], *clusters: str) -> None:
 
 
 def up() -> None:
-    """Start the database and the application, and come back when it answers."""
+    """Start the database and the application, and return when it answers."""
     env = environment()
     port, metrics_port = port_of(env), metrics_port_of(env)
     state = APP.running()
@@ -245,17 +250,17 @@ def up() -> None:
     env = environment()
     start_databases(env, "local")
     run(PYTHON, "manage.py", "migrate", "--noinput", env=env)
-    with exclusively("up"):
+    with exclusive_lock("up"):
         settings = fingerprint(env)
         state = APP.running()
         if state is not None and state["settings"] != settings:
-            say("The settings have changed: starting the application again")
+            write("The settings have changed: starting the application again")
             APP.stop(within_s=STOP_SECONDS)
             state = None
         if state is None:
             start_app(env, port, settings)
         else:
-            say("The application is up already; it reloads when its files change")
+            write("The application is up already; it reloads when its files change")
         try:
             wait_until_it_answers(port)
         except DevtoolsError:
@@ -283,7 +288,7 @@ def fingerprint(env: Mapping[str, str]) -> str:
     """Return a fingerprint of the settings that an application reads when it starts."""
     example = (ROOT / ".env.example").read_text()
     names = {*re.findall(r"^#? ?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE), *read_dotenv(ROOT / ".env")}
-    return stamp(*(f"{name}={env.get(name)}".encode() for name in sorted(names - NOT_OF_THE_APPLICATION)))
+    return digest(*(f"{name}={env.get(name)}".encode() for name in sorted(names - MONITORING_VARIABLES)))
 
 
 def refuse_taken(port: int, name: str = "PORT", target: str = "up") -> None:
@@ -331,18 +336,18 @@ def wait_until_it_answers(port: int) -> None:
 
 
 def monitoring() -> None:
-    """Start the application, and beside it Prometheus, where this machine has one."""
+    """Start the application, and Prometheus if it is installed on this machine."""
     env = environment()
     program = on_this_machine.program(env["PATH"])
     port, metrics = port_of(env, "PROMETHEUS_PORT", 9090), metrics_port_of(env)
     up()
-    with exclusively("monitoring"):
+    with exclusive_lock("monitoring"):
         configuration = on_this_machine.configuration(f"127.0.0.1:{metrics}")
         rules = sorted(on_this_machine.CONFIGURATION.rglob("*.yml"))
-        settings = stamp(configuration.encode(), *(path.read_bytes() for path in rules))
+        settings = digest(configuration.encode(), *(path.read_bytes() for path in rules))
         state = PROMETHEUS.running()
         if state is not None and (state["port"], state["settings"]) != (port, settings):
-            say("The settings have changed: starting Prometheus again")
+            write("The settings have changed: starting Prometheus again")
             PROMETHEUS.stop(within_s=PROMETHEUS_STOP_SECONDS)
             state = None
         if state is None:
@@ -361,7 +366,7 @@ def monitoring() -> None:
 
 
 def traffic(arguments: list[str]) -> None:
-    """Let customers do business with the running application."""
+    """Send example traffic to the running application."""
     state = APP.running()
     if state is None:
         raise DevtoolsError("the application is not running: `make up` starts it")
@@ -371,8 +376,8 @@ def traffic(arguments: list[str]) -> None:
 def down() -> None:
     """Stop Prometheus, the application and the embedded servers."""
     if PROMETHEUS.stop(within_s=PROMETHEUS_STOP_SECONDS):
-        say("Prometheus: stopped")
-    say(f"Application: {'stopped' if APP.stop(within_s=STOP_SECONDS) else 'not running'}")
+        write("Prometheus: stopped")
+    write(f"Application: {'stopped' if APP.stop(within_s=STOP_SECONDS) else 'not running'}")
     for cluster in URL_SETTINGS:
         run(sys.executable, "-m", "devtools.embedded_postgres", "stop", cluster)
 
@@ -390,10 +395,10 @@ def shell() -> NoReturn:
     env = environment()
     start_databases(env, "local", "test")
     rcfile = NATIVE / "bashrc"
-    # The user's own file may put other Pythons first: ours comes after it.
+    # The user's own file may put other Pythons first, so PATH is set after it.
     rcfile.write_text('[ -r ~/.bashrc ] && . ~/.bashrc\nPATH=$PROJECT_PATH\nPS1="(bank) $PS1"\n')
     env["PROJECT_PATH"] = env["PATH"]
-    os.execvpe("bash", ["bash", "--rcfile", str(rcfile)], env)  # noqa: S606, S607  a shell is what was asked for
+    os.execvpe("bash", ["bash", "--rcfile", str(rcfile)], env)  # noqa: S606, S607  `make shell` opens a shell
 
 
 def clean() -> None:
@@ -404,7 +409,7 @@ def clean() -> None:
 
 
 def command(kind: str, arguments: list[str]) -> NoReturn:
-    """Become a command that needs no database (tool), the local one or the test one."""
+    """Replace this process by a command that needs no database (tool), the local one or the test one."""
     build()
     env = environment()
     if kind != "tool":
@@ -413,7 +418,7 @@ def command(kind: str, arguments: list[str]) -> NoReturn:
 
 
 def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> None:
-    """Run a command in the checkout; its failure is ours."""
+    """Run a command in the checkout. Raises: DevtoolsError if it fails."""
     sys.stdout.flush()
     result = subprocess.run(arguments, cwd=ROOT, env=inherited() if env is None else env, check=False)
     if result.returncode:
@@ -421,13 +426,13 @@ def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> None:
         raise DevtoolsError(f"this failed: {shown.replace(f'{ROOT}/', '')}")
 
 
-def say(text: str) -> None:
-    """Print at once, also into a pipe."""
+def write(text: str) -> None:
+    """Print a line without buffering, also into a pipe."""
     print(text, flush=True)
 
 
 def main(arguments: list[str]) -> int:
-    """Do one verb."""
+    """Run one verb; return the exit code."""
     os.chdir(ROOT)
     verb, *rest = arguments or [""]
     verbs = {

@@ -186,7 +186,7 @@ class TestInherited:
         (tmp_path / "made-from").write_text("stamp")
         monkeypatch.setenv("PYTHONHOME", "/nowhere")
 
-        assert native.is_made(tmp_path, "stamp")
+        assert native.is_complete(tmp_path, "stamp")
 
 
 class TestPort:
@@ -331,11 +331,11 @@ def test_a_wrong_call_is_told_the_verbs(native, capsys, monkeypatch):
 
 def test_an_environment_is_made_again_when_it_is_not_whole(native, tmp_path):
     (tmp_path / "bin").mkdir()
-    assert native.is_made(tmp_path, "stamp") is False
+    assert native.is_complete(tmp_path, "stamp") is False
 
     (tmp_path / "bin" / "python").symlink_to(os.path.realpath("/bin/true"))
-    assert native.is_made(tmp_path, "stamp") is False
+    assert native.is_complete(tmp_path, "stamp") is False
 
     (tmp_path / "made-from").write_text("stamp")
-    assert native.is_made(tmp_path, "stamp") is True
-    assert native.is_made(tmp_path, "another") is False
+    assert native.is_complete(tmp_path, "stamp") is True
+    assert native.is_complete(tmp_path, "another") is False

@@ -91,7 +91,7 @@ class TestChoice:
         result = with_docker.run_devtools("tool", "ruff", "check", RUNTIME="native")
 
         assert result.stdout.splitlines() == [
-            "runtime: native (RUNTIME says so)",
+            "runtime: native (RUNTIME is set)",
             "python -m devtools.native tool ruff check",
         ]
 
