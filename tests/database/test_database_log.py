@@ -47,7 +47,7 @@ TABLES = """
 """
 
 
-class Aviary:
+class LoggedPostgres:
     """The server, and whoever talks to it."""
 
     def __init__(self, cluster: Cluster) -> None:
@@ -61,21 +61,21 @@ class Aviary:
 
 
 @pytest.fixture(scope="module")
-def aviary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aviary]:
-    cluster = Cluster("test", tmp_path_factory.mktemp("aviary"))
+def logged_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoggedPostgres]:
+    cluster = Cluster("test", tmp_path_factory.mktemp("logged_postgres"))
     cluster.start()
-    aviary = Aviary(cluster)
+    logged_postgres = LoggedPostgres(cluster)
     try:
         with (cluster.data / "pg_ident.conf").open("a") as users:
             users.write((cluster.data / "pg_ident.conf").read_text().replace(" app", " sparrow"))
-        with aviary.connect("app") as superuser:
+        with logged_postgres.connect("app") as superuser:
             superuser.execute("CREATE ROLE sparrow LOGIN; SELECT pg_reload_conf()")
             superuser.execute(TABLES)
         while True:
-            with contextlib.suppress(psycopg.OperationalError), aviary.connect():
+            with contextlib.suppress(psycopg.OperationalError), logged_postgres.connect():
                 break
             time.sleep(0.05)
-        yield aviary
+        yield logged_postgres
     finally:
         cluster.remove()
 
@@ -94,36 +94,36 @@ Send = Callable[..., None]
 UPDATE = "UPDATE bird SET amount = %s, short = NULL WHERE key = %s OR key = %s"
 
 
-def lock_timeout(aviary: Aviary, send: Send) -> None:
-    with aviary.connect() as holder, aviary.connect() as waiter, holder.transaction():
+def lock_timeout(logged_postgres: LoggedPostgres, send: Send) -> None:
+    with logged_postgres.connect() as holder, logged_postgres.connect() as waiter, holder.transaction():
         holder.execute("SELECT FROM bird FOR UPDATE")
         waiter.execute("SET lock_timeout = '100ms'")
         with pytest.raises(errors.LockNotAvailable):
             send(waiter, UPDATE, AMOUNT, "first", WORD)
 
 
-def a_logged_wait(aviary: Aviary, send: Send) -> None:
+def a_logged_wait(logged_postgres: LoggedPostgres, send: Send) -> None:
     """As where somebody has switched log_lock_waits on."""
-    with aviary.connect("app") as superuser:
+    with logged_postgres.connect("app") as superuser:
         superuser.execute("ALTER ROLE sparrow SET log_lock_waits = on")
         superuser.execute("ALTER ROLE sparrow SET deadlock_timeout = '50ms'")
         try:
-            before = aviary.log().count("still waiting for")
-            lock_timeout(aviary, send)
-            assert aviary.log().count("still waiting for") > before
+            before = logged_postgres.log().count("still waiting for")
+            lock_timeout(logged_postgres, send)
+            assert logged_postgres.log().count("still waiting for") > before
         finally:
             superuser.execute("ALTER ROLE sparrow RESET ALL")
 
 
-def statement_timeout(aviary: Aviary, send: Send) -> None:
-    with aviary.connect() as bird:
+def statement_timeout(logged_postgres: LoggedPostgres, send: Send) -> None:
+    with logged_postgres.connect() as bird:
         bird.execute("SET statement_timeout = '100ms'")
         with pytest.raises(errors.QueryCanceled):
             send(bird, "SELECT pg_sleep(60), %s::text, %s::numeric", WORD, AMOUNT)
 
 
-def deadlock(aviary: Aviary, send: Send) -> None:
-    with aviary.connect() as one, aviary.connect() as two:
+def deadlock(logged_postgres: LoggedPostgres, send: Send) -> None:
+    with logged_postgres.connect() as one, logged_postgres.connect() as two:
         ended: list[Exception | None] = []
 
         def cross(bird: psycopg.Connection, mine: str, other: str, met: threading.Barrier) -> None:
@@ -150,8 +150,8 @@ def deadlock(aviary: Aviary, send: Send) -> None:
         assert "Process" in str(next(filter(None, ended)))
 
 
-def serialization(aviary: Aviary, send: Send) -> None:
-    with aviary.connect() as one, aviary.connect() as two:
+def serialization(logged_postgres: LoggedPostgres, send: Send) -> None:
+    with logged_postgres.connect() as one, logged_postgres.connect() as two:
         one.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         one.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM bird")
         send(two, UPDATE, AMOUNT, "first", WORD)
@@ -159,17 +159,17 @@ def serialization(aviary: Aviary, send: Send) -> None:
             send(one, UPDATE, AMOUNT, "first", WORD)
 
 
-def refused(expected: type[Exception], statement: str, *values: str) -> Callable[[Aviary, Send], None]:
-    def incident(aviary: Aviary, send: Send) -> None:
-        with aviary.connect() as bird, pytest.raises(expected):
+def refused(expected: type[Exception], statement: str, *values: str) -> Callable[[LoggedPostgres, Send], None]:
+    def incident(logged_postgres: LoggedPostgres, send: Send) -> None:
+        with logged_postgres.connect() as bird, pytest.raises(expected):
             send(bird, statement, *values)
 
     return incident
 
 
-def copied(aviary: Aviary, send: Send) -> None:
+def copied(logged_postgres: LoggedPostgres, send: Send) -> None:
     with (
-        aviary.connect() as bird,
+        logged_postgres.connect() as bird,
         pytest.raises(errors.InvalidTextRepresentation),
         bird.cursor() as cursor,
         cursor.copy("COPY bird (key, amount) FROM STDIN") as copy,
@@ -177,26 +177,26 @@ def copied(aviary: Aviary, send: Send) -> None:
         copy.write(f"{WORD}\t{WORD}\n")
 
 
-def terminated(aviary: Aviary, send: Send) -> None:
-    during(aviary, send, lambda superuser, pid: superuser.execute("SELECT pg_terminate_backend(%s)", [pid]))
+def terminated(logged_postgres: LoggedPostgres, send: Send) -> None:
+    during(logged_postgres, send, lambda superuser, pid: superuser.execute("SELECT pg_terminate_backend(%s)", [pid]))
 
 
-def crashed(aviary: Aviary, send: Send) -> None:
+def crashed(logged_postgres: LoggedPostgres, send: Send) -> None:
     """The postmaster tells what a process was running when it was killed, for want of memory for one."""
     ready, killed = "database system is ready to accept connections", "was terminated by signal 9"
-    before = aviary.log()
-    during(aviary, send, lambda _, pid: os.kill(pid, signal.SIGKILL))
+    before = logged_postgres.log()
+    during(logged_postgres, send, lambda _, pid: os.kill(pid, signal.SIGKILL))
     deadline = time.monotonic() + 60
     # The postmaster may still take connections before it has noticed.
-    while aviary.log().count(ready) == before.count(ready):
+    while logged_postgres.log().count(ready) == before.count(ready):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert aviary.log().count(killed) > before.count(killed)
+    assert logged_postgres.log().count(killed) > before.count(killed)
 
 
-def during(aviary: Aviary, send: Send, end: Callable[[psycopg.Connection, int], object]) -> None:
+def during(logged_postgres: LoggedPostgres, send: Send, end: Callable[[psycopg.Connection, int], object]) -> None:
     """End a session in the middle of its statement."""
-    bird = aviary.connect()
+    bird = logged_postgres.connect()
 
     def work() -> None:
         with pytest.raises(psycopg.OperationalError):
@@ -204,7 +204,7 @@ def during(aviary: Aviary, send: Send, end: Callable[[psycopg.Connection, int], 
 
     working = threading.Thread(target=work)
     working.start()
-    superuser = aviary.connect("app")
+    superuser = logged_postgres.connect("app")
     at_work = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
     while not superuser.execute(at_work, [bird.info.backend_pid]).fetchone():
         time.sleep(0.05)
@@ -246,50 +246,50 @@ INCIDENTS = {
 @pytest.mark.parametrize(
     "incident", [pytest.param(name, marks=pytest.mark.slow if name == "a crash" else ()) for name in INCIDENTS]
 )
-def test_an_incident_tells_nothing_of_what_was_sent(aviary, incident, send):
-    before = len(aviary.log())
+def test_an_incident_tells_nothing_of_what_was_sent(logged_postgres, incident, send):
+    before = len(logged_postgres.log())
 
-    INCIDENTS[incident](aviary, send)
+    INCIDENTS[incident](logged_postgres, send)
 
-    told = aviary.log()[before:]
+    told = logged_postgres.log()[before:]
     assert [line for line in told.splitlines() if any(canary in line for canary in CANARIES)] == []
 
 
-def test_the_log_is_where_it_would_be_told(aviary):
+def test_the_log_is_where_it_would_be_told(logged_postgres):
     """Whoever undoes the settings for a session sees the canary there: the tests above look at the right file."""
-    with aviary.connect("app") as superuser:
+    with logged_postgres.connect("app") as superuser:
         superuser.execute("SET log_min_messages = 'warning'; SET log_min_error_statement = 'error'")
         with pytest.raises(errors.InvalidTextRepresentation):
             literal(superuser, "SELECT %s::text::numeric", "a-parrot")
 
-    assert len(re.findall(r"(?:ERROR|STATEMENT): .*a-parrot", aviary.log())) == 2
+    assert len(re.findall(r"(?:ERROR|STATEMENT): .*a-parrot", logged_postgres.log())) == 2
 
 
-def test_the_serving_role_cannot_undo_it(aviary):
-    with aviary.connect() as bird:
+def test_the_serving_role_cannot_undo_it(logged_postgres):
+    with logged_postgres.connect() as bird:
         for name in ("log_min_messages", "log_min_error_statement", "log_error_verbosity", "log_statement"):
             with pytest.raises(errors.InsufficientPrivilege):
                 bird.execute(sql.SQL("SET {} = DEFAULT").format(sql.Identifier(name)))
 
 
-def test_connections_and_the_servers_own_affairs_are_still_told(aviary):
+def test_connections_and_the_servers_own_affairs_are_still_told(logged_postgres):
     with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(host=str(aviary.cluster.sockets), user="nobody", dbname="app_test")
+        psycopg.connect(host=str(logged_postgres.cluster.sockets), user="nobody", dbname="app_test")
 
-    log = aviary.log()
+    log = logged_postgres.log()
     assert "database system is ready to accept connections" in log
     assert 'FATAL:  Peer authentication failed for user "nobody"' in log
 
 
 @pytest.mark.slow
-def test_an_ordinary_409_of_the_application_tells_nothing_either(aviary, settings, django_db_blocker):
-    owner_url = aviary.cluster.url
+def test_an_ordinary_409_of_the_application_tells_nothing_either(logged_postgres, settings, django_db_blocker):
+    owner_url = logged_postgres.cluster.url
     settings.MIGRATION_DATABASE = database(owner_url, key="MIGRATION_DATABASE_URL")
     with django_db_blocker.unblock(), connected(owner_url.replace("//app@", "//sparrow@")):
         call_command("migrate", verbosity=0)
         account = AccountFactory(funded="100.00")
         client = client_of(account.owner)
-        with aviary.connect("app") as holder, holder.transaction():
+        with logged_postgres.connect("app") as holder, holder.transaction():
             holder.execute("SELECT FROM ledger_account FOR UPDATE")
             answer = client.post(
                 f"/api/v1/accounts/{account.pk}/deposits/",
@@ -302,7 +302,7 @@ def test_an_ordinary_409_of_the_application_tells_nothing_either(aviary, setting
             cursor.execute("SELECT current_setting('is_superuser')")
             assert cursor.fetchone() == ("off",)
 
-    assert not any(canary in aviary.log() for canary in CANARIES)
+    assert not any(canary in logged_postgres.log() for canary in CANARIES)
 
 
 class TestShippedConfigurations:

@@ -32,7 +32,7 @@ WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock' AND c
 LEDGERS_TRIGGER = "SELECT count(*) FROM pg_trigger WHERE tgname = 'ledger_entry_is_append_only'"
 
 
-class Said(StringIO):
+class AwaitedOutput(StringIO):
     """What a command wrote, and how many of its lines have some words."""
 
     def __init__(self, words: str) -> None:
@@ -45,7 +45,7 @@ class Said(StringIO):
 
 
 @pytest.fixture(autouse=True)
-def _soon(settings, monkeypatch):
+def _short_pauses(settings, monkeypatch):
     """What takes a second, in a fifth of it."""
     settings.MIGRATION_LOCK_TIMEOUT_S = 0.2
     monkeypatch.setattr(migrate, "RETRY_PAUSES_S", (0.1,) * 200)
@@ -97,7 +97,7 @@ class TestALock:
     def test_that_others_hold_is_waited_for_in_short_turns_so_that_nobody_waits_long_behind(
         self, migrates_as_owner, two_role_database, triggers, capsys
     ):
-        tries, over = Said("locked: trying again in"), threading.Event()
+        tries, over = AwaitedOutput("locked: trying again in"), threading.Event()
         # How often the migration had given up its place in the row when a look was over.
         looks = []
 
@@ -177,9 +177,9 @@ class TestALock:
             cursor.execute("DROP INDEX CONCURRENTLY patient")
 
 
-class TestATurn:
+class TestTheExclusiveLock:
     def test_is_waited_for(self, migrates_as_owner, two_role_database):
-        said = Said("is running")
+        said = AwaitedOutput("is running")
         with (
             two_role_database.as_owner() as other,
             holding(other, f"SELECT pg_advisory_xact_lock{migrate.ADVISORY_LOCK_ID}", until=lambda: said.count),
@@ -264,7 +264,7 @@ class TestAClientThatIsGone:
                 customer.execute("SET lock_timeout = '200ms'")
                 with pytest.raises(psycopg.errors.LockNotAvailable):
                     customer.execute("SELECT count(*) FROM ledger_entry")
-                assert not turn_is_free(customer)
+                assert not lock_is_free(customer)
 
                 process.send_signal(signal.SIGKILL)
                 process.wait()
@@ -273,14 +273,14 @@ class TestAClientThatIsGone:
                 eventually(lambda: takes_long.execute(ITS_SESSIONS, [backend]).fetchone() == (0,))
                 print(f"the session was gone {time.monotonic() - killed_at:.1f} s after its client")
                 customer.execute("SELECT count(*) FROM ledger_entry")
-                assert turn_is_free(customer)
+                assert lock_is_free(customer)
             assert triggers() == 1
         finally:
             process.kill()
             process.wait()
 
 
-def turn_is_free(connection: psycopg.Connection) -> bool:
+def lock_is_free(connection: psycopg.Connection) -> bool:
     (free,) = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", migrate.ADVISORY_LOCK_ID).fetchone()
     connection.execute("SELECT pg_advisory_unlock_all()")
     return free

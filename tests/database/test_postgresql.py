@@ -23,11 +23,11 @@ from tests.support.metric_deltas import counting
 from tests.support.paths import ROOT
 from tests.support.patience import eventually
 
-asks = pytest.mark.django_db(transaction=True)
+uses_database = pytest.mark.django_db(transaction=True)
 
 
 @contextmanager
-def patience(seconds: float) -> Iterator[None]:
+def response_timeout(seconds: float) -> Iterator[None]:
     """Let the connection that there is wait no longer for an answer, during the block; and close it then."""
     connection.ensure_connection()
     connection.connection.response_timeout_s = seconds
@@ -37,55 +37,55 @@ def patience(seconds: float) -> Iterator[None]:
         connection.close()
 
 
-def ask(statement: str) -> list[tuple]:
+def query(statement: str) -> list[tuple]:
     with connection.cursor() as cursor:
         cursor.execute(statement)
         return cursor.fetchall()
 
 
-@asks
+@uses_database
 def test_an_answer_that_does_not_come_breaks_the_connection_and_the_next_question_gets_a_new_one():
-    (first,) = ask("SELECT pg_backend_pid()")
+    (first,) = query("SELECT pg_backend_pid()")
     connection.connection.response_timeout_s = 0.3
 
     with pytest.raises(OperationalError, match=r"did not answer within 0\.3 s"):
-        ask("SELECT pg_sleep(4)")
+        query("SELECT pg_sleep(4)")
 
     connection.close_if_unusable_or_obsolete()
-    (second,) = ask("SELECT pg_backend_pid()")
+    (second,) = query("SELECT pg_backend_pid()")
     assert first != second
 
 
-@asks
+@uses_database
 def test_work_that_takes_as_long_as_it_takes_may_say_so():
-    with patience(0.3), postgresql.transaction_without_timeouts():
-        ask("SELECT pg_sleep(0.6)")
-        assert ask("SHOW statement_timeout") == [("0",)]
+    with response_timeout(0.3), postgresql.transaction_without_timeouts():
+        query("SELECT pg_sleep(0.6)")
+        assert query("SHOW statement_timeout") == [("0",)]
 
-    with patience(0.3):
+    with response_timeout(0.3):
         with postgresql.transaction_without_timeouts():
             pass
         with pytest.raises(OperationalError, match="did not answer"):
-            ask("SELECT pg_sleep(4)")
-    assert ask("SHOW statement_timeout") == [("5s",)]
+            query("SELECT pg_sleep(4)")
+    assert query("SHOW statement_timeout") == [("5s",)]
 
 
-@asks
+@uses_database
 def test_such_work_has_its_client_looked_after_until_it_ends():
     with postgresql.transaction_without_timeouts():
-        assert ask("SHOW client_connection_check_interval") == [("1s",)]
+        assert query("SHOW client_connection_check_interval") == [("1s",)]
 
-    assert ask("SHOW client_connection_check_interval") == [("0",)]
+    assert query("SHOW client_connection_check_interval") == [("0",)]
 
 
-@asks
+@uses_database
 def test_a_server_that_cannot_look_after_its_clients_goes_without(monkeypatch):
     """Windows refuses every interval but 0 as this server refuses -1: with SQLSTATE 22023."""
     monkeypatch.setattr(postgresql, "CLIENT_CHECK_INTERVAL_MS", -1)
 
     with postgresql.transaction_without_timeouts():
-        assert ask("SHOW client_connection_check_interval") == [("0",)]
-        assert ask("SHOW statement_timeout") == [("0",)]
+        assert query("SHOW client_connection_check_interval") == [("0",)]
+        assert query("SHOW statement_timeout") == [("0",)]
 
 
 FOR_EVER = """
@@ -98,36 +98,36 @@ SLEEPERS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' A
 
 
 @pytest.mark.slow
-@asks
+@uses_database
 def test_such_work_ends_with_a_client_that_is_killed():
     environment = {"DJANGO_SETTINGS_MODULE": "config.settings.test", "TEST_DATABASE_URL": database_url()}
 
     process = subprocess.Popen([sys.executable, "manage.py", "shell", "-c", FOR_EVER], cwd=ROOT, env=environment)
     try:
-        eventually(lambda: ask(SLEEPERS) == [(1,)])
+        eventually(lambda: query(SLEEPERS) == [(1,)])
         process.send_signal(signal.SIGKILL)
         process.wait()
-        eventually(lambda: ask(SLEEPERS) == [(0,)])
+        eventually(lambda: query(SLEEPERS) == [(0,)])
     finally:
         process.kill()
         process.wait()
 
 
-@asks
+@uses_database
 def test_a_silent_connection_is_refused_at_the_health_check_and_not_replaced_by_a_wait(monkeypatch):
-    ask("SELECT 1")
+    query("SELECT 1")
     connection.health_check_done, connection.health_check_enabled = False, True
     monkeypatch.setattr(base, "HEALTH_CHECK_TIMEOUT_S", 0.2)
     execute = psycopg.Cursor.execute
     monkeypatch.setattr(psycopg.Cursor, "execute", lambda self, *_: execute(self, "SELECT pg_sleep(4)"))
 
     with pytest.raises(OperationalError, match="health check"):
-        ask("SELECT 1")
+        query("SELECT 1")
 
     assert connection.connection is None
 
 
-def limits(of: BaseDatabaseWrapper) -> dict[str, object]:
+def session_limits(of: BaseDatabaseWrapper) -> dict[str, object]:
     """Return what bounds a statement of the session, on either side."""
     names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
     asked = of.connection
@@ -135,7 +135,7 @@ def limits(of: BaseDatabaseWrapper) -> dict[str, object]:
     return bounds | {"answer": asked.response_timeout_s}
 
 
-def seconds(lock: str, statement: str, idle: str, answer: float | None) -> dict[str, object]:
+def limit_values(lock: str, statement: str, idle: str, answer: float | None) -> dict[str, object]:
     return {
         "lock_timeout": lock,
         "statement_timeout": statement,
@@ -144,16 +144,16 @@ def seconds(lock: str, statement: str, idle: str, answer: float | None) -> dict[
     }
 
 
-UNLIMITED, USUAL = seconds("1min", "0", "0", None), seconds("2s", "5s", "10s", RESPONSE_TIMEOUT_S)
+UNLIMITED, USUAL = limit_values("1min", "0", "0", None), limit_values("2s", "5s", "10s", RESPONSE_TIMEOUT_S)
 
 
-@asks
+@uses_database
 class TestWorkOnAWholeDatabase:
     """No limit of a request's holds for it: on a busy machine a suite whose tests all passed would end in an error."""
 
     def test_creating_and_dropping_takes_as_long_as_it_takes(self):
         with connection._nodb_cursor() as cursor:
-            assert limits(cursor.db) == UNLIMITED
+            assert session_limits(cursor.db) == UNLIMITED
 
     def test_where_there_is_no_database_postgres_it_goes_by_another(self, monkeypatch):
         refuse = base.DatabaseWrapper.get_new_connection
@@ -166,7 +166,7 @@ class TestWorkOnAWholeDatabase:
         monkeypatch.setattr(base.DatabaseWrapper, "get_new_connection", without_postgres)
 
         with pytest.warns(RuntimeWarning, match="'postgres' database"), connection._nodb_cursor() as cursor:
-            assert limits(cursor.db) == UNLIMITED
+            assert session_limits(cursor.db) == UNLIMITED
 
     def test_dropping_does_not_wait_for_whoever_is_still_connected(self):
         usual, name = connection.settings_dict["TEST"]["NAME"], f"lingering_{connection.settings_dict['NAME']}"
@@ -190,29 +190,29 @@ class TestWorkOnAWholeDatabase:
 
         def look(execute, sql, *args):
             if "TRUNCATE" in sql:
-                seen.append(limits(connection))
+                seen.append(session_limits(connection))
             return execute(sql, *args)
 
         with connection.execute_wrapper(look):
             call_command("flush", interactive=False, verbosity=0)
 
         assert seen == [UNLIMITED]
-        assert limits(connection) == USUAL
+        assert session_limits(connection) == USUAL
         assert not User.objects.exists()
 
 
 class TestWhatIsCounted:
-    @asks
+    @uses_database
     def test_a_connection_that_was_opened(self):
         connection.close()
         opened, failed = counting("bank_db_connect_seconds"), counting("bank_db_connect_failures")
 
-        ask("SELECT 1")
-        ask("SELECT 1")
+        query("SELECT 1")
+        query("SELECT 1")
 
         assert (list(opened().values()), failed()) == ([1], {})
 
-    @asks
+    @uses_database
     def test_a_connection_that_was_refused(self):
         opened, failed = counting("bank_db_connect_seconds"), counting("bank_db_connect_failures")
         # Bound and not listening.

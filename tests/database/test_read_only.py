@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.test import Client
 
-from apps.core.middleware import probes as health
+from apps.core.middleware import probes
 from apps.database.postgresql import base
 from apps.database.postgresql.timeout_connection import SERVER_CANNOT_SERVE
 from tests.support.endpoints import ENDPOINTS, ApiWorld, rows
@@ -17,8 +17,8 @@ from tests.support.patience import eventually
 @pytest.fixture
 def probe(monkeypatch):
     """A probe of its own, whose connection is to the vault."""
-    probe = health.DatabaseProbe()
-    monkeypatch.setattr(health, "database", probe)
+    probe = probes.DatabaseProbe()
+    monkeypatch.setattr(probes, "database", probe)
     yield probe
     probe.close()
 
@@ -86,14 +86,14 @@ def test_a_connection_that_the_probe_finds_to_read_only_is_not_kept(as_app_role,
     def backend() -> int:
         return probe._thread.submit(ask, "SELECT pg_backend_pid()").result()
 
-    assert probe.passes(health.is_reachable)
+    assert probe.passes(probes.is_reachable)
     kept = backend()
-    assert probe.passes(health.is_reachable)
+    assert probe.passes(probes.is_reachable)
     assert backend() == kept
 
     reads_only("on")
     # The server's processes reload one by one.
-    eventually(lambda: probe.passes(health.is_reachable) and probe.only_reads)
+    eventually(lambda: probe.passes(probes.is_reachable) and probe.only_reads)
     assert backend() != kept
 
 

@@ -106,7 +106,7 @@ def readings(monkeypatch) -> list[str]:
     return asked
 
 
-def who(connection: DatabaseWrapper) -> str:
+def current_user(connection: DatabaseWrapper) -> str:
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_user")
         return cursor.fetchone()[0]
@@ -123,13 +123,13 @@ def own_hook(key: str) -> str:
 @pytest.mark.django_db(transaction=True)  # allows connections; these are not to the suite's database
 class TestTheBackend:
     def test_reads_a_rotated_password_once_for_all_threads(self, password_postgres, deployed, backend, readings):
-        assert who(backend()) == "bank"
+        assert current_user(backend()) == "bank"
         password_postgres.rotate("second")
         deployed.put("second")
         failures = counting("bank_db_connect_failures")
 
-        assert who(backend()) == "bank"
-        assert who(backend()) == "bank"
+        assert current_user(backend()) == "bank"
+        assert current_user(backend()) == "bank"
         assert readings == ["bank/rotation"]
         # The one that was healed is told as well.
         assert failures() == {"authentication": 1}
@@ -143,19 +143,19 @@ class TestTheBackend:
         def log_in(connection: DatabaseWrapper) -> str:
             connection.inc_thread_sharing()
             start.wait(timeout=HANG_S)
-            return who(connection)
+            return current_user(connection)
 
         with ThreadPoolExecutor(len(refused)) as pool:
             assert list(pool.map(log_in, refused)) == ["bank"] * len(refused)
         assert readings == ["bank/rotation"]
 
     def test_follows_a_rotation_that_alternates_users(self, password_postgres, deployed, backend):
-        assert who(backend()) == "bank"
+        assert current_user(backend()) == "bank"
         password_postgres.owner.execute("CREATE ROLE bank_clone LOGIN PASSWORD 'clone' IN ROLE bank")
         password_postgres.rotate("second")
         deployed.put_url(password_postgres.url("clone", user="bank_clone"))
 
-        assert who(backend()) == "bank_clone"
+        assert current_user(backend()) == "bank_clone"
 
     def test_gives_up_after_one_reading_that_brings_nothing_new(self, password_postgres, deployed, backend, readings):
         password_postgres.rotate("nobody knows")
@@ -212,7 +212,7 @@ class TestTheBackend:
         password_postgres.rotate("DATABASE_URL")
         HOOK["url"] = password_postgres.url
 
-        assert who(backend()) == "bank"
+        assert current_user(backend()) == "bank"
         assert readings == []
 
     def test_reads_nothing_again_when_the_server_is_gone(self, deployed, backend, readings):
@@ -235,7 +235,7 @@ def test_what_a_refused_password_carries(password_postgres):
     assert not password_was_sent(psycopg.OperationalError("timeout"))
 
 
-class Customer(threading.Thread):
+class LoadClient(threading.Thread):
     """Asks for a page that asks the database, over and over; keeps each answer that is not the expected one."""
 
     def __init__(self, address: tuple[str, int], stop: threading.Event) -> None:
@@ -243,7 +243,7 @@ class Customer(threading.Thread):
         self._address, self._stop_asking = address, stop
         self.answers: Counter[int | str] = Counter()
         # The longest row of failures: a client that tries again has that many in vain.
-        self.in_vain, self._row = 0, 0
+        self.failures_in_a_row, self._row = 0, 0
         self.slowest_s = 0.0
 
     def run(self) -> None:
@@ -254,7 +254,7 @@ class Customer(threading.Thread):
             self.answers[answer] += 1
             # 401: the database was asked and does not know the token.
             self._row = 0 if answer == 401 else self._row + 1
-            self.in_vain = max(self.in_vain, self._row)
+            self.failures_in_a_row = max(self.failures_in_a_row, self._row)
             time.sleep(0.005)
 
 
@@ -311,9 +311,9 @@ def live(password_postgres, moto, migrated, tmp_path) -> Iterator[Server]:
 @pytest.mark.slow
 def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, password_postgres, moto):
     stop = threading.Event()
-    customers = [Customer(live.address, stop) for _ in range(4)]
-    for customer in customers:
-        customer.start()
+    clients = [LoadClient(live.address, stop) for _ in range(4)]
+    for client in clients:
+        client.start()
     try:
         for password in ("second", "third", "fourth"):
             time.sleep(1.5)
@@ -321,16 +321,16 @@ def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, 
             moto.put("bank/live", secret_for(password_postgres.url(password)))
             assert password_postgres.end_idle_connections() > 0
         time.sleep(1.5)
-        eventually(lambda: sum(customer.answers[401] for customer in customers) > 200)
+        eventually(lambda: sum(client.answers[401] for client in clients) > 200)
     finally:
         stop.set()
-        for customer in customers:
-            customer.join()
+        for client in clients:
+            client.join()
 
-    answers = sum((customer.answers for customer in customers), Counter())
-    slowest_s = max(customer.slowest_s for customer in customers)
+    answers = sum((client.answers for client in clients), Counter())
+    slowest_s = max(client.slowest_s for client in clients)
     print(f"answers: {dict(answers)}; slowest {slowest_s:.2f} s")
-    assert max(customer.in_vain for customer in customers) <= 1
+    assert max(client.failures_in_a_row for client in clients) <= 1
     assert live.log.read_text().count("The database password was read again") >= 3
     assert not [password for password in ("second", "third", "fourth") if password in live.log.read_text()]
 
@@ -363,10 +363,10 @@ def test_a_server_opens_as_many_connections_as_the_rule_counts(live, password_po
         env = environment.Environment("test", values | {"DATABASE_MAX_CONNECTIONS": available}, {})
         assert environment.connections_fit(env).startswith(words)
     stop = threading.Event()
-    customers = [Customer(live.address, stop) for _ in range(12)]
+    clients = [LoadClient(live.address, stop) for _ in range(12)]
     most = 0
-    for customer in customers:
-        customer.start()
+    for client in clients:
+        client.start()
     try:
         deadline = time.monotonic() + HANG_S
         while time.monotonic() < deadline and most < 8:
@@ -377,8 +377,8 @@ def test_a_server_opens_as_many_connections_as_the_rule_counts(live, password_po
             most = max(most, row[0])
     finally:
         stop.set()
-        for customer in customers:
-            customer.join()
+        for client in clients:
+            client.join()
 
     # Each worker: three threads and the probes' one.
     assert most == 8

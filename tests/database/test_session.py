@@ -59,7 +59,7 @@ def refused_here(error: psycopg.Error) -> bool:
 
 
 @pytest.fixture(params=["DATABASE", "ROLE"])
-def somebody_elses(request, two_role_database):
+def foreign_defaults(request, two_role_database):
     """Let the database, or both roles, have defaults that nobody here would choose."""
     targets = [f"DATABASE {NAME}"] if request.param == "DATABASE" else [f"ROLE {OWNER}", f"ROLE {APP_ROLE}"]
     for target in targets:
@@ -104,11 +104,11 @@ def use() -> None:
 
 
 class TestDefaultsOfTheDatabase:
-    def test_do_not_reach_what_serves(self, two_role_database, somebody_elses, as_app_role):
+    def test_do_not_reach_what_serves(self, two_role_database, foreign_defaults, as_app_role):
         assert settings_of_the_session() == RELIED_ON
         use()
 
-    def test_do_not_reach_what_migrates(self, two_role_database, somebody_elses, migrates_as_owner):
+    def test_do_not_reach_what_migrates(self, two_role_database, foreign_defaults, migrates_as_owner):
         call_command("migrate", verbosity=0)
 
         with connected(two_role_database.owner_url):

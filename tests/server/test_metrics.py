@@ -53,7 +53,7 @@ class TestTheStart:
                 self.begin(port=port)
 
 
-class TestPlaces:
+class TestSlots:
     """See Note [Slots]."""
 
     def test_are_the_lowest_that_no_living_worker_has(self):
