@@ -29,7 +29,7 @@ def broken(error):
 
 
 class Answers:
-    """One request for every status that the API knows, and for everybody who answers."""
+    """One request for each status of the API, and for each layer that can answer."""
 
     def ok(self, https, monkeypatch):
         return 200, https.get(ACCOUNTS)

@@ -52,7 +52,7 @@ class FaultySerializer(serializers.Serializer):
 
 class SerializerView(Endpoint):
     def post(self, request):
-        return Response(self.body(FaultySerializer))
+        return Response(self.validated_body(FaultySerializer))
 
 
 class ViewView(Endpoint):
