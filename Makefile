@@ -106,8 +106,8 @@ types: ## Check types with mypy.
 schema: ## Generate docs/openapi.yaml.
 	@$(RUN) tool python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
-configuration: ## Generate docs/configuration.md.
-	@$(RUN) tool python -m config.reference
+configuration: ## Generate docs/configuration.md, .env.example and the keys in the Compose files.
+	@$(RUN) tool python -m config.generate
 
 pictures: ## Take the screenshots in docs/img/ (native; needs chromium and a Prometheus with its web pages).
 	@$(RUN) test python -m devtools.screenshots
@@ -128,9 +128,9 @@ check-migrations: ## Fail if a migration is missing, or unsafe on a database in 
 check-compatibility: ## Fail if the last release's code fails on today's schema, or today's code on its schema.
 	@./checks/check-compatibility $(if $(value COMMIT),$(call quote,COMMIT))
 
-check-schema: ## Fail if docs/openapi.yaml or docs/configuration.md is out of date.
+check-schema: ## Fail if docs/openapi.yaml or what `make configuration` generates is out of date.
 	@$(RUN) tool ./checks/check-schema
-	@$(RUN) tool python -m config.reference --check
+	@$(RUN) tool python -m config.generate --check
 
 check-api: ## Fail if the API breaks clients of the last release (of main before the first release).
 	@./checks/check-api

@@ -1,527 +1,600 @@
-"""Every key of the configuration, declared once: `python -m config.reference` writes docs/configuration.md from here.
+"""Environment variables: the one declaration of every key, and their values.
 
-A value comes from the environment, else from the secret that APP_SECRETS_ID names, else it is the default; an empty value
-is none. `load()` ends the process with one error that names every missing, malformed and unsafe key, and no value. To add a
-key, add a line to `Environment`; to hold several keys to each other, add a `@rule`.
+A value comes from the environment, else from the AWS secret that APP_SECRETS_ID names, else it is the default; an empty
+value counts as absent. Casting and reading are django-environ's: `env("PORT")`, `env("DEBUG", default=True)`. A default that
+differs by environment stands in that environment's settings module.
+
+To add a key, add a line to `KEYS` and run `make configuration`, which writes docs/configuration.md, .env.example and the
+lists in the Compose files. To constrain several keys together, add a `@rule`.
+
+Raises: `load()` raises one `ConfigurationError` that names every missing, malformed and unsafe key, and no value.
 """
 
 import logging
+import math
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from environ import Env
 
 from apps.database import libpq
 from apps.database.timeouts import RESPONSE_TIMEOUT_S
-from config import secrets_manager as secrets
-from config.keys import (
-    FLAG,
-    HOSTS,
-    NAMES,
-    ORIGINS,
-    PATH,
-    POSTGRES_URL,
-    REDIS,
-    SECONDS,
-    SENTRY,
-    SHARE,
-    SSLMODES,
-    TEXT,
-    Key,
-    one_of,
-    whole,
-)
+from config import secrets_manager
 
 DEPLOYED: Final = ("staging", "production")
-LIMITS_PER_MINUTE: Final = ("THROTTLE_USER_PER_MINUTE", "THROTTLE_ANONYMOUS_PER_MINUTE")
-# `base` builds the image and writes documents: nothing is required there.
-ENVIRONMENTS: Final = ("base", "local", "test", "staging", "production")
-# The suite is the same for everybody, and an image is built for everybody.
-WITHOUT_SECRET: Final = frozenset({"base", "test"})
+# `base` builds the image and generates documents: nothing is required there.
+ENVIRONMENTS: Final = ("base", "local", "test", *DEPLOYED)
+# An image and the test suite do not depend on a secret.
+ENVIRONMENTS_WITHOUT_SECRET: Final = frozenset({"base", "test"})
 
-LOCAL_SECRET_KEY: Final = "local-only-and-published-secret-key-for-everybody-to-read"  # noqa: S105  it says so
-PUBLISHED_SECRET_KEYS: Final = frozenset({LOCAL_SECRET_KEY})
-
-# What a worker opens besides its threads' connections: the one on which the probes ask (apps.core.middleware.probes).
+# Connections of a worker besides those of its threads: the probes' own (apps.core.middleware.probes).
 PROBE_CONNECTIONS: Final = 1
+# From the weakest to the strongest.
+SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+LIMITS_PER_MINUTE: Final = ("THROTTLE_USER_PER_MINUTE", "THROTTLE_ANONYMOUS_PER_MINUTE")
+
+logger = logging.getLogger(__name__)
+
+
+class ConfigurationError(ImproperlyConfigured):
+    """The configuration is invalid. The text is for operators: entry points print it and exit with 1."""
+
+    def __init__(self, settings_module: str, problems: Collection[str]) -> None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = [
+            f"error: {settings_module or 'the application'} cannot start: {count} with its configuration",
+            *(f"  {problem}" for problem in sorted(problems)),
+            "Every key is described in docs/configuration.md.",
+        ]
+        super().__init__("\n".join(lines))
+
+
+# --- Types -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """A type of values.
+
+    words: completes "must be". cast: django-environ's. pattern: matches the whole text. is_valid: judges the value; it may
+    raise `ValueError`.
+    """
+
+    words: str
+    cast: Any = str
+    pattern: str = r"(?s:.*)"
+    is_valid: Callable[[Any], bool] = lambda _value: True
+
+    def parse(self, text: str) -> Any:
+        """Return the value, or raise `ValueError` with a text that does not contain it: it may be secret."""
+        try:
+            if text == text.strip() and re.fullmatch(self.pattern, text, re.ASCII):
+                value = Env.parse_value(text, self.cast)
+                if self.is_valid(value):
+                    return value
+        # A library's message may quote what it could not read.
+        except ValueError:
+            pass
+        raise ValueError(f"must be {self.words}")
+
+
+def _list_of(item: str) -> str:
+    return rf"{item}(\s*,\s*{item})*"
+
+
+def _integer(least: int, most: int) -> ValueType:
+    return ValueType(f"a whole number from {least} to {most}", int, r"\d{1,10}", lambda number: least <= number <= most)
+
+
+def _one_of(*choices: str) -> ValueType:
+    return ValueType(f"one of {', '.join(choices)}", str, "|".join(choices))
+
+
+def _are_origins(origins: list[str]) -> bool:
+    """Return whether these are origins as browsers send them: without the scheme's default port."""
+    urls = [urlsplit(origin) for origin in origins if origin != "*"]
+    return all(url.port != {"http": 80, "https": 443}[url.scheme] for url in urls)
+
+
+def _is_postgres_url(url: str) -> bool:
+    found = libpq.parameters(url)
+    libpq.check(found)
+    # Time limits are keys of their own.
+    return bool(found.get("dbname")) and not re.search("lock_timeout|statement_timeout", found.get("options", ""))
+
+
+def _has_valid_port(url: str) -> bool:
+    return urlsplit(url).port != 0
+
+
+DOMAIN: Final = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]"
+TEXT: Final = ValueType("text without spaces around it")
+BOOLEAN: Final = ValueType("true or false", bool, "(?i:true|on|ok|yes|y|1|false|off|no|n|0)")
+TEXTS: Final = ValueType("texts separated by commas", [str.strip], _list_of(r"[^,\s]([^,]*[^,\s])?"), all)
+HOSTS: Final = ValueType(
+    "host names separated by commas, without scheme or port (.example.org: with its subdomains)",
+    [str.strip],
+    _list_of(rf"(?i:\*|\.?({DOMAIN}))"),
+)
+ORIGINS: Final = ValueType(
+    "origins separated by commas, as browsers send them: https://app.example.org, in small letters, with a port where it is "
+    "not the default, without a path, a slash at the end or a wildcard",
+    [str.strip],
+    _list_of(rf"(\*|https?://({DOMAIN})(:[1-9]\d{{0,4}})?)"),
+    _are_origins,
+)
+# Not a path of the application's own, which would hide the admin or be hidden by it.
+URL_PATH: Final = ValueType(
+    "a path like back-office/, in small letters and unlike the others that are served",
+    str,
+    r"(?!(api|livez|ping|readyz|schema|static)/)([a-z0-9][a-z0-9_-]*/)+",
+)
+SECONDS: Final = ValueType("a number of seconds above 0", float, r"\d+(\.\d+)?", lambda seconds: 0 < seconds < math.inf)
+FRACTION: Final = ValueType("a number from 0 to 1", float, r"0(\.\d+)?|1(\.0+)?")
+POSTGRES_URL: Final = ValueType(
+    "a URL postgres://user:password@host:port/database, its parts percent-encoded, its parameters libpq's",
+    is_valid=_is_postgres_url,
+)
+REDIS_URL: Final = ValueType("a URL redis://, rediss:// or unix://", str, r"(redis|rediss|unix)://.*", _has_valid_port)
+SENTRY_DSN: Final = ValueType(
+    "a URL https://key@host/project", str, r"(?i:https?)://[^/@]+@[^/@]+/(.+/)?\d+", _has_valid_port
+)
+
+
+# --- Values that a deployment refuses --------------------------------------------------------------------------------
 
 
 def weak_key(key: str) -> str:
-    """Say why a key signs nothing safely, by Django's own measure and by whether everybody knows it."""
-    if key in PUBLISHED_SECRET_KEYS:
-        return "is published in this repository"
-    if len(key) < 50 or len(set(key)) < 5 or key.startswith("django-insecure-"):  # noqa: PLR2004  security.W009
-        return "is weak: at least 50 random characters are needed"
-    return ""
+    """Return why a signing key is weak, by Django's own measure (security.W009)."""
+    weak = len(key) < 50 or len(set(key)) < 5 or key.startswith("django-insecure-")  # noqa: PLR2004  Django's figures
+    return "is weak: at least 50 random characters are needed" if weak else ""
 
 
 def weak_keys(keys: list[str]) -> str:
     return next(filter(None, map(weak_key, keys)), "")
 
 
-def every_host(hosts: list[str]) -> str:
-    return "must name its hosts: * lets anybody choose one" if "*" in hosts else ""
+def any_host(hosts: list[str]) -> str:
+    return "must name its hosts: * allows a client to choose one" if "*" in hosts else ""
 
 
-def any_page(origins: list[str]) -> str:
-    """Say why pages could read answers that nobody meant for them."""
+def unsafe_origin(origins: list[str]) -> str:
     if "*" in origins:
-        return "must name its origins: * lets every page read the answers"
-    plain = any(origin.startswith("http:") for origin in origins)
-    return "must be https: what is sent over plain HTTP anybody between can change" if plain else ""
+        return "must name its origins: * allows every page to read the responses"
+    insecure = any(origin.startswith("http:") for origin in origins)
+    return "must be https: plain HTTP can be changed on the way" if insecure else ""
 
 
-def open_to_all(url: str) -> str:
-    """Say that whoever reaches the database may use it."""
+def missing_password(url: str) -> str:
+    """Return that a database over a network is reached without a password or a client's certificate."""
     route = libpq.route(libpq.parameters(url))
-    return "" if route.has_proof or not route.over_network else "names no password, and none is found elsewhere"
+    return "" if route.has_proof or not route.over_network else "names no password, and libpq finds none elsewhere"
 
 
-def debugging(on: bool) -> str:  # noqa: FBT001  the value of a key
-    return "must be off: its pages show the settings and the code" if on else ""
+def debug_enabled(enabled: bool) -> str:  # noqa: FBT001  the value of a key
+    return "must be off: its pages show the settings and the code" if enabled else ""
 
 
-logger = logging.getLogger(__name__)
+# --- Keys ------------------------------------------------------------------------------------------------------------
 
 
-class Environment:
-    """The values of every key in one environment, and where each came from."""
+@dataclass(frozen=True)
+class Key:
+    """One environment variable.
 
-    DJANGO_SETTINGS_MODULE = Key(
-        kind=TEXT,
-        default="",
-        required=ENVIRONMENTS,
-        about="The settings module; its last part is the environment. An unknown one is held to production's demands.",
-        outside_only=True,
-    )
+    example: what .env.example shows; a key with an example is passed on to Compose's containers.
+    required_in: the environments that do not start without it.
+    unsafe: returns why a deployment refuses a value.
+    environment_only: never read from the secret: needed to find it, or by programs that read the environment only.
+    """
 
-    APP_SECRETS_ID = Key(
-        kind=TEXT,
-        default="",
-        about="The name or ARN of the secret in AWS Secrets Manager: a JSON object of strings, named like these keys.",
-        outside_only=True,
-    )
-    AWS_REGION = Key(
-        kind=TEXT, default="", about="The region of the secret, unless APP_SECRETS_ID is an ARN.", outside_only=True
-    )
+    type: ValueType
+    description: str
+    _: KW_ONLY
+    default: Any = ""
+    example: str = ""
+    required_in: Collection[str] = ()
+    unsafe: Callable[[Any], str] | None = None
+    environment_only: bool = False
 
-    DEBUG = Key(kind=FLAG, default=False, elsewhere={"local": True}, unsafe=debugging, about="Django's debug pages.")
-    SECRET_KEY = Key(
-        kind=TEXT,
-        default="",
-        elsewhere={"local": LOCAL_SECRET_KEY},
-        required=DEPLOYED,
-        unsafe=weak_key,
-        about="Signs sessions and cursors.",
-    )
-    SECRET_KEY_FALLBACKS = Key(
-        kind=NAMES,
+
+KEYS: Final[Mapping[str, Key]] = {
+    "DJANGO_SETTINGS_MODULE": Key(
+        TEXT,
+        "The settings module; its last part is the environment. An unknown one has production's requirements.",
+        required_in=ENVIRONMENTS,
+        environment_only=True,
+    ),
+    "APP_SECRETS_ID": Key(
+        TEXT,
+        "The name or ARN of the secret in AWS Secrets Manager: a JSON object of strings, named like these keys.",
+        environment_only=True,
+    ),
+    "AWS_REGION": Key(TEXT, "The region of the secret, unless APP_SECRETS_ID is an ARN.", environment_only=True),
+    # Django
+    "DEBUG": Key(BOOLEAN, "Django's debug pages.", default=False, example="true", unsafe=debug_enabled),
+    "SECRET_KEY": Key(TEXT, "Signs sessions and cursors.", example="local-only", required_in=DEPLOYED, unsafe=weak_key),
+    "SECRET_KEY_FALLBACKS": Key(
+        TEXTS,
+        "Earlier keys that are still accepted: on a rotation, put the old one here for a session's life.",
         default=[],
+        example="the-one-before",
         unsafe=weak_keys,
-        about="Earlier keys that are still accepted: on a rotation, put the old one here for a session's life.",
-    )
-    ALLOWED_HOSTS = Key(
-        kind=HOSTS,
+    ),
+    "ALLOWED_HOSTS": Key(
+        HOSTS,
+        "The host names that are served.",
         default=[],
-        elsewhere={"local": ["localhost", "127.0.0.1", "[::1]"]},
-        required=DEPLOYED,
-        unsafe=every_host,
-        about="The host names that are served.",
-    )
-
-    DATABASE_URL = Key(
-        kind=POSTGRES_URL,
-        default="",
-        required=DEPLOYED,
-        unsafe=open_to_all,
-        about="The database, the parts of the URL percent-encoded, its parameters libpq's (docs/database.md); time limits "
-        "are the keys below, not options. Locally, without one, the one that `make` starts.",
-    )
-    MIGRATION_DATABASE_URL = Key(
-        kind=POSTGRES_URL,
-        default="",
-        unsafe=open_to_all,
-        about="The same database as the role that owns its tables, for `manage.py migrate` alone, which grants what is "
-        "needed to the role in DATABASE_URL (docs/database.md). Without one, DATABASE_URL serves both.",
-        # What serves has no business with it.
-        outside_only=True,
-    )
-    DATABASE_SSLMODE = Key(
-        kind=one_of(*SSLMODES),
-        default="disable",
-        elsewhere=dict.fromkeys(DEPLOYED, "verify-full"),
-        about="The least that a connection over a network asks for: what it asks where the URL names no sslmode, and the "
-        "weakest that it may name. verify-full needs sslrootcert in the URL unless libpq's default file is there.",
-    )
-    TEST_DATABASE_URL = Key(
-        kind=POSTGRES_URL, default="", about="The tests' database app_test; without one, the one that `make` starts."
-    )
-    DATABASE_MAX_CONNECTIONS = Key(
-        kind=whole(0, 100_000),
-        default=0,
-        about="The database's max_connections; 0 checks nothing. DATABASE_RESERVED_CONNECTIONS + WEB_REPLICAS x "
+        example="localhost,127.0.0.1,[::1]",
+        required_in=DEPLOYED,
+        unsafe=any_host,
+    ),
+    "ADMIN_PATH": Key(URL_PATH, "The path of the admin; without one it is not mounted.", example="admin/"),
+    "DOCS_OPEN": Key(BOOLEAN, "Serve /schema/ and /schema/swagger-ui/.", default=False, example="true"),
+    "SIGN_UP_OPEN": Key(BOOLEAN, "Allow everyone to create a user.", default=False, example="true"),
+    "CORS_ALLOWED_ORIGINS": Key(
+        ORIGINS,
+        "The origins of browser applications that may call /api/ (CORS): with a token, without cookies, the API's own "
+        "response headers exposed. Without one, pages of other origins cannot. Locally * allows every page.",
+        default=[],
+        example="http://localhost:5173",
+        unsafe=unsafe_origin,
+    ),
+    # Database
+    "DATABASE_URL": Key(
+        POSTGRES_URL,
+        "The database (docs/database.md). Time limits are the keys below, not options of the URL. Locally, without one, "
+        "`make` starts a server.",
+        example="postgres://app:app@localhost:5432/app",
+        required_in=DEPLOYED,
+        unsafe=missing_password,
+    ),
+    "MIGRATION_DATABASE_URL": Key(
+        POSTGRES_URL,
+        "The same database as the role that owns its tables, for `manage.py migrate` alone, which grants what is needed to "
+        "the role in DATABASE_URL (docs/database.md). Without one, DATABASE_URL serves both.",
+        example="postgres://owner:owner@localhost:5432/app",
+        unsafe=missing_password,
+        # The serving process must not have it.
+        environment_only=True,
+    ),
+    "DATABASE_SSLMODE": Key(
+        _one_of(*SSLMODES),
+        "The weakest sslmode over a network: used where the URL names none, and the weakest that it may name. verify-full "
+        "needs sslrootcert in the URL unless libpq's default file exists. Only deployments have the default; elsewhere it "
+        "is disable.",
+        default="verify-full",
+    ),
+    "TEST_DATABASE_URL": Key(
+        POSTGRES_URL,
+        "The tests' database app_test, of a role that may create databases; without one, `make` starts a server.",
+        example="postgres://app:app@localhost:5433/app_test",
+    ),
+    "DATABASE_MAX_CONNECTIONS": Key(
+        _integer(0, 100_000),
+        "The database's max_connections; 0 checks nothing. DATABASE_RESERVED_CONNECTIONS + WEB_REPLICAS x "
         f"WEB_CONCURRENCY x (GUNICORN_THREADS + {PROBE_CONNECTIONS} for the probes) must fit.",
-    )
-    DATABASE_RESERVED_CONNECTIONS = Key(
-        kind=whole(0, 100_000),
-        default=10,
-        about="Those of the database's connections that are kept for migrations, monitoring and people.",
-    )
-    LOCK_TIMEOUT = Key(kind=SECONDS, default=2.0, about="How long a statement waits for a lock.")
-    STATEMENT_TIMEOUT = Key(
-        kind=SECONDS,
+        default=0,
+    ),
+    "DATABASE_RESERVED_CONNECTIONS": Key(
+        _integer(0, 100_000), "Connections kept for migrations, monitoring and people.", default=10
+    ),
+    "LOCK_TIMEOUT": Key(SECONDS, "How long a statement waits for a lock.", default=2.0, example="2"),
+    "STATEMENT_TIMEOUT": Key(
+        SECONDS,
+        f"How long a statement runs; above LOCK_TIMEOUT, below {RESPONSE_TIMEOUT_S:g}, when the client gives up.",
         default=5.0,
-        about=f"How long a statement runs; above LOCK_TIMEOUT, below {RESPONSE_TIMEOUT_S:g}, when the client gives up.",
-    )
-
-    REVISION = Key(
-        kind=TEXT,
-        default="unknown",
-        about="The commit that is served, told by /livez/; the image knows its own.",
-        outside_only=True,
-    )
-    PORT = Key(kind=whole(1, 65_535), default=8000, about="Where gunicorn listens.", outside_only=True)
-    METRICS_PORT = Key(
-        kind=whole(1, 65_535),
+        example="5",
+    ),
+    # Server
+    "REVISION": Key(
+        TEXT, "The deployed commit, in /livez/; images have it built in.", default="unknown", environment_only=True
+    ),
+    "PORT": Key(_integer(1, 65_535), "gunicorn's port.", default=8000, example="8000", environment_only=True),
+    "METRICS_PORT": Key(
+        _integer(1, 65_535),
+        "The port on which gunicorn's arbiter serves /metrics and nothing else; for Prometheus only, not the public.",
         default=9464,
-        about="Where gunicorn's arbiter serves metrics, at /metrics and nothing else; for Prometheus only, not the public.",
-        outside_only=True,
-    )
-    PROMETHEUS_MULTIPROC_DIR = Key(
-        kind=TEXT,
-        default="",
-        about="The directory of the workers' counts, in memory and this server's alone: it is emptied at the start. "
-        "Without one a new one is made in /dev/shm.",
-        outside_only=True,
-    )
-    WEB_CONCURRENCY = Key(kind=whole(1, 256), default=2, about="gunicorn's worker processes.")
-    WEB_REPLICAS = Key(
-        kind=whole(1, 10_000),
+        example="9464",
+        environment_only=True,
+    ),
+    "PROMETHEUS_MULTIPROC_DIR": Key(
+        TEXT,
+        "The directory of the workers' counts, in memory and this server's alone: it is emptied at the start. Without one a "
+        "new one is created in /dev/shm.",
+        environment_only=True,
+    ),
+    "WEB_CONCURRENCY": Key(_integer(1, 256), "gunicorn's worker processes.", default=2, example="2"),
+    "WEB_REPLICAS": Key(
+        _integer(1, 10_000),
+        "How many servers like this one run at once, including those that a deployment starts before it stops the old.",
         default=1,
-        about="How many servers like this one run at once, those that a deployment starts before it stops the old included.",
-    )
-    GUNICORN_THREADS = Key(kind=whole(1, 256), default=4, about="Threads of each worker.")
-    WORKER_TIMEOUT = Key(
-        kind=whole(1, 3600),
+    ),
+    "GUNICORN_THREADS": Key(_integer(1, 256), "Threads of each worker.", default=4, example="4"),
+    "WORKER_TIMEOUT": Key(
+        _integer(1, 3600),
+        "A worker is replaced after so many seconds of silence; the outermost of the time limits.",
         default=30,
-        about="After so many seconds of silence a worker is replaced; the outermost of the limits.",
-    )
-    DRAIN_SECONDS = Key(
-        kind=whole(0, 600),
+        example="30",
+    ),
+    "DRAIN_SECONDS": Key(
+        _integer(0, 600),
+        "How long a server still serves after a SIGTERM while /readyz/ answers 503: as long as a load balancer takes to "
+        "notice. Then requests in flight have 30 s. The platform's grace must be longer than both: 45 s in deploy/ecs. Only "
+        "deployments have the default; elsewhere it is 0.",
         default=5,
-        elsewhere={"local": 0, "test": 0},
-        about="After a SIGTERM it still serves for so long, while /readyz/ answers 503: as long as a load balancer takes "
-        "to notice. Then requests in flight have 30 s. The platform's grace must be longer than both: 45 s in deploy/ecs.",
-    )
-
-    NUM_PROXIES = Key(
-        kind=whole(0, 10),
+        example="0",
+    ),
+    "NUM_PROXIES": Key(
+        _integer(0, 10),
+        "How many of our proxies append to X-Forwarded-For and, ending TLS, set X-Forwarded-Proto; 0 trusts the socket's "
+        "address and scheme only, so that a deployment serves probes only. An entry may have a port, brackets, quotes or a "
+        "zone; all that are no address count as one.",
         default=0,
-        about="How many proxies of ours append to X-Forwarded-For and, ending TLS, set X-Forwarded-Proto; 0 believes the "
-        "socket's address and scheme and nothing else, so that a deployment serves probes only. An entry may have a port, "
-        "brackets, quotes or a zone; all that are no address count as one.",
-    )
-    THROTTLE_USER_PER_MINUTE = Key(
-        kind=whole(0, 1_000_000),
-        default=0,
-        elsewhere=dict.fromkeys(DEPLOYED, 600),
-        about="How many requests one user may send to the API in a minute, counted in REDIS_URL by all servers; then 429. "
-        "0 is no limit, and without REDIS_URL there is none.",
-    )
-    THROTTLE_ANONYMOUS_PER_MINUTE = Key(
-        kind=whole(0, 1_000_000),
-        default=0,
-        elsewhere=dict.fromkeys(DEPLOYED, 60),
-        about="The same for one address (of IPv6: one /64) whose requests have no token, or none that is good; NUM_PROXIES "
-        "says which address is believed.",
-    )
-    SECURE_HSTS_PRELOAD = Key(
-        kind=FLAG,
+    ),
+    "THROTTLE_USER_PER_MINUTE": Key(
+        _integer(0, 1_000_000),
+        "How many requests one user may send to the API in a minute, counted in REDIS_URL by all servers; then 429. 0 is no "
+        "limit, and without REDIS_URL there is none.",
+        default=600,
+        example="600",
+    ),
+    "THROTTLE_ANONYMOUS_PER_MINUTE": Key(
+        _integer(0, 1_000_000),
+        "The same for one address (of IPv6: one /64) whose requests have no valid token; NUM_PROXIES decides which address "
+        "is trusted.",
+        default=60,
+        example="60",
+    ),
+    "SECURE_HSTS_PRELOAD": Key(
+        BOOLEAN,
+        "Ask browsers to preload HSTS: a promise about the whole domain that is hard to take back.",
         default=False,
-        about="Ask browsers to preload HSTS: a promise about the whole domain that is hard to take back.",
-    )
-
-    CORS_ALLOWED_ORIGINS = Key(
-        kind=ORIGINS,
-        default=[],
-        unsafe=any_page,
-        about="The origins of browser applications that may call /api/ (CORS): with a token, without cookies, the answer's "
-        "own headers exposed. Without one, pages of other origins cannot. Locally * lets every page.",
-    )
-
-    ADMIN_PATH = Key(
-        kind=PATH,
-        default="",
-        elsewhere={"local": "admin/"},
-        about="Where the admin is; without a path it is nowhere.",
-    )
-    DOCS_OPEN = Key(
-        kind=FLAG,
-        default=False,
-        elsewhere={"local": True},
-        about="Whether /schema/ and /schema/swagger-ui/ are there.",
-    )
-
-    LOG_FORMAT = Key(
-        kind=one_of("json", "text"),
+    ),
+    # Logs and errors
+    "LOG_FORMAT": Key(
+        _one_of("json", "text"),
+        "The format of log lines. Only deployments have the default; elsewhere it is text.",
         default="json",
-        elsewhere={"local": "text", "test": "text"},
-        about="How a line of the log reads.",
-        outside_only=True,
-    )
-    SENTRY_DSN = Key(
-        kind=SENTRY,
-        default="",
-        about="Where unforeseen errors, and a sample of the requests, go; without one, nowhere.",
-    )
-    SENTRY_TRACES_SAMPLE_RATE = Key(
-        kind=SHARE, default=0.0, about="The share of requests whose time Sentry is told; probes never."
-    )
-
-    SIGN_UP_OPEN = Key(kind=FLAG, default=False, elsewhere={"local": True}, about="Whether everybody may make a user.")
-
-    SILK = Key(
-        kind=FLAG,
+        example="json",
+        environment_only=True,
+    ),
+    "SENTRY_DSN": Key(
+        SENTRY_DSN,
+        "Receives unforeseen errors and a sample of the requests; without one, nothing is sent.",
+        example="https://key@sentry.example.org/1",
+    ),
+    "SENTRY_TRACES_SAMPLE_RATE": Key(
+        FRACTION, "The share of requests whose times are sent to Sentry; probes never are.", default=0.0, example="0.1"
+    ),
+    "SILK": Key(
+        BOOLEAN,
+        "Locally: django-silk records each request's queries and shows them under /silk/.",
         default=False,
-        about="Locally: whether django-silk records each request's queries and shows them under /silk/.",
-    )
-
-    LEDGER_GATE = Key(
-        kind=one_of("off", "redis"),
+        example="false",
+    ),
+    # Ledger
+    "LEDGER_GATE": Key(
+        _one_of("off", "redis"),
+        "The optional gate (docs/adr/0005-gate-not-lock.md): requests for a busy account queue in Redis 6 or newer before "
+        "they take a database connection. With Docker, redis also starts one where REDIS_URL names none.",
         default="off",
-        about="Where waiters of a busy account queue before they take a database connection.",
-    )
-    REDIS_URL = Key(kind=REDIS, default="", about="The Redis that counts requests, and in which the gate stands.")
-    LEDGER_GATE_LEASE = Key(
-        kind=SECONDS, default=6.0, about="How long the gate holds an account: a statement's limit and one second."
-    )
-    LEDGER_GATE_WAIT = Key(kind=SECONDS, default=2.0, about="How long a command waits at the gate.")
-    TEST_REDIS_URL = Key(kind=REDIS, default="", about="The tests' Redis; without one, they start their own.")
+        example="off",
+    ),
+    "REDIS_URL": Key(REDIS_URL, "The Redis of the rate limits and the gate.", example="redis://localhost:6379/0"),
+    "LEDGER_GATE_LEASE": Key(
+        SECONDS, "How long the gate holds an account: a statement's limit and one second.", default=6.0, example="6"
+    ),
+    "LEDGER_GATE_WAIT": Key(SECONDS, "How long a command waits at the gate.", default=2.0, example="2"),
+    "TEST_REDIS_URL": Key(
+        REDIS_URL, "The tests' Redis; without one, they start their own.", example="redis://localhost:6379/1"
+    ),
+}
 
-    def __init__(self, name: str, values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
-        """Take a value and a source ("environment", "secret" or "default") for every key."""
+
+class Environment(Env):  # type: ignore[misc]  # it ships no types
+    """django-environ's `Env` on validated texts: `env("PORT")`, `env("DEBUG", default=True)`.
+
+    sources: "environment", "secret" or "default" for each key.
+    """
+
+    def __init__(self, name: str, texts: Mapping[str, str], sources: Mapping[str, str]) -> None:
+        super().__init__(**{key: (declared.type.cast, declared.default) for key, declared in KEYS.items()})
         self.name = name
-        self.values = values
         self.sources = sources
+        # django-environ takes a text that begins with $ for another variable's name unless the $ is escaped.
+        self.escape_proxy = True
+        self.ENVIRON = {key: text.replace("$", r"\$") for key, text in texts.items()}
 
     @property
-    def served(self) -> bool:
+    def is_gunicorn(self) -> bool:
         """Whether this process is gunicorn's, and not a command."""
         return "SERVER_SOFTWARE" in os.environ
 
     @property
     def deployed(self) -> bool:
-        """Whether unknown_secret_names' money is at stake."""
         return self.name in DEPLOYED
 
-
-KEYS: Final[Mapping[str, Key[Any]]] = {name: key for name, key in vars(Environment).items() if isinstance(key, Key)}
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What several keys must be together; `broken` says what is wrong, or nothing."""
-
-    keys: tuple[str, ...]
-    broken: Callable[[Environment], str]
+    @property
+    def weakest_sslmode(self) -> str:
+        """The weakest sslmode over a network; outside of deployments there is none but what is given."""
+        mode: str = self("DATABASE_SSLMODE") if self.deployed else self("DATABASE_SSLMODE", default="disable")
+        return mode
 
 
-RULES: Final[list[Rule]] = []
+# --- Rules between keys ----------------------------------------------------------------------------------------------
+
+RuleCheck = Callable[[Environment], str]
+RULES: Final[list[tuple[tuple[str, ...], RuleCheck]]] = []
 
 
-def rule(*keys: str) -> Callable[[Callable[[Environment], str]], Callable[[Environment], str]]:
-    """Hold keys to each other, once each of them can be read."""
+def rule(*keys: str) -> Callable[[RuleCheck], RuleCheck]:
+    """Register a check of several keys, run if each of them is valid; it returns what is wrong, or an empty text."""
 
-    def declare(broken: Callable[[Environment], str]) -> Callable[[Environment], str]:
-        RULES.append(Rule(keys, broken))
-        return broken
+    def register(check: RuleCheck) -> RuleCheck:
+        RULES.append((keys, check))
+        return check
 
-    return declare
+    return register
 
 
 @rule("LOCK_TIMEOUT", "STATEMENT_TIMEOUT", "WORKER_TIMEOUT")
-def limits_in_order(env: Environment) -> str:
-    if env.LOCK_TIMEOUT < env.STATEMENT_TIMEOUT < RESPONSE_TIMEOUT_S < env.WORKER_TIMEOUT:
+def timeouts_ascend(env: Environment) -> str:
+    if env("LOCK_TIMEOUT") < env("STATEMENT_TIMEOUT") < RESPONSE_TIMEOUT_S < env("WORKER_TIMEOUT"):
         return ""
     return f"must rise in this order, the statement's below {RESPONSE_TIMEOUT_S:g} s and the worker's above"
 
 
 @rule("LEDGER_GATE", "REDIS_URL")
-def gate_has_its_redis(env: Environment) -> str:
-    return "" if env.LEDGER_GATE == "off" or env.REDIS_URL else "must be given together: the gate stands in Redis"
+def gate_has_redis(env: Environment) -> str:
+    return "" if env("LEDGER_GATE") == "off" or env("REDIS_URL") else "must be given together: the gate is in Redis"
 
 
 @rule(*LIMITS_PER_MINUTE, "REDIS_URL")
-def throttles_have_their_redis(env: Environment) -> str:
-    """Whoever names a limit means it; the defaults hold where there is something to count in."""
-    meant = [name for name in LIMITS_PER_MINUTE if env.sources[name] != "default" and env.values[name]]
-    return "must be given together: requests are counted in Redis" if meant and not env.REDIS_URL else ""
+def throttles_have_redis(env: Environment) -> str:
+    """A limit that is given needs Redis; the defaults hold only where there is one."""
+    given = any(env.sources[name] != "default" and env(name) for name in LIMITS_PER_MINUTE)
+    return "must be given together: requests are counted in Redis" if given and not env("REDIS_URL") else ""
 
 
 @rule(
     "DATABASE_MAX_CONNECTIONS", "DATABASE_RESERVED_CONNECTIONS", "WEB_REPLICAS", "WEB_CONCURRENCY", "GUNICORN_THREADS"
 )
 def connections_fit(env: Environment) -> str:
-    used = env.WEB_REPLICAS * env.WEB_CONCURRENCY * (env.GUNICORN_THREADS + PROBE_CONNECTIONS)
-    if not env.DATABASE_MAX_CONNECTIONS or used + env.DATABASE_RESERVED_CONNECTIONS <= env.DATABASE_MAX_CONNECTIONS:
+    used = env("WEB_REPLICAS") * env("WEB_CONCURRENCY") * (env("GUNICORN_THREADS") + PROBE_CONNECTIONS)
+    most = env("DATABASE_MAX_CONNECTIONS")
+    if not most or used + env("DATABASE_RESERVED_CONNECTIONS") <= most:
         return ""
     return f"do not fit: replicas x workers x (threads + {PROBE_CONNECTIONS} for the probes) + reserved are more"
 
 
 @rule("DATABASE_URL", "DATABASE_SSLMODE")
 def application_is_encrypted(env: Environment) -> str:
-    return _too_weak(env.DATABASE_URL, env.DATABASE_SSLMODE)
+    return _weaker_sslmode(env("DATABASE_URL"), env.weakest_sslmode)
 
 
 @rule("MIGRATION_DATABASE_URL", "DATABASE_SSLMODE")
 def migrations_are_encrypted(env: Environment) -> str:
-    return _too_weak(env.MIGRATION_DATABASE_URL, env.DATABASE_SSLMODE)
+    return _weaker_sslmode(env("MIGRATION_DATABASE_URL"), env.weakest_sslmode)
 
 
-def _too_weak(url: str, least: str) -> str:
-    """Judge what the URL itself asks for; what it leaves open is asked for by us (config.settings.base)."""
+def _weaker_sslmode(url: str, weakest: str) -> str:
+    """Check the sslmode that a URL names; where it names none, the settings do."""
     found = libpq.parameters(url) if url else {}
     if "sslmode" not in found or not libpq.route(found).over_network:
         return ""
-    if SSLMODES.index(found["sslmode"]) >= SSLMODES.index(least):
-        return ""
-    return "disagree: the URL asks for a weaker sslmode"
+    too_weak = SSLMODES.index(found["sslmode"]) < SSLMODES.index(weakest)
+    return "disagree: the URL asks for a weaker sslmode" if too_weak else ""
 
 
 def deployment_warnings(env: Environment) -> list[str]:
-    """Return what a deployment may want and most often has forgotten: a server that starts says so in its log."""
+    """Return what a deployment has probably forgotten, for the log of a server that starts."""
     if not env.deployed:
         return []
     found = []
-    if not env.NUM_PROXIES:
-        found.append(
-            "NUM_PROXIES is 0: nobody says that a request came over HTTPS, so the API answers 403 https_required"
-        )
-    if not env.REDIS_URL and any(env.values[name] for name in LIMITS_PER_MINUTE):
-        found.append("REDIS_URL is not given: requests are not counted, so there is no limit of their rate")
+    if not env("NUM_PROXIES"):
+        found.append("NUM_PROXIES is 0: no header is trusted for HTTPS, so the API answers 403 https_required")
+    if not env("REDIS_URL") and any(map(env, LIMITS_PER_MINUTE)):
+        found.append("REDIS_URL is not given: requests are not counted, so their rate is not limited")
     return found
 
 
-class ConfigurationError(ImproperlyConfigured, SystemExit):
-    """Why the process does not start.
-
-    Django's error to whoever catches it. To Python, where nobody does, the end of the process with its text as the last
-    words and 1 as the exit code: a traceback would hide the one thing that has to be read.
-    """
-
-    def __init__(self, settings_module: str, problems: list[str]) -> None:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        text = "\n".join(
-            [
-                f"error: {settings_module or 'the application'} cannot start: {count} with its configuration",
-                *(f"  {problem}" for problem in sorted(problems)),
-                "Every key is described in docs/configuration.md.",
-            ]
-        )
-        super().__init__(text)
-        self.code = text
+# --- Loading ---------------------------------------------------------------------------------------------------------
 
 
-def read(given: Mapping[str, str], fetch: Callable[[str, str], Mapping[str, str]] = secrets.held) -> Environment:
-    """Return what an environment of variables configures, or raise `ConfigurationError` with all that is wrong."""
+def read(
+    given: Mapping[str, str], fetch: Callable[[str, str], Mapping[str, str]] = secrets_manager.held
+) -> Environment:
+    """Return the configuration that these variables give, or raise `ConfigurationError` with all problems."""
     module = given.get("DJANGO_SETTINGS_MODULE", "")
     name = module.rpartition(".")[2]
     name = name if name in ENVIRONMENTS else "production"
     problems = {}
     secret: Mapping[str, str] = {}
-    if given.get("APP_SECRETS_ID") and name not in WITHOUT_SECRET:
+    if given.get("APP_SECRETS_ID") and name not in ENVIRONMENTS_WITHOUT_SECRET:
         try:
             secret = fetch(given["APP_SECRETS_ID"], given.get("AWS_REGION", ""))
-        except secrets.SecretError as error:
+        except secrets_manager.SecretError as error:
             problems["APP_SECRETS_ID"] = str(error)
 
-    values, sources = {}, {}
-    for key in KEYS.values():
-        text, sources[key.name] = _find(key, given, secret)
-        values[key.name] = key.default_in(name)
-        if not text:
-            if name in key.required:
-                problems.setdefault(key.name, f"is missing: it must be {key.kind.words}")
-            continue
+    texts, sources = {}, {}
+    for key, declared in KEYS.items():
+        from_secret = "" if declared.environment_only else secret.get(key)
+        text = given.get(key) or from_secret or ""
+        sources[key] = "environment" if given.get(key) else "secret" if from_secret else "default"
         try:
-            values[key.name] = key.parse(text)
+            if text:
+                value = declared.type.parse(text)
+                texts[key] = text
+                if name in DEPLOYED and declared.unsafe and (reason := declared.unsafe(value)):
+                    problems[key] = reason
+            elif name in declared.required_in:
+                problems[key] = f"is missing: it must be {declared.type.words}"
         except ValueError as error:
-            problems[key.name] = str(error)
-        else:
-            if name in DEPLOYED and key.unsafe and (reason := key.unsafe(values[key.name])):
-                problems[key.name] = reason
+            problems[key] = str(error)
 
-    env = Environment(name, values, sources)
-    told = [f"{key} {words}" for key, words in problems.items()]
-    told += [
-        f"{', '.join(rule.keys)} {words}"
-        for rule in RULES
-        if problems.keys().isdisjoint(rule.keys) and (words := rule.broken(env))
+    env = Environment(name, texts, sources)
+    found = [f"{key} {words}" for key, words in problems.items()]
+    found += [
+        f"{', '.join(keys)} {words}"
+        for keys, check in RULES
+        if problems.keys().isdisjoint(keys) and (words := check(env))
     ]
-    if told:
-        told += [f"{key} is in the secret and no key that is read from it" for key in unknown_secret_names(secret)]
-        raise ConfigurationError(module, told)
+    if found:
+        found += [f"{key} is in the secret and no key that is read from it" for key in unknown_secret_names(secret)]
+        raise ConfigurationError(module, found)
     return env
 
 
-def _find(key: Key[Any], given: Mapping[str, str], secret: Mapping[str, str]) -> tuple[str, str]:
-    """Return a key's text and its source; no text where the default holds."""
-    if given.get(key.name):
-        return given[key.name], "environment"
-    if secret.get(key.name) and not key.outside_only:
-        return secret[key.name], "secret"
-    return "", "default"
-
-
 def unknown_secret_names(secret: Mapping[str, str]) -> list[str]:
-    """Return the names in a secret that nothing reads: most often one is misspelt."""
-    return sorted(name for name in secret if name not in KEYS or KEYS[name].outside_only)
+    """Return the names in a secret that are not read: most often one is misspelt."""
+    return sorted(name for name in secret if name not in KEYS or KEYS[name].environment_only)
 
 
 def load() -> Environment:
-    """Return this process's configuration, or end the process with what is wrong with it."""
+    """Return this process's configuration, or raise `ConfigurationError`."""
     return read(os.environ)
 
 
 def load_for_server() -> Environment:
-    """As `load()`, for a server that starts or reloads: with the secret as it is now.
-
-    A reload that the new secret would end keeps the old one, and says so: the old one still serves.
-    """
-    before = secrets.peek()
+    """As `load()`, for a server that starts or reloads: with a fresh secret, or with the old one if the new is invalid."""
+    before = secrets_manager.peek()
+    if before is None:
+        return load()
     try:
-        if before is not None:
-            secrets.read_again(
-                os.environ["APP_SECRETS_ID"], os.environ.get("AWS_REGION", ""), pause_s=secrets.RELOAD_PAUSE_S
-            )
+        _refresh_secret(pause_s=secrets_manager.RELOAD_PAUSE_S)
         return load()
     except ConfigurationError as error:
-        if before is None:
-            # gunicorn catches every Exception of its configuration file, and shows where it came from.
-            sys.exit(str(error))
         sys.stderr.write(f"{error}\nThe server goes on with the secret it has.\n")
-        secrets.hold(before)
+        secrets_manager.hold(before)
         return load()
+
+
+def reread_from_secret(key: str) -> str:
+    """Return a key's present text in the secret; an empty one if it did not come from there or is invalid now."""
+    if load().sources[key] != "secret":
+        return ""
+    fresh = _refresh_secret()
+    try:
+        return KEYS[key].type.parse(fresh.get(key, "")) and fresh[key]
+    except ValueError as error:
+        logger.warning("The secret was read again, and its %s %s.", key, error)
+        return ""
+
+
+def _refresh_secret(**pause: float) -> Mapping[str, str]:
+    return secrets_manager.read_again(os.environ["APP_SECRETS_ID"], os.environ.get("AWS_REGION", ""), **pause)
 
 
 def set_environment_variable(name: str, value: str | None) -> None:
-    """Set a variable that a library reads by itself, in this process and those that it starts; None takes it away."""
+    """Set or, with None, delete a variable that a library reads, in this process and those that it starts."""
     if value is None:
         os.environ.pop(name, None)
     else:
         os.environ[name] = value
-
-
-def reread_from_secret(key: str) -> str:
-    """Return the value that a key has in the secret now; nothing, if it never came from there or is no good."""
-    if load().sources[key] != "secret":
-        return ""
-    fresh = secrets.read_again(os.environ["APP_SECRETS_ID"], os.environ.get("AWS_REGION", ""))
-    try:
-        return KEYS[key].parse(fresh.get(key, "")) and fresh[key]
-    except ValueError as error:
-        logger.warning("The secret was read again, and its %s %s.", key, error)
-        return ""

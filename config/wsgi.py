@@ -9,8 +9,8 @@ from django.conf import settings
 from apps.core.wsgi import LenientWSGIHandler
 from config.env import ConfigurationError
 
-# What makes gunicorn stop, rather than start worker after worker. With server/gunicorn_conf.py it never comes to that:
-# the arbiter has read the configuration before.
+# gunicorn stops at this exit code, where others make it start worker after worker. With server/gunicorn_conf.py the arbiter
+# has read the configuration before.
 WORKER_BOOT_ERROR: Final = 3
 
 try:

@@ -6,14 +6,17 @@ gunicorn reads WEB_CONCURRENCY while it is imported, and would end in a tracebac
 import signal
 import sys
 
-from config.env import load
+from config.env import ConfigurationError, load
 
 
 def main() -> None:
     """Start gunicorn, or exit with the configuration's problems."""
     # A container's first process ignores signals without a handler. Until gunicorn sets its own there is nothing to drain.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    load()
+    try:
+        load()
+    except ConfigurationError as error:
+        sys.exit(str(error))
     from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]  # noqa: PLC0415  not before
 
     run(prog="gunicorn")

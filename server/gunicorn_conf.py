@@ -14,21 +14,23 @@ from server import metrics
 from server.draining import drain_before_stop
 
 # In the arbiter, before the workers start: problems are printed once, and a secret is read once for all of them.
-configured = environment.load_for_server()
-# The workers import the module again, so that a change to it is reloaded; the secret is held in another module.
-del sys.modules["config"].env, sys.modules["config.env"]
+try:
+    env = environment.load_for_server()
+except environment.ConfigurationError as error:
+    # gunicorn prints a traceback for an Exception.
+    sys.exit(str(error))
 
-bind = f"0.0.0.0:{configured.PORT}"
+bind = f"0.0.0.0:{env('PORT')}"
 
 # Threads, because a request mostly waits for PostgreSQL. Explicit numbers, because in a container the machine's number
 # of cores is not the share this process gets. It is gunicorn's gthread with metrics of the wait for a thread.
 worker_class = "server.worker.ThreadWorker"
-workers = configured.WEB_CONCURRENCY
-threads = configured.GUNICORN_THREADS
+workers = env("WEB_CONCURRENCY")
+threads = env("GUNICORN_THREADS")
 
 # The outermost of a request's limits: lock 2 s < statement 5 s < worker 30 s. A worker that is silent for longer is
 # replaced.
-timeout = configured.WORKER_TIMEOUT
+timeout = env("WORKER_TIMEOUT")
 # Then requests in flight have this long to end: after a SIGTERM it is drain 5 s + graceful 30 s < the platform's grace,
 # 45 s, after which it kills. tests/server/test_limits.py holds all of them to their order.
 graceful_timeout = 30
@@ -56,14 +58,17 @@ control_socket_disable = True
 
 # The arbiter serves the sum of the workers' metrics on a port of its own, on the interface of `bind`.
 serve_metrics = metrics.metrics_server_hook(
-    port=configured.METRICS_PORT, directory=configured.PROMETHEUS_MULTIPROC_DIR, version=configured.REVISION
+    port=env("METRICS_PORT"), directory=env("PROMETHEUS_MULTIPROC_DIR"), version=env("REVISION")
 )
 pre_fork, post_fork = metrics.pre_fork, metrics.post_fork
 worker_exit, child_exit = metrics.worker_exit, metrics.child_exit
 
 # The arbiter logs in the workers' format. The workers log each request, so there is no access log.
 logconfig_dict = logs.configuration(
-    log_format=configured.LOG_FORMAT, stream="stdout", release=configured.REVISION, environment=configured.name
+    log_format=env("LOG_FORMAT", default="json" if env.deployed else "text"),
+    stream="stdout",
+    release=env("REVISION"),
+    environment=env.name,
 )
 accesslog = None
 # Python's warnings become log lines.
@@ -72,11 +77,11 @@ logging.captureWarnings(capture=True)
 
 def when_ready(server: Any) -> None:
     """Run in the arbiter once it has its sockets and signal handlers, before the workers start."""
-    for warning in environment.deployment_warnings(configured):
+    for warning in environment.deployment_warnings(env):
         server.log.warning(warning)
     serve_metrics(server)
-    if configured.DRAIN_SECONDS:
-        drain_before_stop(server, configured.DRAIN_SECONDS)
+    if drain_s := env("DRAIN_SECONDS", default=5 if env.deployed else 0):
+        drain_before_stop(server, drain_s)
 
 
 def pre_request(_worker: Any, request: Any) -> None:

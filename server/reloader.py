@@ -5,6 +5,7 @@ error but SyntaxError, a worker that cannot load the application ends the server
 files, and responds with the traceback while the application cannot be loaded.
 """
 
+import importlib
 import os
 import time
 import traceback
@@ -14,6 +15,8 @@ from typing import Any
 
 from gunicorn import util  # type: ignore[import-untyped]  # it ships no types
 from gunicorn.reloader import ReloaderBase  # type: ignore[import-untyped]  # it ships no types
+
+from config import env
 
 ROOT = Path(__file__).resolve().parent.parent
 IGNORED_FOLDERS = {"tests", "node_modules", "__pycache__"}
@@ -49,6 +52,8 @@ def _stamps() -> Iterator[tuple[str, tuple[int, int]]]:
 def load(app: Any, log: Any) -> Any:
     """Return the application, or one that responds with the traceback of loading it."""
     try:
+        # The arbiter has imported it before the fork: a key that was added since is unknown there.
+        importlib.reload(env)
         return app.wsgi()
     # Invalid settings raise SystemExit. Any error may be fixed by the next change.
     except (Exception, SystemExit) as error:

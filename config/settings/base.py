@@ -4,7 +4,6 @@
 machine is a key, declared in config/env.py; nothing outside `config/` reads the environment.
 """
 
-import sys
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,15 +14,14 @@ from csp.constants import NONE, SELF
 
 from apps.core.observability import logs
 from apps.database import libpq
-from config.env import load, set_environment_variable
-from config.keys import SSLMODES
+from config.env import SSLMODES, load, set_environment_variable
 
 # Makes ModelAdmin[Account] and its like work at run time, as the type checker reads them.
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
-# Ends the process if a key is missing, malformed or, where it is deployed, unsafe.
+# Raises ConfigurationError if a key is missing, malformed or, in a deployment, unsafe.
 env = load()
 
 
@@ -55,8 +53,8 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
     given = libpq.parameters(url)
     route = libpq.route(given)
     limits_s = {
-        "lock_timeout": env.LOCK_TIMEOUT,
-        "statement_timeout": env.STATEMENT_TIMEOUT,
+        "lock_timeout": env("LOCK_TIMEOUT"),
+        "statement_timeout": env("STATEMENT_TIMEOUT"),
         "idle_in_transaction_session_timeout": 10,
     }
     relied_on = SESSION | {name: round(seconds * 1000) for name, seconds in limits_s.items()}
@@ -69,7 +67,7 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
         "tcp_user_timeout": 10_000,
     }
     if route.over_network:
-        options["sslmode"] = max(env.DATABASE_SSLMODE, route.sslmode, key=SSLMODES.index)
+        options["sslmode"] = max(env.weakest_sslmode, route.sslmode, key=SSLMODES.index)
     # The last one wins: whoever keeps the tables in another schema names it in the URL.
     session = [
         "-c search_path=public",
@@ -93,22 +91,22 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
 # --- Django ----------------------------------------------------------------------------------------------------------
 
 # The commit that the image was built from; /livez/ tells it.
-REVISION = env.REVISION
+REVISION = env("REVISION")
 ENVIRONMENT = env.name
-DEBUG = env.DEBUG
-SECRET_KEY = env.SECRET_KEY
-SECRET_KEY_FALLBACKS = env.SECRET_KEY_FALLBACKS
-ALLOWED_HOSTS = env.ALLOWED_HOSTS
+DEBUG = env("DEBUG")
+SECRET_KEY = env("SECRET_KEY")
+SECRET_KEY_FALLBACKS = env("SECRET_KEY_FALLBACKS")
+ALLOWED_HOSTS = env("ALLOWED_HOSTS")
 # None in `base` itself, which builds the image.
-DATABASES = {"default": database(env.DATABASE_URL)} if env.DATABASE_URL else {}
+DATABASES = {"default": database(env("DATABASE_URL"))} if env("DATABASE_URL") else {}
 # The role that owns the tables, for `manage.py migrate` alone.
 MIGRATION_DATABASE = (
-    database(env.MIGRATION_DATABASE_URL, key="MIGRATION_DATABASE_URL") if env.MIGRATION_DATABASE_URL else None
+    database(env("MIGRATION_DATABASE_URL"), key="MIGRATION_DATABASE_URL") if env("MIGRATION_DATABASE_URL") else None
 )
 # Returns a rotated DATABASE_URL when the server refuses the password (apps.database.postgresql.credentials).
 DATABASE_CREDENTIALS_HOOK = "config.env.reread_from_secret"
 # Whoever wants a table that a migration waits for waits behind it, and must not run into its own limit.
-MIGRATION_LOCK_TIMEOUT_S = env.LOCK_TIMEOUT / 2
+MIGRATION_LOCK_TIMEOUT_S = env("LOCK_TIMEOUT") / 2
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 
@@ -142,8 +140,8 @@ MIDDLEWARE = [
     "apps.core.observability.metrics.RequestsInProgressMiddleware",
     "apps.core.middleware.request_id.RequestIdMiddleware",
     "apps.core.middleware.request_log.RequestLogMiddleware",
-    *(["apps.core.observability.sentry.SentryRequestIdMiddleware"] if env.SENTRY_DSN else []),
-    *(["corsheaders.middleware.CorsMiddleware"] if env.CORS_ALLOWED_ORIGINS else []),
+    *(["apps.core.observability.sentry.SentryRequestIdMiddleware"] if env("SENTRY_DSN") else []),
+    *(["corsheaders.middleware.CorsMiddleware"] if env("CORS_ALLOWED_ORIGINS") else []),
     "apps.core.middleware.request_validation.RequestValidationMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "apps.core.middleware.static_files.StaticFilesMiddleware",
@@ -195,12 +193,12 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 250
 # --- Surfaces --------------------------------------------------------------------------------------------------------
 
 # Where there is none, it is not there.
-ADMIN_PATH = env.ADMIN_PATH
-DOCS_OPEN = env.DOCS_OPEN
+ADMIN_PATH = env("ADMIN_PATH")
+DOCS_OPEN = env("DOCS_OPEN")
 
 # Whose pages may call the API, with a token and never with a cookie.
-CORS_ALLOWED_ORIGINS = [origin for origin in env.CORS_ALLOWED_ORIGINS if origin != "*"]
-CORS_ALLOW_ALL_ORIGINS = "*" in env.CORS_ALLOWED_ORIGINS
+CORS_ALLOWED_ORIGINS = [origin for origin in env("CORS_ALLOWED_ORIGINS") if origin != "*"]
+CORS_ALLOW_ALL_ORIGINS = "*" in env("CORS_ALLOWED_ORIGINS")
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_CREDENTIALS = False
 CORS_ALLOW_METHODS = ["DELETE", "GET", "PATCH", "POST"]
@@ -238,13 +236,13 @@ CONTENT_SECURITY_POLICY_OF_PAGES = {
 # --- HTTPS -----------------------------------------------------------------------------------------------------------
 
 # TLS ends at a proxy of ours that sets this header and drops the client's own; without a proxy, nobody's is believed.
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.NUM_PROXIES else None
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env("NUM_PROXIES") else None
 SECURE_SSL_REDIRECT = True
 # A redirect would come after the token had gone over the wire: apps.core.middleware.request_validation refuses instead.
 SECURE_REDIRECT_EXEMPT = [r"^api/"]
 SECURE_HSTS_SECONDS = 63_072_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
-SECURE_HSTS_PRELOAD = env.SECURE_HSTS_PRELOAD
+SECURE_HSTS_PRELOAD = env("SECURE_HSTS_PRELOAD")
 # Preloading is a promise about the whole domain and is hard to take back: an operator's choice.
 SILENCED_SYSTEM_CHECKS = [] if SECURE_HSTS_PRELOAD else ["security.W021"]
 # Under no-referrer a browser sends `Origin: null` with the admin's forms, and none would pass the check against forgery.
@@ -282,7 +280,7 @@ PASSWORD_HASHERS = [
     "apps.users.hashers.PBKDF2PasswordHasher",
 ]
 
-SIGN_UP_OPEN = env.SIGN_UP_OPEN
+SIGN_UP_OPEN = env("SIGN_UP_OPEN")
 TOKEN_LIFETIME = timedelta(hours=10)
 TOKENS_PER_USER = 10
 LOGIN_FAILURE_WINDOW = timedelta(minutes=15)
@@ -292,7 +290,7 @@ LOGIN_FAILURES_PER_ADDRESS = 100
 
 # --- Limits and their cache --------------------------------------------------------------------------------------------
 
-REDIS_URL = env.REDIS_URL
+REDIS_URL = env("REDIS_URL")
 if REDIS_URL:
     # What all workers and servers count together. It answers in less than a millisecond, or is treated as absent.
     CACHES = {
@@ -304,8 +302,8 @@ if REDIS_URL:
         }
     }
 # apps.core.throttling; no limit where all workers have nothing to count in together.
-THROTTLE_USER_PER_MINUTE = env.THROTTLE_USER_PER_MINUTE if REDIS_URL else 0
-THROTTLE_ANONYMOUS_PER_MINUTE = env.THROTTLE_ANONYMOUS_PER_MINUTE if REDIS_URL else 0
+THROTTLE_USER_PER_MINUTE = env("THROTTLE_USER_PER_MINUTE") if REDIS_URL else 0
+THROTTLE_ANONYMOUS_PER_MINUTE = env("THROTTLE_ANONYMOUS_PER_MINUTE") if REDIS_URL else 0
 
 # --- Ledger ----------------------------------------------------------------------------------------------------------
 
@@ -317,9 +315,9 @@ LEDGER_MAX_AMOUNT = Decimal(1_000_000_000)
 # The queue in front of the posting statement; without this line there is none (apps/ledger/gate).
 LEDGER_GATE_FACTORY = "apps.ledger.gate.get_gate"
 # How long an account is held, and how long a command waits for it, in seconds.
-LEDGER_GATE = env.LEDGER_GATE
-LEDGER_GATE_LEASE = env.LEDGER_GATE_LEASE
-LEDGER_GATE_WAIT = env.LEDGER_GATE_WAIT
+LEDGER_GATE = env("LEDGER_GATE")
+LEDGER_GATE_LEASE = env("LEDGER_GATE_LEASE")
+LEDGER_GATE_WAIT = env("LEDGER_GATE_WAIT")
 
 # --- API -------------------------------------------------------------------------------------------------------------
 
@@ -334,12 +332,12 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["apps.core.throttling.RequestThrottle"],
     "EXCEPTION_HANDLER": "apps.core.problem.exception_handler",
     # How many proxies of ours append to X-Forwarded-For; 0 believes the socket's address and nothing else.
-    "NUM_PROXIES": env.NUM_PROXIES,
+    "NUM_PROXIES": env("NUM_PROXIES"),
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "URL_FORMAT_OVERRIDE": None,
 }
 
-SPECTACULAR_SETTINGS = {
+SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Bank API",
     "DESCRIPTION": (
         "Accounts, deposits, withdrawals and transfers on an append-only ledger.\n\n"
@@ -364,8 +362,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {
         "deepLinking": True,
-        # A token in the browser's storage is for a laptop.
-        "persistAuthorization": DEBUG,
+        "persistAuthorization": False,
         # Or it would ask another's server whether the document is valid.
         "validatorUrl": None,
     },
@@ -373,8 +370,8 @@ SPECTACULAR_SETTINGS = {
 
 # --- Metrics ---------------------------------------------------------------------------------------------------------
 
-if "server.metrics" not in sys.modules:
-    # Only gunicorn's workers share their counts (server.metrics): what another process left there would count for ever.
+if not env.is_gunicorn:
+    # Only gunicorn's workers share their counts (server.metrics): those of another process would stay there for ever.
     set_environment_variable("PROMETHEUS_MULTIPROC_DIR", None)
 
 # In seconds. 0.3 is the service level objective's bound, so that what is slower can be counted exactly.
@@ -386,12 +383,12 @@ PROMETHEUS_EXPORT_MIGRATIONS = False
 
 # A command's lines are not among what it prints.
 LOGGING = logs.configuration(
-    log_format=env.LOG_FORMAT,
-    stream="stdout" if env.served else "stderr",
+    log_format=env("LOG_FORMAT"),
+    stream="stdout" if env.is_gunicorn else "stderr",
     release=REVISION,
     environment=ENVIRONMENT,
 )
 
 # config.wsgi starts it, in each worker, where there is a DSN.
-SENTRY_DSN = env.SENTRY_DSN
-SENTRY_TRACES_SAMPLE_RATE = env.SENTRY_TRACES_SAMPLE_RATE
+SENTRY_DSN = env("SENTRY_DSN")
+SENTRY_TRACES_SAMPLE_RATE = env("SENTRY_TRACES_SAMPLE_RATE")

@@ -3,10 +3,31 @@
 from typing import Any
 
 from config.settings.base import *  # noqa: F403  a settings module is its parent's names with some changed
-from config.settings.base import CONTENT_SECURITY_POLICY, INSTALLED_APPS, MIDDLEWARE, database, env
+from config.settings.base import (
+    CONTENT_SECURITY_POLICY,
+    INSTALLED_APPS,
+    LOGGING,
+    MIDDLEWARE,
+    REDIS_URL,
+    SPECTACULAR_SETTINGS,
+    database,
+    env,
+)
 from devtools import embedded_postgres
 
-DATABASES = {"default": database(env.DATABASE_URL or embedded_postgres.url("local"))}
+DEBUG = env("DEBUG", default=True)
+# Published: deployments refuse Django's prefix.
+SECRET_KEY = env("SECRET_KEY", default="django-insecure-published-in-this-repository-and-for-local-use-only")
+ALLOWED_HOSTS = env("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+ADMIN_PATH = env("ADMIN_PATH", default="admin/")
+DOCS_OPEN = env("DOCS_OPEN", default=True)
+SIGN_UP_OPEN = env("SIGN_UP_OPEN", default=True)
+THROTTLE_USER_PER_MINUTE = env("THROTTLE_USER_PER_MINUTE", default=0) if REDIS_URL else 0
+THROTTLE_ANONYMOUS_PER_MINUTE = env("THROTTLE_ANONYMOUS_PER_MINUTE", default=0) if REDIS_URL else 0
+LOGGING["formatters"]["line"]["form"] = env("LOG_FORMAT", default="text")
+# The browser's storage keeps the token that is typed into Swagger UI.
+SPECTACULAR_SETTINGS["SWAGGER_UI_SETTINGS"]["persistAuthorization"] = DEBUG
+DATABASES = {"default": database(env("DATABASE_URL") or embedded_postgres.url("local"))}
 
 POPULATE_ALLOWED = True
 
@@ -27,7 +48,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 
-if env.SILK:
+if env("SILK"):
     INSTALLED_APPS = [*INSTALLED_APPS, "silk"]
     # Behind the guard, which refuses what nobody should read.
     _guard = MIDDLEWARE.index("apps.core.middleware.request_validation.RequestValidationMiddleware")

@@ -1,22 +1,24 @@
 """The test suite: real PostgreSQL, cheap password hashing, plain HTTP, and the same whatever the local environment says."""
 
 from config.settings.base import *  # noqa: F403  a settings module is its parent's names with some changed
-from config.settings.base import MIDDLEWARE, REST_FRAMEWORK, database, env
+from config.settings.base import LOGGING, MIDDLEWARE, REST_FRAMEWORK, database, env
 from devtools import embedded_postgres
 
 DEBUG = False
 SECRET_KEY = "test-only-secret-key"  # noqa: S105  signs nothing outside the test run
 SECRET_KEY_FALLBACKS = []
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
-DATABASES = {"default": database(env.TEST_DATABASE_URL or embedded_postgres.url("test"), key="TEST_DATABASE_URL")}
+DATABASES = {"default": database(env("TEST_DATABASE_URL") or embedded_postgres.url("test"), key="TEST_DATABASE_URL")}
 MIGRATION_DATABASE = None
 MIDDLEWARE = [name for name in MIDDLEWARE if not name.startswith("corsheaders.")]
 CORS_ALLOWED_ORIGINS = []
 CORS_ALLOW_ALL_ORIGINS = False
 REST_FRAMEWORK = REST_FRAMEWORK | {"NUM_PROXIES": 0}
 # Where there is none, the tests that need one start it (tests/support/redis_server.py).
-TEST_REDIS_URL = env.TEST_REDIS_URL
+TEST_REDIS_URL = env("TEST_REDIS_URL")
 THROTTLE_USER_PER_MINUTE = THROTTLE_ANONYMOUS_PER_MINUTE = 0
+
+LOGGING["formatters"]["line"]["form"] = env("LOG_FORMAT", default="text")
 
 POPULATE_ALLOWED = True
 SIGN_UP_OPEN = True

@@ -22,7 +22,7 @@ from tests.factories import UserFactory, new_idempotency_key, token_of
 from tests.support.endpoints import CALLERS, ENDPOINTS, ApiWorld, access_table, rows
 from tests.support.urls import ADMIN, API
 
-# Not counted for coverage, which would make it twice as slow: it goes the same ways again and again.
+# Not measured for coverage, which would double its time: it runs the same code again and again.
 pytestmark = [pytest.mark.django_db, pytest.mark.no_cover]
 
 SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
@@ -30,12 +30,12 @@ METHODS = (*SAFE, "POST", "PUT", "PATCH", "DELETE")
 
 EXPECTED = access_table()
 # An operation without a line in an app's table.
-EVERYBODY_IS_REFUSED = dict.fromkeys(CALLERS, 405)
+METHOD_NOT_ALLOWED = dict.fromkeys(CALLERS, 405)
 # What stands for an id in the paths of endpoints.
 PLACEHOLDER = re.compile(r"\{\w+\}")
-NOBODYS = "018f0000-0000-7000-8000-000000000000"
+UNKNOWN_ID = "018f0000-0000-7000-8000-000000000000"
 BODIES = {
-    (resolve(PLACEHOLDER.sub(NOBODYS, endpoint.path)).url_name, endpoint.method): endpoint.body
+    (resolve(PLACEHOLDER.sub(UNKNOWN_ID, endpoint.path)).url_name, endpoint.method): endpoint.body
     for endpoint in ENDPOINTS.values()
 }
 
@@ -94,7 +94,7 @@ def world(for_all) -> AccessWorld:
 def test_the_table_is_true(world, name):
     wrong, before = [], rows()
     for method, caller in itertools.product(METHODS, CALLERS):
-        expected = EXPECTED.get((name, method), EVERYBODY_IS_REFUSED)[caller]
+        expected = EXPECTED.get((name, method), METHOD_NOT_ALLOWED)[caller]
         undo = transaction.savepoint()
 
         response = world.request(name, method, caller)
@@ -114,7 +114,7 @@ def test_the_table_is_true(world, name):
     assert wrong == []
 
 
-# --- Another's is as if it were not there ----------------------------------------------------------------------------
+# --- The objects of other users are not found ----------------------------------------------------------------------------
 
 HIDDEN = [(name, method) for (name, method), said in EXPECTED.items() if said["other"] == 404]
 ODD_BODIES = [None, {}, {"amount": "-1"}, {"amount": "1.00", "x": 1}, {"amount": "1000000.00", "currency": "EUR"}]
@@ -122,18 +122,18 @@ ODD_BODIES = [None, {}, {"amount": "-1"}, {"amount": "1.00", "x": 1}, {"amount":
 
 @pytest.mark.parametrize(("name", "method"), HIDDEN, ids=[f"{method} {name}" for name, method in HIDDEN])
 def test_anothers_object_is_byte_for_byte_a_missing_one(world, name, method):
-    missing = dict.fromkeys(world.names, NOBODYS)
+    missing = dict.fromkeys(world.names, UNKNOWN_ID)
     for caller, body in itertools.product(("other", "staff"), ODD_BODIES):
         if EXPECTED[name, method][caller] != 404:
             continue
         there, nowhere = (world.request(name, method, caller, names=names, body=body) for names in ({}, missing))
 
-        assert unnamed(there) == unnamed(nowhere)
+        assert without_request_id(there) == without_request_id(nowhere)
         assert there.status_code in ({404} if body is None else {400, 404})
 
 
-def unnamed(response) -> tuple[int, Any, dict[str, str]]:
-    """Return everything of an answer but what names the request."""
+def without_request_id(response) -> tuple[int, Any, dict[str, str]]:
+    """Return a response without its request id and path."""
     body = response.json() if response.content else {}
     body = {name: value for name, value in body.items() if name not in {"instance", "request_id"}}
     return response.status_code, body, {n: v for n, v in response.headers.items() if n != "X-Request-ID"}
@@ -146,7 +146,7 @@ def concrete(route: str) -> str:
     """Return a path that the route serves."""
     route = route.replace("^(?P<app_label>", "(?P<app_label>").removesuffix("$")
     route = re.sub(r"\(\?P<app_label>(\w+)[^)]*\)", r"\1", route).replace("(?P<url>.*)", "nowhere")
-    return "/" + re.sub(r"<int:\w+>", "1", re.sub(r"<path:\w+>", NOBODYS, route))
+    return "/" + re.sub(r"<int:\w+>", "1", re.sub(r"<path:\w+>", UNKNOWN_ID, route))
 
 
 @pytest.mark.parametrize("route", ADMIN)
@@ -165,7 +165,7 @@ def test_no_token_opens_the_admin(world, route):
 def test_not_even_a_superuser_writes_the_books_in_the_admin(world, route):
     entry = Entry.objects.get(transaction=world.names["transaction"])
     keys = {"account": entry.account_id, "transaction": entry.transaction_id, "entry": entry.pk}
-    path = concrete(route).replace(NOBODYS, str(keys[route.split("/")[2]]))
+    path = concrete(route).replace(UNKNOWN_ID, str(keys[route.split("/")[2]]))
     before = rows()
 
     read, written = (world.send_to(path, method, "session", "balance=1000&_save=Save") for method in ("GET", "POST"))

@@ -1,4 +1,4 @@
-"""Whole processes: what they say, how they end and how long that takes, when their configuration is no good."""
+"""Start of whole processes with a broken configuration: error, exit code, time."""
 
 import re
 
@@ -27,7 +27,7 @@ COMPLAINTS = """\
 error: config.settings.{settings} cannot start: 6 problems with its configuration
   ALLOWED_HOSTS is missing: it must be host names separated by commas, without scheme or port (.example.org: with its \
 subdomains)
-  DATABASE_URL must be a URL postgres://user:password@host:port/database
+  DATABASE_URL must be a URL postgres://user:password@host:port/database, its parts percent-encoded, its parameters libpq's
   DEBUG must be off: its pages show the settings and the code
   LOCK_TIMEOUT, STATEMENT_TIMEOUT, WORKER_TIMEOUT must rise in this order, the statement's below 6 s and the worker's above
   SECRET_KEY is weak: at least 50 random characters are needed
@@ -62,11 +62,10 @@ class TestDeployed:
         (MANAGE, "production"),
         (("manage.py", "migrate"), "production"),
         (("manage.py", "show_config"), "production"),
-        (IMPORT, "production"),
         (SERVE, "production"),
         (SERVE, "staging"),
     ],
-    ids=["check", "migrate", "show_config", "import", "serve", "serve-staging"],
+    ids=["check", "migrate", "show_config", "serve", "serve-staging"],
 )
 def test_a_broken_configuration_is_one_error_and_nothing_else(command, settings):
     result = run(*command, settings=settings, **BROKEN)
@@ -74,9 +73,17 @@ def test_a_broken_configuration_is_one_error_and_nothing_else(command, settings)
     assert (result.returncode, result.stderr, result.stdout) == (1, COMPLAINTS.format(settings=settings), "")
 
 
+def test_a_broken_configuration_is_djangos_error_to_a_program_of_its_own():
+    result = run(*IMPORT, **BROKEN)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.endswith(f"ConfigurationError: {COMPLAINTS.format(settings='production')}")
+    assert CANARY not in result.stderr
+
+
 @pytest.mark.parametrize(("command", "code"), [(CONFIGURED, 1), (GUNICORN, 3)], ids=["configured", "bare"])
 def test_gunicorn_by_itself_stops_too(command, code):
-    """But for WEB_CONCURRENCY, which it reads by itself: that is what server.__main__ is for."""
+    """Except for WEB_CONCURRENCY, which gunicorn reads by itself: server.__main__ comes before that."""
     given = BROKEN | {"WEB_CONCURRENCY": "1"}
     result = run(*command, **given)
 

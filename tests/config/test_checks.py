@@ -1,8 +1,9 @@
-"""What a deployment's settings must be beyond its keys."""
+"""Checks of a deployment's settings that no key decides."""
 
 import pytest
+from django.conf import UserSettingsHolder, settings
 
-from config.checks import refuse_unsafe
+from config.checks import check_deployment_settings
 from config.env import LIMITS_PER_MINUTE, ConfigurationError
 from config.settings import base
 from tests.support.configuration import FULL, configure
@@ -13,13 +14,17 @@ SHARED = {"CACHES": {"default": {"BACKEND": "django.core.cache.backends.db.Datab
 SESSIONS = {"SESSION_ENGINE": "django.contrib.sessions.backends.cache"}
 # Where no Redis is given; Docker's tests have one.
 PRIVATE = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-BASE = vars(base) | dict.fromkeys(LIMITS_PER_MINUTE, 0) | {"CACHES": PRIVATE}
+BASE = {name: value for name, value in vars(base).items() if name.isupper()}
+BASE |= dict.fromkeys(LIMITS_PER_MINUTE, 0) | {"CACHES": PRIVATE}
 
 
 def refusals(changed, **given) -> list[str]:
-    """Return what is said of the base settings with some changed."""
+    """Return the problems of the base settings with some changed."""
+    checked = UserSettingsHolder(settings)
+    for name, value in (BASE | changed).items():
+        setattr(checked, name, value)
     try:
-        refuse_unsafe(BASE | changed, configure(**FULL | given))
+        check_deployment_settings(checked, configure(**FULL | given))
     except ConfigurationError as refusal:
         return [line.strip() for line in str(refusal).splitlines()[1:-1]]
     return []
@@ -47,5 +52,5 @@ def test_counters_and_sessions_that_several_workers_share_must_not_be_each_worke
 def test_a_deployment_that_does_not_hold_browsers_to_https_is_refused():
     assert refusals({"SECURE_HSTS_SECONDS": 0} | SESSIONS) == [
         "CACHES must be shared by all workers, because of SESSION_ENGINE",
-        "SECURE_HSTS_SECONDS must be above 0: browsers would go on asking over plain HTTP",
+        "SECURE_HSTS_SECONDS must be above 0: browsers would go on with plain HTTP",
     ]

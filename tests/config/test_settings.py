@@ -1,4 +1,4 @@
-"""What guards the suite and the house."""
+"""Guards of the test suite and the import contracts."""
 
 import os
 import subprocess

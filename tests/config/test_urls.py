@@ -1,4 +1,4 @@
-"""What is open, and where, by the keys that say so."""
+"""URLs of the admin and the API documentation by ADMIN_PATH and DOCS_OPEN."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def served() -> Iterator[Callable[..., Client]]:
-    """Serve the URLs that these settings make."""
+    """Return a function that serves the URLs of the settings it is given."""
 
     def mount() -> None:
         importlib.reload(urls)

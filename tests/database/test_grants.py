@@ -285,7 +285,7 @@ def test_only_migrate_has_the_owners_url(two_role_database):
     """The process that serves never reads it from the secret, where it would be a way round every grant."""
     from config.env import KEYS
 
-    assert KEYS["MIGRATION_DATABASE_URL"].outside_only
+    assert KEYS["MIGRATION_DATABASE_URL"].environment_only
     code = "import config.settings.production as s; print(s.MIGRATION_DATABASE, s.DATABASES['default']['USER'])"
     given = FULL | {"DATABASE_URL": two_role_database.app_role_url}
     assert run("-c", code, **given).stdout.split() == ["None", APP_ROLE]

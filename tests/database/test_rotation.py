@@ -358,9 +358,9 @@ def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_go
 
 @pytest.mark.slow
 def test_a_server_opens_as_many_connections_as_the_rule_counts(live, password_postgres):
-    values = {"WEB_CONCURRENCY": 2, "GUNICORN_THREADS": 3, "WEB_REPLICAS": 1, "DATABASE_RESERVED_CONNECTIONS": 0}
+    values = {"WEB_CONCURRENCY": "2", "GUNICORN_THREADS": "3", "DATABASE_RESERVED_CONNECTIONS": "0"}
     for available, words in [(8, ""), (7, "do not fit")]:
-        env = environment.Environment("test", values | {"DATABASE_MAX_CONNECTIONS": available}, {})
+        env = environment.Environment("test", values | {"DATABASE_MAX_CONNECTIONS": str(available)}, {})
         assert environment.connections_fit(env).startswith(words)
     stop = threading.Event()
     clients = [LoadClient(live.address, stop) for _ in range(12)]

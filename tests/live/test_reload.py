@@ -24,7 +24,7 @@ class Laptop(Instance):
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.files, self._options = folder / "checkout", options
-        for name in ("apps", "config", "docker"):
+        for name in ("apps", "config", "devtools", "docker", "server"):
             shutil.copytree(ROOT / name, self.files / name, ignore=shutil.ignore_patterns("__pycache__"))
         super().__init__(database_url(), folder / "log", workers=1, threads=2)
 

@@ -11,13 +11,13 @@ FULL = {
     "DATABASE_URL": "postgres://bank:secret@db.example.org:5432/bank?sslmode=verify-full",
 }
 
-# In none of the words: an error must not show it.
+# In no message: an error must not contain it.
 CANARY = "cnry"
 
 
 def configure(settings: str = "production", secret=None, **given):
     def fetch(secret_id, region):
-        assert secret is not None, "nobody may be asked"
+        assert secret is not None, "AWS must not be called"
         return secret
 
     return read({"DJANGO_SETTINGS_MODULE": f"config.settings.{settings}"} | given, fetch)

@@ -1,6 +1,6 @@
 from django.core.management.base import BaseCommand
 
-from config import secrets_manager as secrets
+from config import secrets_manager
 from config.env import KEYS, load, unknown_secret_names
 
 
@@ -11,6 +11,6 @@ class Command(BaseCommand):
         env = load()
         self.stdout.write(f"{'KEY':<26}{'SOURCE':<13}REQUIRED")
         for name, key in sorted(KEYS.items()):
-            self.stdout.write(f"{name:<26}{env.sources[name]:<13}{'yes' if env.name in key.required else 'no'}")
-        for name in unknown_secret_names(secrets.peek() or {}):
+            self.stdout.write(f"{name:<26}{env.sources[name]:<13}{'yes' if env.name in key.required_in else 'no'}")
+        for name in unknown_secret_names(secrets_manager.peek() or {}):
             self.stderr.write(f"{name} is in the secret and no key that is read from it")

@@ -5,4 +5,4 @@ from config.settings.test import *  # noqa: F403  a settings module is its paren
 from config.settings.test import REST_FRAMEWORK
 
 PASSWORD_HASHERS = ["tests.live.guessed.counting_hasher.CountingHasher"]
-REST_FRAMEWORK = REST_FRAMEWORK | {"NUM_PROXIES": env.NUM_PROXIES}
+REST_FRAMEWORK = REST_FRAMEWORK | {"NUM_PROXIES": env("NUM_PROXIES")}
