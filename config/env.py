@@ -509,7 +509,7 @@ def deployment_warnings(env: Environment) -> list[str]:
 
 
 def read(
-    given: Mapping[str, str], fetch: Callable[[str, str], Mapping[str, str]] = secrets_manager.held
+    given: Mapping[str, str], fetch: Callable[[str, str], Mapping[str, str]] = secrets_manager.get_cached
 ) -> Environment:
     """Return the configuration that these variables give, or raise `ConfigurationError` with all problems."""
     module = given.get("DJANGO_SETTINGS_MODULE", "")
@@ -564,7 +564,7 @@ def load() -> Environment:
 
 def load_for_server() -> Environment:
     """As `load()`, for a server that starts or reloads: with a fresh secret, or with the old one if the new is invalid."""
-    before = secrets_manager.peek()
+    before = secrets_manager.cached_or_none()
     if before is None:
         return load()
     try:
@@ -572,7 +572,7 @@ def load_for_server() -> Environment:
         return load()
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\nThe server goes on with the secret it has.\n")
-        secrets_manager.hold(before)
+        secrets_manager.set_cached(before)
         return load()
 
 
@@ -589,7 +589,7 @@ def reread_from_secret(key: str) -> str:
 
 
 def _refresh_secret(**pause: float) -> Mapping[str, str]:
-    return secrets_manager.read_again(os.environ["APP_SECRETS_ID"], os.environ.get("AWS_REGION", ""), **pause)
+    return secrets_manager.refresh(os.environ["APP_SECRETS_ID"], os.environ.get("AWS_REGION", ""), **pause)
 
 
 def set_environment_variable(name: str, value: str | None) -> None:

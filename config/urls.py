@@ -1,4 +1,4 @@
-"""The whole map of the API. Probes are not here: the first middleware answers them (apps.core.middleware.probes)."""
+"""URLs of the API, its documentation and the admin. Probes are answered by a middleware (apps.core.middleware.probes)."""
 
 from django.apps import apps
 from django.conf import settings
@@ -10,7 +10,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from apps.core import problem
 from apps.users.views import TokenView
 
-# Closed is as unknown as any other URL.
+# Without DOCS_OPEN they are 404 like any unknown URL.
 docs = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("schema/swagger-ui/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="swagger-ui"),
@@ -23,9 +23,9 @@ urlpatterns = [
     path("api/v1/", include("apps.ledger.urls")),
     *(docs if settings.DOCS_OPEN else []),
     *(back_office if settings.ADMIN_PATH else []),
-    # A laptop's, behind SILK=true.
+    # Locally, with SILK=true.
     *([path("silk/", include("silk.urls", namespace="silk"))] if apps.is_installed("silk") else []),
-    # A route, not only handler404: with DEBUG on, Django answers an unmatched URL in HTML.
+    # A route, not only handler404: with DEBUG on, Django responds to an unmatched URL in HTML.
     re_path(r"", csrf_exempt(problem.not_found)),
 ]
 

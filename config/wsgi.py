@@ -19,7 +19,7 @@ except ConfigurationError as error:
     sys.stderr.write(f"{error}\n")
     sys.exit(WORKER_BOOT_ERROR)
 if settings.SENTRY_DSN:
-    # A tenth of a second of importing that nobody pays who has no Sentry.
+    # Importing it takes a tenth of a second.
     from apps.core.observability import sentry as error_reporting
 
     error_reporting.start(
@@ -28,7 +28,7 @@ if settings.SENTRY_DSN:
         release=settings.REVISION,
         traces_sample_rate=settings.SENTRY_TRACES_SAMPLE_RATE,
     )
-# It has models, which need the applications.
+# It imports models, which need the applications.
 from apps.core import housekeeping  # noqa: E402
 
 housekeeping.start_publishing()

@@ -1,7 +1,7 @@
-"""Every setting, declared once and safe by default.
+"""Settings of all environments, safe by default.
 
-`local` and `test` open what they need, `production` runs this as it stands, `staging` is production. What differs by
-machine is a key, declared in config/env.py; nothing outside `config/` reads the environment.
+`production` and `staging` use them unchanged; `local` and `test` change what differs there. What differs by machine is an
+environment variable, declared in config/env.py; nothing outside `config/` reads the environment.
 """
 
 from datetime import timedelta
@@ -16,7 +16,7 @@ from apps.core.observability import logs
 from apps.database import libpq
 from config.env import SSLMODES, load, set_environment_variable
 
-# Makes ModelAdmin[Account] and its like work at run time, as the type checker reads them.
+# Makes annotations like ModelAdmin[Account] work at run time.
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -25,25 +25,25 @@ BASE_DIR = Path(__file__).resolve().parent.parent.parent
 env = load()
 
 
-# What the code relies on, in every session: whoever set a database's or a role's defaults had something else in mind. That
-# it writes is not among them: a server that only reads says so by the same setting (apps.database.postgresql).
+# Session parameters that the code relies on, whatever the defaults of the database and the role are. Not
+# default_transaction_read_only: a server that is read-only shows it by the same parameter (apps.database.postgresql).
 SESSION = {
     "DateStyle": "ISO,MDY",
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
-    # A statement waits for a row, and then sees the newest (apps.ledger.posting).
+    # A statement waits for a row, then reads its newest version (apps.ledger.posting).
     "default_transaction_isolation": r"read\ committed",
     "default_transaction_deferrable": "off",
 }
-# libpq sends these variables after all options, as if they were ours.
+# libpq sends these variables after all options, so they would win.
 for _variable in ("PGDATESTYLE", "PGTZ", "PGGEQO"):
     set_environment_variable(_variable, None)
 
 
 def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
-    """Return the `DATABASES` entry for a `postgres://` URL, which is the value of a key.
+    """Return the `DATABASES` entry for a `postgres://` URL, the value of `key`.
 
     Connections persist and are checked before each request, which recovers from an outage in milliseconds where
     psycopg's pool takes seconds. A request never waits long: 2 s to connect, 2 s for a lock, 5 s for a statement, and 6 s
@@ -57,7 +57,7 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
         "statement_timeout": env("STATEMENT_TIMEOUT"),
         "idle_in_transaction_session_timeout": 10,
     }
-    relied_on = SESSION | {name: round(seconds * 1000) for name, seconds in limits_s.items()}
+    parameters = SESSION | {name: round(seconds * 1000) for name, seconds in limits_s.items()}
     options: dict[str, Any] = {
         "application_name": "bank",
         "connect_timeout": 2,
@@ -68,11 +68,11 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
     }
     if route.over_network:
         options["sslmode"] = max(env.weakest_sslmode, route.sslmode, key=SSLMODES.index)
-    # The last one wins: whoever keeps the tables in another schema names it in the URL.
+    # The last one wins: a URL may name another schema.
     session = [
         "-c search_path=public",
         given.pop("options", ""),
-        *(f"-c {name}={relied_on[name]}" for name in relied_on),
+        *(f"-c {name}={parameters[name]}" for name in parameters),
     ]
     return {
         "ENGINE": "apps.database.postgresql",
@@ -90,14 +90,14 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
 
 # --- Django ----------------------------------------------------------------------------------------------------------
 
-# The commit that the image was built from; /livez/ tells it.
+# The commit that the image was built from, shown by /livez/.
 REVISION = env("REVISION")
 ENVIRONMENT = env.name
 DEBUG = env("DEBUG")
 SECRET_KEY = env("SECRET_KEY")
 SECRET_KEY_FALLBACKS = env("SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env("ALLOWED_HOSTS")
-# None in `base` itself, which builds the image.
+# Empty in `base` itself, which builds the image.
 DATABASES = {"default": database(env("DATABASE_URL"))} if env("DATABASE_URL") else {}
 # The role that owns the tables, for `manage.py migrate` alone.
 MIGRATION_DATABASE = (
@@ -105,7 +105,7 @@ MIGRATION_DATABASE = (
 )
 # Returns a rotated DATABASE_URL when the server refuses the password (apps.database.postgresql.credentials).
 DATABASE_CREDENTIALS_HOOK = "config.env.reread_from_secret"
-# Whoever wants a table that a migration waits for waits behind it, and must not run into its own limit.
+# Statements queue behind a migration that waits for a table, and must not reach their own limit.
 MIGRATION_LOCK_TIMEOUT_S = env("LOCK_TIMEOUT") / 2
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -167,7 +167,7 @@ TEMPLATES = [
     },
 ]
 
-# URLs are as written: a redirect would turn a client's POST into a GET.
+# No redirects to a slash: they would turn a client's POST into a GET.
 APPEND_SLASH = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
@@ -182,21 +182,21 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
-# Scripts and styles are for our own pages.
+# Scripts and styles are for our own pages only.
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 # An API body is a few hundred bytes; apps.core.middleware.request_validation answers 413 beyond this.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
-# A page of the admin with every row chosen has a hundred and a few.
+# A page of the admin with every row selected has slightly over a hundred.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 250
 
 # --- Surfaces --------------------------------------------------------------------------------------------------------
 
-# Where there is none, it is not there.
+# Empty: the admin is not mounted.
 ADMIN_PATH = env("ADMIN_PATH")
 DOCS_OPEN = env("DOCS_OPEN")
 
-# Whose pages may call the API, with a token and never with a cookie.
+# Origins whose pages may call the API, with a token and never with a cookie.
 CORS_ALLOWED_ORIGINS = [origin for origin in env("CORS_ALLOWED_ORIGINS") if origin != "*"]
 CORS_ALLOW_ALL_ORIGINS = "*" in env("CORS_ALLOWED_ORIGINS")
 CORS_URLS_REGEX = r"^/api/"
@@ -213,7 +213,7 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = ["ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-ID"]
 
-# An answer of the API is no page: it loads nothing, and nothing frames it.
+# A response of the API is no page: it loads nothing, and nothing frames it.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -222,28 +222,28 @@ CONTENT_SECURITY_POLICY = {
         "form-action": [NONE],
     }
 }
-# What the admin's pages and Swagger UI may besides: files of this origin and no inline script.
+# Additions for the pages of the admin and Swagger UI: files of this origin, no inline script.
 CONTENT_SECURITY_POLICY_OF_PAGES = {
     "connect-src": [SELF],
     "font-src": [SELF],
     "form-action": [SELF],
     "img-src": [SELF, "data:"],
     "script-src": [SELF],
-    # The one <style> of drf-spectacular's page; after an upgrade, the browser's console says another hash.
+    # The one <style> of drf-spectacular's page; after an upgrade, the browser's console shows the new hash.
     "style-src": [SELF, "'sha256-MMpT0iDxyjALd9PdfepImGX3DBfJPXZ4IlDWdPAgtn0='"],
 }
 
 # --- HTTPS -----------------------------------------------------------------------------------------------------------
 
-# TLS ends at a proxy of ours that sets this header and drops the client's own; without a proxy, nobody's is believed.
+# TLS ends at our proxy, which sets this header and drops the client's; without a proxy it is not trusted.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env("NUM_PROXIES") else None
 SECURE_SSL_REDIRECT = True
-# A redirect would come after the token had gone over the wire: apps.core.middleware.request_validation refuses instead.
+# A redirect would come after the token was sent in plain text: apps.core.middleware.request_validation refuses instead.
 SECURE_REDIRECT_EXEMPT = [r"^api/"]
 SECURE_HSTS_SECONDS = 63_072_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SECURE_HSTS_PRELOAD = env("SECURE_HSTS_PRELOAD")
-# Preloading is a promise about the whole domain and is hard to take back: an operator's choice.
+# Preloading is a promise about the whole domain and hard to take back: the operator decides.
 SILENCED_SYSTEM_CHECKS = [] if SECURE_HSTS_PRELOAD else ["security.W021"]
 # Under no-referrer a browser sends `Origin: null` with the admin's forms, and none would pass the check against forgery.
 SECURE_REFERRER_POLICY = "same-origin"
@@ -258,7 +258,7 @@ CSRF_COOKIE_HTTPONLY = True
 # --- Users -----------------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "users.User"
-# The inner ones are asked about the form in which a password is stored: add yours there.
+# The inner validators see the password as it is stored: add yours there.
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "apps.users.passwords.CanonicalPasswordValidator",
@@ -292,7 +292,7 @@ LOGIN_FAILURES_PER_ADDRESS = 100
 
 REDIS_URL = env("REDIS_URL")
 if REDIS_URL:
-    # What all workers and servers count together. It answers in less than a millisecond, or is treated as absent.
+    # Shared by all workers and servers. It responds within 0.25 s, or is treated as absent.
     CACHES = {
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -301,14 +301,14 @@ if REDIS_URL:
             "OPTIONS": {"socket_connect_timeout": 0.25, "socket_timeout": 0.25},
         }
     }
-# apps.core.throttling; no limit where all workers have nothing to count in together.
+# apps.core.throttling; no limit without a shared cache.
 THROTTLE_USER_PER_MINUTE = env("THROTTLE_USER_PER_MINUTE") if REDIS_URL else 0
 THROTTLE_ANONYMOUS_PER_MINUTE = env("THROTTLE_ANONYMOUS_PER_MINUTE") if REDIS_URL else 0
 
 # --- Ledger ----------------------------------------------------------------------------------------------------------
 
 LEDGER_DEFAULT_CURRENCY = "USD"
-# Example data is for a laptop and the test server.
+# Example data is for local use and the test server.
 POPULATE_ALLOWED = False
 LEDGER_MAX_AMOUNT = Decimal(1_000_000_000)
 
@@ -331,7 +331,7 @@ REST_FRAMEWORK = {
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_THROTTLE_CLASSES": ["apps.core.throttling.RequestThrottle"],
     "EXCEPTION_HANDLER": "apps.core.problem.exception_handler",
-    # How many proxies of ours append to X-Forwarded-For; 0 believes the socket's address and nothing else.
+    # How many of our proxies append to X-Forwarded-For; 0 trusts the socket's address only.
     "NUM_PROXIES": env("NUM_PROXIES"),
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "URL_FORMAT_OVERRIDE": None,
@@ -356,14 +356,14 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     },
     "PATH_CONVERTER_OVERRIDES": {"canonical_uuid": {"type": "string", "format": "uuid"}},
     "COMPONENT_SPLIT_REQUEST": True,
-    # A PATCH has a serializer of its own, which says itself what may be left out.
+    # A PATCH has a serializer of its own, which declares its optional fields.
     "COMPONENT_SPLIT_PATCH": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {
         "deepLinking": True,
         "persistAuthorization": False,
-        # Or it would ask another's server whether the document is valid.
+        # Or the browser would have the document validated by a public server.
         "validatorUrl": None,
     },
 }
@@ -376,12 +376,12 @@ if not env.is_gunicorn:
 
 # In seconds. 0.3 is the service level objective's bound, so that what is slower can be counted exactly.
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5)
-# It would ask the database while the process starts, which must start without one; /readyz/ knows about migrations.
+# It would query the database while the process starts, which must work without one; /readyz/ checks migrations.
 PROMETHEUS_EXPORT_MIGRATIONS = False
 
 # --- Logs and errors -------------------------------------------------------------------------------------------------
 
-# A command's lines are not among what it prints.
+# The log lines of a command do not mix with its output.
 LOGGING = logs.configuration(
     log_format=env("LOG_FORMAT"),
     stream="stdout" if env.is_gunicorn else "stderr",
@@ -389,6 +389,6 @@ LOGGING = logs.configuration(
     environment=ENVIRONMENT,
 )
 
-# config.wsgi starts it, in each worker, where there is a DSN.
+# config.wsgi starts it in each worker if there is a DSN.
 SENTRY_DSN = env("SENTRY_DSN")
 SENTRY_TRACES_SAMPLE_RATE = env("SENTRY_TRACES_SAMPLE_RATE")

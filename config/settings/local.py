@@ -1,4 +1,4 @@
-"""A laptop: debug pages, open sign-up, plain HTTP, and the database that `make up` started."""
+"""Local settings: debug pages, open sign-up, plain HTTP, and the database that `make up` started."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ SESSION_COOKIE_SECURE = False
 CSRF_COOKIE_NAME = "csrftoken"
 CSRF_COOKIE_SECURE = False
 
-# Static files come straight from the packages: no collectstatic on a laptop.
+# Static files are served from the packages, without collectstatic.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = True
 STORAGES = {
@@ -50,12 +50,12 @@ STORAGES = {
 
 if env("SILK"):
     INSTALLED_APPS = [*INSTALLED_APPS, "silk"]
-    # Behind the guard, which refuses what nobody should read.
+    # After the validation, so that an invalid request is not recorded.
     _guard = MIDDLEWARE.index("apps.core.middleware.request_validation.RequestValidationMiddleware")
     MIDDLEWARE = [*MIDDLEWARE[: _guard + 1], "devtools.profiling.ProfilingMiddleware", *MIDDLEWARE[_guard + 1 :]]
-    # The newest thousand requests, and of none what it said or was answered.
+    # The newest thousand requests, without their bodies and those of the responses.
     SILKY_MAX_RECORDED_REQUESTS = 1000
     SILKY_MAX_REQUEST_BODY_SIZE = 0
     SILKY_MAX_RESPONSE_BODY_SIZE = 0
-    # Its pages have scripts and styles inline; the laptop's own policy is for nobody else.
+    # Its pages have inline scripts and styles.
     CONTENT_SECURITY_POLICY = dict[str, Any](CONTENT_SECURITY_POLICY, EXCLUDE_URL_PREFIXES=["/silk/"])

@@ -1,3 +1,3 @@
-"""What a deployment runs: `base` as it stands. Secrets and hosts have no default: without them the process ends."""
+"""Production settings: `base` unchanged. Secrets and hosts have no default: without them the process does not start."""
 
 from config.settings.base import *  # noqa: F403  a settings module is its parent's names with some changed

@@ -1,3 +1,3 @@
-"""Production under another name: what passes here is what production runs."""
+"""Staging settings: those of production, under another name."""
 
 from config.settings.production import *  # noqa: F403  nothing differs but the environment it is given

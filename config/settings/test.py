@@ -1,4 +1,4 @@
-"""The test suite: real PostgreSQL, cheap password hashing, plain HTTP, and the same whatever the local environment says."""
+"""Settings of the test suite: real PostgreSQL, cheap password hashing, plain HTTP, independent of the local environment."""
 
 from config.settings.base import *  # noqa: F403  a settings module is its parent's names with some changed
 from config.settings.base import LOGGING, MIDDLEWARE, REST_FRAMEWORK, database, env
@@ -14,7 +14,7 @@ MIDDLEWARE = [name for name in MIDDLEWARE if not name.startswith("corsheaders.")
 CORS_ALLOWED_ORIGINS = []
 CORS_ALLOW_ALL_ORIGINS = False
 REST_FRAMEWORK = REST_FRAMEWORK | {"NUM_PROXIES": 0}
-# Where there is none, the tests that need one start it (tests/support/redis_server.py).
+# Without one, the tests that need Redis start it (tests/support/redis_server.py).
 TEST_REDIS_URL = env("TEST_REDIS_URL")
 THROTTLE_USER_PER_MINUTE = THROTTLE_ANONYMOUS_PER_MINUTE = 0
 

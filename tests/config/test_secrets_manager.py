@@ -53,8 +53,8 @@ class TestReading:
         with aws.Scripted(CURRENT) as scripted:
             at(scripted.url)
             secrets.fetch("bank", aws.REGION)
-            secrets.held("bank", aws.REGION)
-            secrets.read_again("bank", aws.REGION, pause_s=0)
+            secrets.get_cached("bank", aws.REGION)
+            secrets.refresh("bank", aws.REGION, pause_s=0)
         assert scripted.asked == [{"SecretId": "bank", "VersionStage": "AWSCURRENT"}] * 3
 
     @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ class TestAnOutage:
             at(silent.url)
             start = time.monotonic()
             with pytest.raises(SecretError, match="gave no answer"):
-                secrets.held("bank", aws.REGION)
+                secrets.get_cached("bank", aws.REGION)
             elapsed = time.monotonic() - start
 
         assert silent.connections == 3
@@ -164,7 +164,7 @@ class TestAnOutage:
             at(scripted.url)
             for _ in range(2):
                 with pytest.raises(SecretError, match="cannot be read"):
-                    secrets.held("bank", aws.REGION)
+                    secrets.get_cached("bank", aws.REGION)
 
         assert len(scripted.asked) == 1
 
@@ -173,16 +173,16 @@ class TestAnOutage:
         failed = (400, {"__type": "DecryptionFailure"})
         with aws.Scripted(CURRENT, failed, renewed) as scripted:
             at(scripted.url)
-            first = secrets.held("bank", aws.REGION)
+            first = secrets.get_cached("bank", aws.REGION)
 
-            assert secrets.read_again("bank", aws.REGION, pause_s=0) == first == secrets.held("bank", aws.REGION)
+            assert secrets.refresh("bank", aws.REGION, pause_s=0) == first == secrets.get_cached("bank", aws.REGION)
             assert "APP_SECRETS_ID names a secret that this role may not decrypt" in caplog.text
             assert "from aws" not in caplog.text
 
             # A moment later nobody is asked.
-            assert secrets.read_again("bank", aws.REGION, pause_s=HANG_S) == first
+            assert secrets.refresh("bank", aws.REGION, pause_s=HANG_S) == first
             assert len(scripted.asked) == 2
-            assert secrets.read_again("bank", aws.REGION, pause_s=0) == {"SECRET_KEY": "renewed"}
+            assert secrets.refresh("bank", aws.REGION, pause_s=0) == {"SECRET_KEY": "renewed"}
 
     @pytest.mark.slow
     def test_a_request_waits_no_longer_than_its_deadline(self, at, monkeypatch):
@@ -190,10 +190,10 @@ class TestAnOutage:
         monkeypatch.setattr(secrets, "SERVING_DEADLINE_S", 0.5)
         monkeypatch.setattr(secrets, "READ_TIMEOUT_S", READ_TIMEOUT_S)
         before = set(threading.enumerate())
-        secrets.hold(json.loads('{"SECRET_KEY": "held"}'))
+        secrets.set_cached(json.loads('{"SECRET_KEY": "held"}'))
         with aws.Silent() as silent:
             at(silent.url)
-            assert secrets.read_again("bank", aws.REGION) == {"SECRET_KEY": "held"}
+            assert secrets.refresh("bank", aws.REGION) == {"SECRET_KEY": "held"}
 
             behind = [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()]
             assert "secrets-manager" in behind

@@ -62,6 +62,6 @@ def _no_secret_held(monkeypatch):
     for name in ("BOOT_DEADLINE_S", "SERVING_DEADLINE_S", "CONNECT_TIMEOUT_S", "READ_TIMEOUT_S"):
         monkeypatch.setattr(secrets, name, HANG_S)
     monkeypatch.setattr(secrets.fetch, "__defaults__", (HANG_S,))
-    secrets.hold(None)
+    secrets.set_cached(None)
     yield
-    secrets.hold(None)
+    secrets.set_cached(None)

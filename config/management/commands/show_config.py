@@ -12,5 +12,5 @@ class Command(BaseCommand):
         self.stdout.write(f"{'KEY':<26}{'SOURCE':<13}REQUIRED")
         for name, key in sorted(KEYS.items()):
             self.stdout.write(f"{name:<26}{env.sources[name]:<13}{'yes' if env.name in key.required_in else 'no'}")
-        for name in unknown_secret_names(secrets_manager.peek() or {}):
+        for name in unknown_secret_names(secrets_manager.cached_or_none() or {}):
             self.stderr.write(f"{name} is in the secret and no key that is read from it")
