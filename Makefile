@@ -94,8 +94,8 @@ populate-test-db: ## Fill app_test on the test server with example data; the ser
 	@$(TEST_MANAGE) migrate --noinput
 	@$(TEST_MANAGE) $(POPULATE)
 
-lint: ## Check style, formatting and imports.
-	@$(RUN) tool bash -c 'ruff check && ruff format --check && lint-imports && python -m checks.imports_in_tests'
+lint: ## Check style, formatting, imports and the first lines of docstrings.
+	@$(RUN) tool bash -c 'ruff check && ruff format --check && lint-imports && python -m checks.imports_in_tests && python -m checks.docstrings'
 
 format: ## Apply ruff's fixes and formatting.
 	@$(RUN) tool bash -c 'ruff check --fix-only && ruff format'
