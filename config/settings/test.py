@@ -18,7 +18,7 @@ REST_FRAMEWORK = REST_FRAMEWORK | {"NUM_PROXIES": 0}
 TEST_REDIS_URL = env("TEST_REDIS_URL")
 THROTTLE_USER_PER_MINUTE = THROTTLE_ANONYMOUS_PER_MINUTE = 0
 
-LOGGING["formatters"]["line"]["form"] = env("LOG_FORMAT", default="text")
+LOGGING["formatters"]["line"]["log_format"] = env("LOG_FORMAT", default="text")
 
 POPULATE_ALLOWED = True
 SIGN_UP_OPEN = True
