@@ -11,8 +11,8 @@ from apps.core.fields import StrictSerializer, TextField
 from apps.users.models import User
 from apps.users.passwords import MAX_PASSWORD_LENGTH
 
-# The ASCII part of UnicodeUsernameValidator; a JSON Schema pattern cannot name the letters of all scripts.
-USERNAME_PATTERN: Final = r"^[^\x00-\x2A\x2C\x2F\x3A-\x3F\x5B-\x5E\x60\x7B-\x9F]+$"
+# UnicodeUsernameValidator's. Where a validator's `\w` is ASCII, as in ECMAScript, it allows fewer names than the field does.
+USERNAME_PATTERN: Final = r"^[\w.@+-]+$"
 EMAIL_PATTERN: Final = (
     r"^[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+(\.[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+)*"
     r"@([0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?\.)+([A-Za-z]{2,63}|[Xx][Nn]--[0-9A-Za-z]{1,59})$"
