@@ -81,6 +81,7 @@ class TestUrl:
             embedded_postgres.url("staging")
 
 
+@pytest.mark.slow
 class TestServer:
     def test_has_its_database_and_settings(self, running: Cluster) -> None:
         assert ask(running, "SELECT current_database()") == "app_test"
@@ -131,6 +132,7 @@ class TestServer:
         assert ask(running, "SELECT current_database()") == "app_test"
 
 
+@pytest.mark.slow
 class TestAccidents:
     def test_a_killed_server_starts_again_with_what_was_committed(self, running: Cluster) -> None:
         with connect(running) as connection:
@@ -211,6 +213,7 @@ class TestAccidents:
         assert running.stop() is False
 
 
+@pytest.mark.slow
 class TestCommandLine:
     def test_start_status_stop(self, cluster: Cluster, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
         monkeypatch.setattr(embedded_postgres, "Cluster", lambda name: Cluster(name, cluster.checkout))

@@ -31,7 +31,7 @@ from tests.support.patience import HANG_S, eventually
 from tests.support.scale import crowds, sizes
 from tests.support.server import Server
 
-pytestmark = crowds
+pytestmark = [pytest.mark.slow, crowds]
 
 CUSTOMERS = 8
 # DESIGN §7's figures, which `make test-long` holds it to: elsewhere others may have the machine.

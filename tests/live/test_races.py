@@ -25,7 +25,7 @@ from tests.support.races import deadlocks
 from tests.support.scale import crowds, sizes
 from tests.support.server import Server
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("books"), crowds]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("books"), crowds]
 
 rounds = pytest.mark.parametrize("rounds", sizes(2, 20))
 

@@ -35,6 +35,9 @@ def anchors() -> set[str]:
     return {title.lower().replace(" ", "-") for title in sections()}
 
 
+WIDE_WINDOWS = re.compile("burn_rates|housekeeping")
+
+
 class TestRules:
     def test_prometheus_takes_the_configuration_and_every_rule(self):
         assert "SUCCESS" in promtool("check", "config", "--lint=all", "--lint-fatal", CONFIGURATION)
@@ -43,7 +46,9 @@ class TestRules:
         "path",
         # promtool takes seconds for windows of hours and days.
         [
-            pytest.param(path, id=path.stem, marks=pytest.mark.slow if "burn_rates" in path.stem else ())
+            pytest.param(
+                path, id=path.stem, marks=pytest.mark.slow if re.search("burn_rates|housekeeping", path.stem) else ()
+            )
             for path in TESTS
         ],
     )
