@@ -6,6 +6,7 @@ Schemathesis runs in a process of its own, without Django; what the hooks need i
 import itertools
 import json
 import os
+import re
 import uuid
 from http import HTTPStatus
 from pathlib import Path
@@ -20,6 +21,8 @@ ANSWERS = (FOLDER / "answers").open("a", buffering=1)
 NUMBERS = itertools.count()
 # In server/gunicorn_conf.py.
 LONGEST_LINE = 4094
+# In a header, which RFC 9110 §5.5 forbids: gunicorn answers by itself, in HTML.
+CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0A-\x1F\x7F]")
 # What tests/live/test_fuzz.py wrote down of the apps' tests/<app>/endpoints.py.
 OPERATIONS = json.loads((FOLDER / "operations.json").read_text())
 KILL_THEIR_TOKEN = [name for name, operation in OPERATIONS.items() if operation["kills_token"]]
@@ -58,9 +61,15 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
 
 
+def text(header: str | bytes) -> str:
+    return header if isinstance(header, str) else header.decode("latin-1")
+
+
 @schemathesis.hook
 def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
-    """Drop a refusal of valid data only where the state decides it, and gunicorn's own of a line that is too long for it."""
+    """Drop refusals of valid data only where the state decides them, and gunicorn's own: long lines, control characters."""
+    if response.status_code == HTTPStatus.BAD_REQUEST and "text/html" in (response.headers.get("content-type") or [""]):
+        return not any(CONTROL_CHARACTER.search(text(value)) for value in response.request.headers.values())
     if response.status_code == HTTPStatus.REQUEST_URI_TOO_LONG:
         line = f"{response.request.method} {response.request.path_url} HTTP/1.1"
         return len(line) <= LONGEST_LINE
