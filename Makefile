@@ -15,7 +15,7 @@ unexport T SEED COMMIT
 
 .PHONY: help up down build monitoring traffic logs shell djshell dbshell migrate makemigrations createsuperuser \
 	populate verify-ledger housekeeping test test-slow test-long mutants populate-test-db lint format types schema configuration dashboards \
-	lint-delivery check-migrations check-compatibility check-schema check-dashboards check-api check audit clean pictures \
+	remove-sample lint-delivery check-migrations check-compatibility check-schema check-dashboards check-api check audit clean pictures \
 	image-test sbom publish-image deploy deploy-dry-run
 
 help: ## List the targets.
@@ -75,6 +75,11 @@ verify-ledger: ## Check every invariant of the local ledger (ARGS="--format json
 
 housekeeping: ## Delete dead tokens, finished failure counts and expired sessions (ARGS=--verify recomputes the books, too).
 	@$(RUN) local python manage.py housekeeping $(ARGS)
+
+##@ Make it yours
+
+remove-sample: ## Remove the sample app: its files, and the lines that are marked for it.
+	@$(RUN) tool python -m devtools.remove_sample
 
 ##@ Check
 
