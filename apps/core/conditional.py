@@ -11,15 +11,17 @@ that holds the row's lock, so that the version compared is the version changed.
 
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
-from drf_spectacular.utils import OpenApiParameter
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 
 from apps.core.errors import DomainError, ErrorKind
+
+M = TypeVar("M")
 
 _MEMBER: Final = re.compile(r'\*|(?:W/)?"[^"]*"')
 
@@ -61,28 +63,20 @@ def conditional_response(request: Request, representation: Mapping[str, Any]) ->
     return Response(representation, headers={"ETag": etag})
 
 
+def tagged_response(
+    representation: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return the response to a change: the representation with its tag."""
+    return Response(representation, status=status, headers={"ETag": entity_tag(representation), **(headers or {})})
+
+
+def precondition(request: Request, output: type[Serializer[M]]) -> Callable[[M], object]:
+    """Return a function that holds a row's representation to the request's conditions: a use case calls it under the lock.
+
+    Raises: PreconditionFailed, from that function.
+    """
+    return lambda row: check_preconditions(request, entity_tag(output(row).data))
+
+
 def _contains(header: str, *etags: str) -> bool:
     return not {"*", *etags}.isdisjoint(_MEMBER.findall(header))
-
-
-# --- In the OpenAPI schema -------------------------------------------------------------------------------------------
-
-ETAG: Final = OpenApiParameter(
-    "ETag",
-    str,
-    OpenApiParameter.HEADER,
-    response=[200, 201, 304],
-    description="A strong validator of what is shown; it changes with any of it.",
-)
-IF_MATCH: Final = OpenApiParameter(
-    "If-Match",
-    str,
-    OpenApiParameter.HEADER,
-    description="Entity tags, or `*`; where none is the present one, 412.",
-)
-IF_NONE_MATCH: Final = OpenApiParameter(
-    "If-None-Match",
-    str,
-    OpenApiParameter.HEADER,
-    description="Entity tags, or `*`; where one is the present one, 304.",
-)

@@ -76,7 +76,7 @@ def delete_in_batches(dead: "models.QuerySet[Any]") -> int:
     its indexes. Each batch is a transaction of its own.
     Raises: OperationalError if a row stays locked for longer than all `RETRY_PAUSES_S`; earlier batches stay deleted.
     """
-    keys = dead.model._base_manager.order_by("pk").values_list("pk", flat=True)  # noqa: SLF001  public, in spite of its name
+    keys = dead.model._base_manager.order_by("pk").values_list("pk", flat=True)
     deleted = 0
     beyond: dict[str, Any] = {}
     while True:
@@ -104,7 +104,7 @@ def _delete_now(batch: "models.QuerySet[Any]") -> int:
         with connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
         _, by_model = batch.delete()
-    return by_model.get(batch.model._meta.label, 0)  # noqa: SLF001  public, in spite of its name
+    return by_model.get(batch.model._meta.label, 0)
 
 
 # --- One at a time ---------------------------------------------------------------------------------------------------

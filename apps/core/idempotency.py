@@ -1,4 +1,4 @@
-"""Idempotency keys: the `Idempotency-Key` header, its errors, its OpenAPI description, and the mark of a key in use.
+"""Idempotency keys: the `Idempotency-Key` header, its errors, and the mark of a key in use.
 
 An operation stores the key in a column of the row that it creates, under a unique constraint with the key's scope (an owner,
 an account): so the key commits with its effect and never expires (docs/adr/0003). The same key with the same command
@@ -23,7 +23,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from django.db import connection
-from drf_spectacular.utils import OpenApiParameter
 
 from apps.core.errors import DomainError, ErrorKind
 
@@ -89,6 +88,11 @@ def required_key(headers: Mapping[str, str]) -> str:
     return key
 
 
+def replay_header(*, replayed: bool) -> dict[str, str]:
+    """Return the header that marks a replay, if it is one."""
+    return {"Idempotent-Replayed": "true"} if replayed else {}
+
+
 def fingerprint(command: Mapping[str, object]) -> str:
     """Return 64 hexadecimal digits that identify a validated command whose row does not keep all of its fields.
 
@@ -119,28 +123,3 @@ def is_running(*, scope: object, key: str) -> bool:
             {"scope": str(scope), "key": key},
         )
         return bool(cursor.fetchone()[0])
-
-
-# --- In the OpenAPI schema -------------------------------------------------------------------------------------------
-
-
-def key_parameter(*, required: bool) -> OpenApiParameter:
-    """Return the header's description for an operation that takes a key."""
-    return OpenApiParameter(
-        HEADER,
-        {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH, "pattern": f"^{CHARACTERS}+$"},
-        OpenApiParameter.HEADER,
-        required=required,
-        description="The client's name for this one operation; the same key and body again get the same answer.",
-    )
-
-
-def replayed_header(*statuses: int) -> OpenApiParameter:
-    """Return the description of `Idempotent-Replayed` for an operation that replays answers of these statuses."""
-    return OpenApiParameter(
-        "Idempotent-Replayed",
-        {"type": "string", "enum": ["true"]},
-        OpenApiParameter.HEADER,
-        response=list(statuses),
-        description="Present when this repeats an earlier answer.",
-    )

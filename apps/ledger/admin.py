@@ -1,24 +1,9 @@
 """Read-only admin pages of the ledger: money moves through the use cases only, so nothing can be edited here."""
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 
+from apps.core.admin import ReadOnlyAdmin
 from apps.ledger.models import Account, Entry, Transaction
-
-
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """A table that staff with the view permission can search and read, and no user can change."""
-
-    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
 
 
 @admin.register(Account)

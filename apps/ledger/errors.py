@@ -38,7 +38,7 @@ class CurrencyMismatch(Declined):
 
 
 class BalanceLimitExceeded(Declined):
-    """The receiving account would exceed `apps.ledger.money.MAX_BALANCE`."""
+    """The receiving account would exceed `apps.core.money.amounts.MAX_VALUE`."""
 
     code = "balance_limit_exceeded"
     detail = "The receiving account cannot hold so much."
@@ -59,17 +59,6 @@ class AlreadyReversed(Declined):
 
 
 DECLINES: dict[str, type[Declined]] = {declined.code: declined for declined in Declined.__subclasses__()}
-
-
-class AmountTooFine(InvalidField):
-    """The amount has more decimal places than its currency; it is never rounded, and the error is not recorded."""
-
-    def __init__(self, *, currency: str) -> None:
-        super().__init__(
-            field="amount",
-            field_code="max_decimal_places",
-            message=f"{currency} does not have so many decimal places.",
-        )
 
 
 class CurrencyWithdrawn(InvalidField):
@@ -105,12 +94,3 @@ class AccountNotEmpty(DomainError):
     kind = ErrorKind.REFUSED
     code = "account_not_empty"
     detail = "Only an empty account can be closed."
-
-
-class Contention(DomainError):
-    """The accounts were locked for longer than the lock timeout; nothing was written."""
-
-    kind = ErrorKind.BUSY
-    code = "contention"
-    detail = "The account is busy; the same request may be sent again."
-    retry_after_s = 1

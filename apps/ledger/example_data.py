@@ -97,7 +97,7 @@ def bulk_load(*, accounts: Iterable[Account], transactions: Iterable[Transaction
         # A foreign key check planned while the tables were empty would scan them from end to end for every row.
         cursor.execute("DISCARD PLANS")
         for model, rows in ((Account, accounts), (Transaction, transactions), (Entry, entries)):
-            meta = model._meta  # noqa: SLF001  Django's public API, in spite of its name
+            meta = model._meta
             columns = [field.column for field in meta.concrete_fields]
             attributes = [field.attname for field in meta.concrete_fields]
             with cursor.copy(f"COPY {meta.db_table} ({', '.join(columns)}) FROM STDIN") as copy:

@@ -1,11 +1,10 @@
-"""Ledger metrics: commands, replays and contention. No label names a user or an account."""
+"""Ledger metrics: commands, and their replays. No label names a user or an account."""
 
 from typing import Final
 
-from django.db import OperationalError
 from prometheus_client import Counter
-from psycopg import errors as postgres
 
+from apps.core.creation import REPLAYS
 from apps.core.errors import DomainError, ErrorKind
 from apps.core.observability.metrics import with_all_label_values
 from apps.ledger.errors import Declined
@@ -21,14 +20,7 @@ COMMANDS: Final = with_all_label_values(
     kind=Transaction.Kind.values,
     outcome=("posted", "declined", "refused", "busy", "failed"),
 )
-REPLAYS: Final = with_all_label_values(
-    Counter("bank_idempotent_replays_total", "Answers repeated under an Idempotency-Key.", ["kind"]),
-    kind=(*Transaction.Kind.values, "opening"),
-)
-CONTENTION: Final = with_all_label_values(
-    Counter("bank_contention_total", "Conflicts on a locked account, also those that a retry resolved.", ["reason"]),
-    reason=("lock_timeout", "deadlock", "serialization", "key_in_progress"),
-)
+with_all_label_values(REPLAYS, kind=Transaction.Kind.values)
 
 
 def count_command(kind: Transaction.Kind, result: Receipt | Exception) -> None:
@@ -49,14 +41,3 @@ def _outcome(result: Receipt | Exception) -> str:
             return "busy" if result.kind is ErrorKind.BUSY else "refused"
         case _:
             return "failed"
-
-
-def count_contention(error: OperationalError) -> None:
-    """Count an error by which PostgreSQL reports a conflict between commands on an account; ignore any other."""
-    match error.__cause__:
-        case postgres.LockNotAvailable():
-            CONTENTION.labels("lock_timeout").inc()
-        case postgres.DeadlockDetected():
-            CONTENTION.labels("deadlock").inc()
-        case postgres.SerializationFailure():
-            CONTENTION.labels("serialization").inc()

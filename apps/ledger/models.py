@@ -16,46 +16,24 @@ source and destination are ids without a database constraint, checked when they 
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, ClassVar, Self, TypeVar
+from typing import ClassVar, Self
 from uuid import UUID
 
 from django.conf import settings
-from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 from django.db.models import F, Q
 from uuid_utils.compat import uuid7
 
-from apps.core.errors import NotFound
+from apps.core.creation import CreatedOnce
+from apps.core.money.models import currency_field, currency_is_an_iso_code, money_field
+from apps.core.querysets import OwnedQuerySet, RefusingQuerySet
 
 
-def money_field(**kwargs: Any) -> "models.DecimalField[Any, Any]":
-    """Return a `numeric(19,4)`: every ISO 4217 exponent and fifteen digits before the point."""
-    return models.DecimalField(max_digits=19, decimal_places=4, **kwargs)
+class AccountQuerySet(OwnedQuerySet["Account"]):
+    """Accounts."""
 
 
-M = TypeVar("M", bound=models.Model)
-
-
-class RefusingQuerySet(models.QuerySet[M]):
-    """A queryset that raises the domain error NotFound, which becomes a 404, where a row is missing."""
-
-    def get_or_refuse(self, pk: UUID) -> M:
-        """Return the row; raises NotFound."""
-        try:
-            return self.get(pk=pk)
-        except ObjectDoesNotExist:
-            raise NotFound from None
-
-
-class AccountQuerySet(RefusingQuerySet["Account"]):
-    """Accounts by whose they are."""
-
-    def owned_by(self, user_id: UUID) -> Self:
-        """Accounts of this user."""
-        return self.filter(owner_id=user_id)
-
-
-class Account(models.Model):
+class Account(CreatedOnce):
     """What a customer holds, in one currency."""
 
     class Status(models.TextChoices):
@@ -69,22 +47,19 @@ class Account(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="accounts", db_index=False
     )
     name = models.CharField(max_length=100, blank=True)
-    currency = models.CharField(max_length=3)
+    currency = currency_field()
     balance = money_field(default=0)
     version = models.BigIntegerField(default=0)
     status = models.CharField(max_length=6, choices=Status, default=Status.OPEN)
     created_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
-    # Null where it was opened without a key: the constraint holds no two nulls for equal, as it would empty strings.
-    idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  see above
-    # Of the command that opened it, which cannot be read from the row: the name may have changed since.
-    opening_fingerprint = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001  null with the key
 
     objects = AccountQuerySet.as_manager()
 
     class Meta:
         indexes: ClassVar = [models.Index("owner", F("id").desc(), name="account_by_owner_newest_first")]
         constraints: ClassVar = [
+            *CreatedOnce.Meta.constraints,
             models.CheckConstraint(condition=Q(balance__gte=0), name="account_balance_is_never_negative"),
             models.CheckConstraint(condition=Q(version__gte=0), name="account_version_is_never_negative"),
             models.CheckConstraint(condition=Q(status="open") | Q(balance=0), name="closed_account_is_empty"),
@@ -92,15 +67,7 @@ class Account(models.Model):
                 condition=Q(status="open", closed_at=None) | Q(status="closed", closed_at__isnull=False),
                 name="account_is_closed_exactly_when_it_has_a_closing_time",
             ),
-            models.CheckConstraint(condition=Q(currency__regex="^[A-Z]{3}$"), name="account_currency_is_an_iso_code"),
-            models.UniqueConstraint(
-                fields=["owner", "idempotency_key"], name="idempotency_key_opens_one_account_per_owner"
-            ),
-            models.CheckConstraint(
-                condition=Q(idempotency_key=None, opening_fingerprint=None)
-                | Q(idempotency_key__isnull=False, opening_fingerprint__isnull=False),
-                name="account_has_a_fingerprint_exactly_when_it_has_a_key",
-            ),
+            currency_is_an_iso_code("account_currency_is_an_iso_code"),
         ]
 
     def __str__(self) -> str:
@@ -156,7 +123,7 @@ class Transaction(models.Model):
     source_id = models.UUIDField(null=True, blank=True)
     destination_id = models.UUIDField(null=True, blank=True)
     amount = money_field()
-    currency = models.CharField(max_length=3)
+    currency = currency_field()
     reference = models.CharField(max_length=140, blank=True)
     reverses = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="reversals", db_index=False
@@ -202,9 +169,7 @@ class Transaction(models.Model):
                 condition=Q(status="declined") & ~Q(decline_code="") | Q(status="posted", decline_code=""),
                 name="declined_exactly_when_there_is_a_decline_code",
             ),
-            models.CheckConstraint(
-                condition=Q(currency__regex="^[A-Z]{3}$"), name="transaction_currency_is_an_iso_code"
-            ),
+            currency_is_an_iso_code("transaction_currency_is_an_iso_code"),
         ]
 
     def __str__(self) -> str:

@@ -1,19 +1,15 @@
-"""OpenAPI parameters and the schema decorator that the ledger's views share."""
+"""OpenAPI schema decorator that the money operations share."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.serializers import Serializer
 
-from apps.core.idempotency import key_parameter, replayed_header
+from apps.core.openapi import LOCATION, key_parameter, replayed_header
 from apps.ledger.serializers import TransactionOutput
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-LOCATION = OpenApiParameter(
-    "Location", str, OpenApiParameter.HEADER, response=[201], description="URL of the new resource."
-)
 
 
 def money_schema(request: type[Serializer[Any]], operation_id: str) -> Callable[[F], F]:

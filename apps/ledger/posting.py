@@ -16,19 +16,21 @@ from django.db import DataError, IntegrityError, OperationalError, connection
 from psycopg import errors as postgres
 from uuid_utils.compat import uuid7
 
+from apps.core.contention import lock_timeout_error, retry_on_contention
 from apps.core.errors import NotFound
 from apps.core.idempotency import IdempotencyKeyReused
-from apps.ledger.contention import get_gate, lock_timeout_error, retry_on_contention
+from apps.core.money.amounts import MAX_VALUE, decimal_places
+from apps.core.money.currencies import DEFAULT_EXPONENT, UNUSUAL_EXPONENTS
+from apps.core.money.errors import AmountTooFine
 from apps.ledger.errors import (
     DECLINES,
-    AmountTooFine,
     BalanceLimitExceeded,
     Declined,
     DestinationInvalid,
 )
 from apps.ledger.metrics import count_command
 from apps.ledger.models import Entry, Transaction
-from apps.ledger.money import DEFAULT_EXPONENT, MAX_BALANCE, UNUSUAL_EXPONENTS, decimal_places
+from apps.ledger.optional_gate import get_gate
 from apps.ledger.posting_sql import POSTING_SQL
 from apps.ledger.receipts import Receipt
 
@@ -116,7 +118,7 @@ def _post(command: MoneyCommand) -> Receipt:
             raise lock_timeout_error(command.account_id, command.idempotency_key) from error
         raise
     except DataError as error:
-        # The verdict checks MAX_BALANCE; where a column holds less than that, nothing is recorded.
+        # The verdict checks MAX_VALUE; where a column holds less than that, nothing is recorded.
         if isinstance(error.__cause__, postgres.NumericValueOutOfRange):
             raise BalanceLimitExceeded from error
         raise
@@ -164,7 +166,7 @@ def _execute(
         "reverses": command.reverses_id,
         "key": command.idempotency_key,
         "actor": command.actor_id,
-        "max_balance": MAX_BALANCE,
+        "max_balance": MAX_VALUE,
     }
     with connection.cursor() as cursor:
         cursor.execute(POSTING_SQL, parameters)

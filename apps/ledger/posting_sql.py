@@ -30,7 +30,7 @@ from apps.core.idempotency import MARK
 # language=PostgreSQL  (editors highlight the string)
 POSTING_SQL: Final = f"""
 WITH
--- Marks the key as being worked on; `contention.lock_timeout_error` looks for the mark.
+-- Marks the key as being worked on; `apps.core.contention.lock_timeout_error` looks for the mark.
 marked AS MATERIALIZED (
     SELECT {MARK}
 ),

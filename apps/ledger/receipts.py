@@ -1,8 +1,8 @@
-"""Results of use cases: a transaction with the entry that its reader is shown, and an opened account."""
+"""Receipts: a transaction with the entry that its reader is shown, the result of the use cases that move money."""
 
 from dataclasses import dataclass
 
-from apps.ledger.models import Account, Entry, Transaction
+from apps.ledger.models import Entry, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,12 +14,4 @@ class Receipt:
 
     transaction: Transaction
     entry: Entry | None
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """An account that was opened, as it is now, and whether this repeats an earlier answer."""
-
-    account: Account
     replayed: bool = False

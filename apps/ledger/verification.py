@@ -77,9 +77,9 @@ def _find(invariant: Invariant, accounts: Sequence[UUID] | None) -> Violation:
 
 def _guards() -> list[tuple[str, str, str]]:
     """List the constraints and triggers that the models declare: (kind, table, name or column)."""
-    guards = [("append-only trigger", Entry._meta.db_table, "ledger_entry_is_append_only")]  # noqa: SLF001  public, in spite of its name
+    guards = [("append-only trigger", Entry._meta.db_table, "ledger_entry_is_append_only")]
     for model in (Account, Transaction, Entry):
-        meta = model._meta  # noqa: SLF001  public, in spite of its name
+        meta = model._meta
         for constraint in meta.constraints:
             kind = "unique" if isinstance(constraint, models.UniqueConstraint) else "check"
             guards.append((kind, meta.db_table, constraint.name))

@@ -3,7 +3,6 @@
 Longer than 250 lines because it is a list: one class for each URL, which can be read by itself.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import UUID
@@ -15,31 +14,24 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core.conditional import (
-    ETAG,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    PreconditionFailed,
-    check_preconditions,
-    conditional_response,
-    entity_tag,
-)
+from apps.core.conditional import PreconditionFailed, conditional_response, precondition, tagged_response
+from apps.core.contention import Contention
 from apps.core.errors import PermissionDenied
 from apps.core.idempotency import (
     IdempotencyKeyInProgress,
     IdempotencyKeyInvalid,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
-    key_parameter,
     optional_key,
-    replayed_header,
+    replay_header,
     required_key,
 )
+from apps.core.openapi import ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, key_parameter, replayed_header
 from apps.core.views import Endpoint, ListEndpoint
 from apps.ledger import errors
 from apps.ledger.models import Account, Entry, Transaction
-from apps.ledger.openapi import LOCATION, money_schema
-from apps.ledger.receipts import Opening, Receipt
+from apps.ledger.openapi import money_schema
+from apps.ledger.receipts import Receipt
 from apps.ledger.serializers import (
     AccountOutput,
     EmptyInput,
@@ -60,7 +52,7 @@ from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
 from apps.ledger.use_cases.transfer import Transfer
 from apps.ledger.use_cases.withdraw import Withdraw
 
-IDEMPOTENCY_ERRORS = (IdempotencyKeyReused, IdempotencyKeyInProgress, errors.Contention)
+IDEMPOTENCY_ERRORS = (IdempotencyKeyReused, IdempotencyKeyInProgress, Contention)
 
 
 class AccountsView(ListEndpoint):
@@ -92,15 +84,15 @@ class AccountsView(ListEndpoint):
         key = optional_key(request.headers)
         body = self.validated_body(OpenAccountInput)
         opening = OpenAccount(owner_id=self.caller_id, idempotency_key=key, **body, now=timezone.now()).execute()
-        location = reverse("account", args=[opening.account.pk])
-        return account_response(opening.account, status=201, headers={"Location": location} | replay_header(opening))
+        headers = {"Location": reverse("account", args=[opening.row.pk])} | replay_header(replayed=opening.replayed)
+        return tagged_response(AccountOutput(opening.row).data, status=201, headers=headers)
 
 
 class AccountView(Endpoint):
     """One of the caller's accounts."""
 
     domain_errors = (PreconditionFailed,)
-    domain_errors_by_method: ClassVar = {"PATCH": (errors.Contention,)}
+    domain_errors_by_method: ClassVar = {"PATCH": (Contention,)}
 
     @extend_schema(
         responses={200: AccountOutput, 304: OpenApiResponse(description="The client has the current representation.")},
@@ -121,25 +113,22 @@ class AccountView(Endpoint):
     def patch(self, request: Request, account_id: UUID) -> Response:
         """Rename an account, a closed one too; with If-Match, only if it is unchanged since the client read it."""
         body = self.validated_body(RenameAccountInput)
-
-        def precondition(account: Account) -> object:
-            return check_preconditions(request, entity_tag(AccountOutput(account).data))
-
-        rename = RenameAccount(owner_id=self.caller_id, account_id=account_id, precondition=precondition, **body)
-        return account_response(rename.execute())
+        condition = precondition(request, AccountOutput)
+        rename = RenameAccount(owner_id=self.caller_id, account_id=account_id, precondition=condition, **body)
+        return tagged_response(AccountOutput(rename.execute()).data)
 
 
 class CloseView(Endpoint):
     """Closing of one account."""
 
-    domain_errors = (errors.AccountNotEmpty, errors.Contention)
+    domain_errors = (errors.AccountNotEmpty, Contention)
 
     @extend_schema(request=None, responses={200: AccountOutput}, operation_id="account_close", parameters=[ETAG])
     def post(self, request: Request, account_id: UUID) -> Response:
         """Close an empty account for good; closing it again changes nothing."""
         self.validated_body(EmptyInput)
         account = CloseAccount(owner_id=self.caller_id, account_id=account_id).execute()
-        return account_response(account)
+        return tagged_response(AccountOutput(account).data)
 
 
 class MoneyEndpoint(Endpoint):
@@ -276,19 +265,8 @@ class ReversalView(TransactionEndpoint, MoneyEndpoint):
         return created_response(replace(self.get_receipt(receipt.transaction.pk), replayed=receipt.replayed))
 
 
-def account_response(account: Account, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the account with its entity tag."""
-    data = AccountOutput(account).data
-    return Response(data, status=status, headers={"ETag": entity_tag(data), **(headers or {})})
-
-
 def created_response(receipt: Receipt) -> Response:
     """Return 201 with the transaction and its Location."""
     location = reverse("transaction", args=[receipt.transaction.pk])
-    headers = {"Location": location} | replay_header(receipt)
+    headers = {"Location": location} | replay_header(replayed=receipt.replayed)
     return Response(TransactionOutput(receipt).data, status=201, headers=headers)
-
-
-def replay_header(outcome: Receipt | Opening) -> dict[str, str]:
-    """Return the header that marks a replay, if it is one."""
-    return {"Idempotent-Replayed": "true"} if outcome.replayed else {}

@@ -305,12 +305,15 @@ if REDIS_URL:
 THROTTLE_USER_PER_MINUTE = env("THROTTLE_USER_PER_MINUTE") if REDIS_URL else 0
 THROTTLE_ANONYMOUS_PER_MINUTE = env("THROTTLE_ANONYMOUS_PER_MINUTE") if REDIS_URL else 0
 
+# --- Amounts (apps/core/money) -----------------------------------------------------------------------------------------
+
+DEFAULT_CURRENCY = "USD"
+MAX_AMOUNT = Decimal(1_000_000_000)
+
 # --- Ledger ----------------------------------------------------------------------------------------------------------
 
-LEDGER_DEFAULT_CURRENCY = "USD"
 # Example data is for local use and the test server.
 POPULATE_ALLOWED = False
-LEDGER_MAX_AMOUNT = Decimal(1_000_000_000)
 
 # The queue in front of the posting statement; without this line there is none (apps/ledger/gate).
 LEDGER_GATE_FACTORY = "apps.ledger.gate.get_gate"
@@ -351,8 +354,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SCHEMA_PATH_PREFIX": r"/api(/v1)?",
     "ENUM_NAME_OVERRIDES": {
-        "CurrencyEnum": "apps.ledger.serializers.CODES",
-        "CurrentCurrencyEnum": "apps.ledger.serializers.CURRENT_CODES",
+        "CurrencyEnum": "apps.core.money.fields.CODES",
+        "CurrentCurrencyEnum": "apps.core.money.fields.CURRENT_CODES",
     },
     "PATH_CONVERTER_OVERRIDES": {"canonical_uuid": {"type": "string", "format": "uuid"}},
     "COMPONENT_SPLIT_REQUEST": True,

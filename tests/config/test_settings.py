@@ -41,8 +41,14 @@ def test_import_contracts_fail_when_they_are_broken(tmp_path):
     shutil.copy(root / "pyproject.toml", tmp_path)
     broken = {
         "apps/core/errors.py": "import apps.users.models\n",
+        "apps/database/timeouts.py": "import apps.users.models\n",
+        "apps/core/text.py": "import apps.database.timeouts\n",
+        "apps/users/passwords.py": "import apps.ledger.errors\n",
+        "server/draining.py": "import apps.users.models\n",
+        "apps/users/errors.py": "import apps.users.views\n",
+        "apps/users/use_cases/log_in.py": "import apps.users.use_cases.change_password\n",
         "apps/ledger/models.py": "import apps.ledger.views\n",
-        "apps/ledger/money.py": "import rest_framework\n",
+        "apps/core/money/amounts.py": "import rest_framework\n",
         "apps/ledger/use_cases/deposit.py": "import apps.ledger.use_cases.withdraw\n",
         "apps/ledger/admin.py": "import apps.ledger.posting\n",
         "apps/ledger/views.py": "import apps.ledger.posting\n",

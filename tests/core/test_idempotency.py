@@ -8,10 +8,10 @@ from apps.core.idempotency import (
     IdempotencyKeyInvalid,
     IdempotencyKeyMissing,
     fingerprint,
-    key_parameter,
     optional_key,
     required_key,
 )
+from apps.core.openapi import key_parameter
 
 SCHEMA = key_parameter(required=True).type
 

@@ -33,7 +33,7 @@ FORBIDDEN = [
     "UPDATE ledger_account SET owner_id = gen_random_uuid()",
     "UPDATE ledger_account SET currency = 'EUR'",
     "UPDATE ledger_account SET idempotency_key = 'mine'",
-    "UPDATE ledger_account SET opening_fingerprint = 'mine'",
+    "UPDATE ledger_account SET creation_fingerprint = 'mine'",
     "DELETE FROM ledger_account",
     "TRUNCATE ledger_account CASCADE",
     "INSERT INTO ledger_entry SELECT * FROM ledger_entry ON CONFLICT (id) DO UPDATE SET amount = 1",

@@ -348,7 +348,7 @@ class TestMoney:
         assert response.json()["entry"]["balance_after"] == "1000000100.00"
 
     def test_holds_the_largest_balance_and_refuses_the_smallest_unit_more(self, client, user, settings):
-        settings.LEDGER_MAX_AMOUNT = 10**16
+        settings.MAX_AMOUNT = 10**16
         account = AccountFactory(owner=user, currency="CLF")
 
         full = ask(client, account, "deposits", amount="999999999999999.9999")

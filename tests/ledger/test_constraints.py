@@ -108,7 +108,7 @@ class TestTransaction:
 class TestOpening:
     INSERT = """
         INSERT INTO ledger_account (id, owner_id, name, currency, balance, version, status, created_at,
-                                    idempotency_key, opening_fingerprint)
+                                    idempotency_key, creation_fingerprint)
         SELECT gen_random_uuid(), owner_id, '', 'USD', 0, 0, 'open', now(), %s, %s FROM ledger_account WHERE id = %s
     """
 
@@ -116,11 +116,11 @@ class TestOpening:
         with connection.cursor() as cursor:
             for key, digest in (("k", "x"), ("l", "x"), (None, None), (None, None)):
                 cursor.execute(self.INSERT, [key, digest, account.pk])
-        assert "idempotency_key_opens_one_account_per_owner" in refused(self.INSERT, ["k", "y", account.pk])
+        assert "account_is_created_once_per_key" in refused(self.INSERT, ["k", "y", account.pk])
 
     @pytest.mark.parametrize("row", [("k", None), (None, "x")])
     def test_refuses_a_key_without_its_command(self, account, row):
-        constraint = "account_has_a_fingerprint_exactly_when_it_has_a_key"
+        constraint = "account_key_comes_with_a_fingerprint"
         assert constraint in refused(self.INSERT, [*row, account.pk])
 
 

@@ -1,14 +1,13 @@
 """Currencies that ISO 4217 withdraws, changes or never had: what is stored is read and goes on, no account is opened."""
 
-import importlib.util
 from decimal import Decimal
 
-import iso4217
 import pytest
 from django.core.checks import run_checks
 from django.db import connection
 
-from apps.ledger import money
+from apps.core.money import currencies
+from apps.core.money.amounts import format_amount
 from apps.ledger.models import Account, Transaction
 from tests.factories import AccountFactory, client_of, deposit
 from tests.ledger.assertions import assert_books_balance
@@ -37,11 +36,11 @@ def test_an_account_in_it_is_shown_and_moves_money(client, user, staff, currency
     assert_problem(too_much, 422, "insufficient_funds")
     declined = client.get(f"/api/v1/transactions/{too_much.json()['transaction']}/").json()
 
-    assert declined["amount"] == money.format_amount(Decimal(1_000_000), currency)
-    rest = money.format_amount(Decimal(whole) - Decimal(some), currency)
+    assert declined["amount"] == format_amount(Decimal(1_000_000), currency)
+    rest = format_amount(Decimal(whole) - Decimal(some), currency)
     assert client.get(url(account)).json()["balance"] == rest
     listed = {row["id"]: row["balance"] for row in client.get("/api/v1/accounts/").json()["results"]}
-    assert listed == {str(account.pk): rest, str(other.pk): money.format_amount(Decimal(0), currency)}
+    assert listed == {str(account.pk): rest, str(other.pk): format_amount(Decimal(0), currency)}
     lines = client.get(url(account, "transactions")).json()["results"]
     assert [line["amount"] for line in lines] == [some, f"-{some}", f"-{some}", whole]
     assert client.get(moved.headers["Location"]).json()["amount"] == some
@@ -79,10 +78,10 @@ def test_no_account_is_opened_in_it(client, settings, currency):
     problem = assert_problem(client.post("/api/v1/accounts/", {"currency": currency}), 400, "invalid_request")
     assert [(error["field"], error["code"]) for error in problem["errors"]] == [("currency", "invalid_choice")]
 
-    settings.LEDGER_DEFAULT_CURRENCY = currency
+    settings.DEFAULT_CURRENCY = currency
     assert_problem(client.post("/api/v1/accounts/", {}), 400, "invalid_request")
     assert not Account.objects.exists()
-    assert [message.id for message in run_checks()] == ["ledger.E001"]
+    assert [message.id for message in run_checks()] == ["core.E001"]
 
 
 def test_what_is_stored_is_shown_whole_where_iso_takes_decimal_places_away(client, user):
@@ -95,29 +94,9 @@ def test_what_is_stored_is_shown_whole_where_iso_takes_decimal_places_away(clien
     assert client.get(url(account)).json()["balance"] == "100.25"
 
 
-def test_every_current_code_is_recorded_before_iso_can_withdraw_it():
-    """If it is not, iso4217 has learnt of a currency: write it into RECORDED, for good."""
-    recorded = {code: places for places, codes in money.RECORDED.items() for code in codes.split()}
-
-    assert sum(len(codes.split()) for codes in money.RECORDED.values()) == len(recorded)
-    assert money.CURRENT.items() <= recorded.items()
-
-
-def test_a_withdrawal_takes_a_code_from_the_current_ones_and_from_nowhere_else(monkeypatch):
-    left = [currency for currency in iso4217.Currency if currency.code not in {"SEK", "JPY"}]
-    monkeypatch.setattr(iso4217, "Currency", left)
-    spec = importlib.util.find_spec("apps.ledger.money")
-    later = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(later)
-
-    assert money.CURRENT.keys() - later.CURRENT.keys() == {"SEK", "JPY"}
-    assert later.EXPONENTS == money.EXPONENTS
-    assert later.format_amount(Decimal(100), "JPY") == "100"
-
-
 def test_an_account_that_was_opened_under_a_key_is_shown_again_after_the_withdrawal(client, monkeypatch):
     opened = [client.post("/api/v1/accounts/", {"currency": "EUR"}, headers={"Idempotency-Key": "once"})]
-    monkeypatch.delitem(money.CURRENT, "EUR")
+    monkeypatch.delitem(currencies.CURRENT, "EUR")
 
     opened.append(client.post("/api/v1/accounts/", {"currency": "EUR"}, headers={"Idempotency-Key": "once"}))
 

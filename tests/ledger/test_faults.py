@@ -462,7 +462,7 @@ class TestTheRealThing:
         assert_books_balance()
 
     def test_a_column_that_holds_less_than_the_code_believes(self, settings, monkeypatch):
-        settings.LEDGER_MAX_AMOUNT = Decimal(10**15)
+        settings.MAX_AMOUNT = Decimal(10**15)
         account = AccountFactory()
         deposit(account, "999999999999999.00")
         body = {"amount": "1.00"}
@@ -470,7 +470,7 @@ class TestTheRealThing:
         before = request.effects()
 
         with caught() as errors, monkeypatch.context() as patch:
-            patch.setattr(posting, "MAX_BALANCE", Decimal(10**18))
+            patch.setattr(posting, "MAX_VALUE", Decimal(10**18))
             assert answer_of(request.send()) == FULL
 
         self.assert_like(errors[0], "22003")

@@ -7,7 +7,8 @@ import pytest
 from django.db import connection
 from psycopg import errors as postgres
 
-from apps.ledger import contention, posting
+from apps.core import contention
+from apps.ledger import posting
 from tests.factories import AccountFactory
 from tests.support.metric_deltas import counting
 
@@ -45,7 +46,7 @@ def test_an_account_that_is_opened_again_under_its_key_is_a_replay(client, newly
     for _ in range(3):
         client.post("/api/v1/accounts/", {}, headers={"Idempotency-Key": "k"})
 
-    assert newly() == {"opening": 2}
+    assert newly() == {"account": 2}
 
 
 def test_a_reversal_that_is_not_allowed_is_counted_as_refused(client, account, newly):

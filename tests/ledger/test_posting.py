@@ -4,9 +4,9 @@ import pytest
 from django.db import IntegrityError, OperationalError, transaction
 from psycopg import errors as postgres
 
+from apps.core.contention import Contention
 from apps.core.errors import InvalidField
 from apps.ledger import posting
-from apps.ledger.errors import Contention
 from apps.ledger.models import Account, Transaction
 from tests.factories import AccountFactory, deposit, withdraw
 

@@ -8,8 +8,8 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.core.conditional import PreconditionFailed
+from apps.core.creation import Creation
 from apps.ledger.models import Account, Transaction
-from apps.ledger.receipts import Opening
 from apps.ledger.use_cases.close_account import CloseAccount
 from apps.ledger.use_cases.open_account import OpenAccount
 from apps.ledger.use_cases.rename_account import RenameAccount
@@ -34,7 +34,7 @@ def rename(account: Account, name: str, *, seen: Account | None = None) -> Accou
     return command.execute()
 
 
-def open_account(owner: User, name: str = "", key: str | None = "once") -> Opening:
+def open_account(owner: User, name: str = "", key: str | None = "once") -> Creation[Account]:
     now = timezone.now()
     return OpenAccount(owner_id=owner.pk, currency="USD", name=name, idempotency_key=key, now=now).execute()
 
@@ -125,7 +125,7 @@ class TestOpening:
 
         assert codes(answers) == {"posted": 50}
         assert sum(not answer.replayed for answer in answers) == 1
-        assert {answer.account.pk for answer in answers} == {Account.objects.get().pk}
+        assert {answer.row.pk for answer in answers} == {Account.objects.get().pk}
 
     @pytest.mark.usefixtures("_all_the_time")
     def test_a_key_that_several_commands_race_for_belongs_to_one_of_them(self):
@@ -172,7 +172,7 @@ class TestOpening:
         with other.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO ledger_account (id, owner_id, name, currency, balance, version, status, created_at,"
-                " idempotency_key, opening_fingerprint)"
+                " idempotency_key, creation_fingerprint)"
                 " VALUES (gen_random_uuid(), %s, '', 'USD', 0, 0, 'open', now(), 'once', 'another')",
                 [owner.pk],
             )

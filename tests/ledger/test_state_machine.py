@@ -324,7 +324,7 @@ def snapshot():
 @pytest.fixture
 def check(transactional_db, settings, seed):
     """Run the machine so many times with so many steps; the rest is the same for the short and the long test."""
-    settings.LEDGER_MAX_AMOUNT = MAX_AMOUNT
+    settings.MAX_AMOUNT = MAX_AMOUNT
     users = {name: UserFactory(is_staff=name == "staff") for name in ("ada", "bob", "staff")}
 
     class Machine(BankMachine):

@@ -25,7 +25,7 @@ FAULTS = ("tests/ledger/test_faults.py",)
 
 POSTING = "apps.ledger.posting"
 POSTING_SQL = "apps.ledger.posting_sql"
-SERIALIZERS = "apps.ledger.serializers"
+MONEY_FIELDS = "apps.core.money.fields"
 
 
 class NotApplicableError(Exception):
@@ -124,7 +124,7 @@ MUTANTS = (
     Mutant(
         name="largest-amount-off-by-one",
         breaks="the largest amount is refused",
-        edits=(Edit(SERIALIZERS, "amount > settings.LEDGER_MAX_AMOUNT", "amount >= settings.LEDGER_MAX_AMOUNT"),),
+        edits=(Edit(MONEY_FIELDS, "amount > settings.MAX_AMOUNT", "amount >= settings.MAX_AMOUNT"),),
     ),
     Mutant(
         name="largest-balance-off-by-one",
@@ -152,7 +152,7 @@ MUTANTS = (
         breaks="more places than any currency has are rounded",
         edits=(
             Edit(
-                SERIALIZERS,
+                MONEY_FIELDS,
                 '            self.fail("max_decimal_places")\n',
                 "            amount = round(amount, MAX_EXPONENT)\n",
             ),
@@ -163,9 +163,9 @@ MUTANTS = (
         breaks="an amount too fine for the currency that was named is rounded",
         edits=(
             Edit(
-                SERIALIZERS,
-                "            raise AmountTooFine(currency=currency)\n",
-                '            attrs["amount"] = round(attrs["amount"], EXPONENTS[currency])\n',
+                "apps.ledger.serializers",
+                '            ensure_exact(attrs["amount"], attrs["currency"])\n',
+                '            attrs["amount"] = round(attrs["amount"], 2)\n',
             ),
         ),
     ),
@@ -356,7 +356,7 @@ MUTANTS = (
     Mutant(
         name="no-opening-key-constraint",
         breaks="equal requests at once each open an account",
-        sql=("ALTER TABLE ledger_account DROP CONSTRAINT idempotency_key_opens_one_account_per_owner",),
+        sql=("ALTER TABLE ledger_account DROP CONSTRAINT account_is_created_once_per_key",),
     ),
     Mutant(
         name="no-mark",
@@ -371,6 +371,6 @@ MUTANTS = (
     Mutant(
         name="gives-up-at-once",
         breaks="a serialization failure or a deadlock is not tried again",
-        edits=(Edit("apps.ledger.contention", "MAX_TRIES: Final = 5\n", "MAX_TRIES: Final = 1\n"),),
+        edits=(Edit("apps.core.contention", "MAX_TRIES: Final = 5\n", "MAX_TRIES: Final = 1\n"),),
     ),
 )

@@ -10,17 +10,17 @@ class Migration(migrations.Migration):
     dependencies = [("ledger", "0002_entries_are_append_only")]
 
     operations = [
-        migrations.AddField("account", "idempotency_key", models.CharField(blank=True, max_length=255, null=True)),
-        migrations.AddField("account", "opening_fingerprint", models.CharField(blank=True, max_length=64, null=True)),
+        migrations.AddField("account", "idempotency_key", models.CharField(blank=True, editable=False, max_length=255, null=True)),
+        migrations.AddField("account", "creation_fingerprint", models.CharField(blank=True, editable=False, max_length=64, null=True)),
         AddConstraintNotValid(
             "account",
             models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("idempotency_key", None), ("opening_fingerprint", None)),
-                    models.Q(("idempotency_key__isnull", False), ("opening_fingerprint__isnull", False)),
+                    models.Q(("creation_fingerprint", None), ("idempotency_key", None)),
+                    models.Q(("creation_fingerprint__isnull", False), ("idempotency_key__isnull", False)),
                     _connector="OR",
                 ),
-                name="account_has_a_fingerprint_exactly_when_it_has_a_key",
+                name="account_key_comes_with_a_fingerprint",
             ),
         ),
     ]

@@ -4,10 +4,10 @@ from django.contrib.postgres.operations import ValidateConstraint
 from django.db import migrations
 
 CREATE_INDEX = """
-    CREATE UNIQUE INDEX CONCURRENTLY idempotency_key_opens_one_account_per_owner
+    CREATE UNIQUE INDEX CONCURRENTLY account_is_created_once_per_key
     ON ledger_account (owner_id, idempotency_key)
 """
-DROP_INDEX = "DROP INDEX CONCURRENTLY IF EXISTS idempotency_key_opens_one_account_per_owner"
+DROP_INDEX = "DROP INDEX CONCURRENTLY IF EXISTS account_is_created_once_per_key"
 
 
 class Migration(migrations.Migration):
@@ -17,5 +17,5 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(CREATE_INDEX, DROP_INDEX),
-        ValidateConstraint("account", name="account_has_a_fingerprint_exactly_when_it_has_a_key"),
+        ValidateConstraint("account", name="account_key_comes_with_a_fingerprint"),
     ]

@@ -3,10 +3,10 @@
 from django.db import migrations, models
 
 ADD = """
-    ALTER TABLE ledger_account ADD CONSTRAINT idempotency_key_opens_one_account_per_owner
-    UNIQUE USING INDEX idempotency_key_opens_one_account_per_owner
+    ALTER TABLE ledger_account ADD CONSTRAINT account_is_created_once_per_key
+    UNIQUE USING INDEX account_is_created_once_per_key
 """
-DROP = "ALTER TABLE ledger_account DROP CONSTRAINT idempotency_key_opens_one_account_per_owner"
+DROP = "ALTER TABLE ledger_account DROP CONSTRAINT account_is_created_once_per_key"
 
 
 class Migration(migrations.Migration):
@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                 migrations.AddConstraint(
                     "account",
                     models.UniqueConstraint(
-                        fields=("owner", "idempotency_key"), name="idempotency_key_opens_one_account_per_owner"
+                        fields=("owner", "idempotency_key"), name="account_is_created_once_per_key"
                     ),
                 )
             ],

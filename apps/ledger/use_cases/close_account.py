@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import DateTimeField, Func
 
-from apps.ledger.contention import retry_on_contention
+from apps.core.contention import retry_on_contention
 from apps.ledger.errors import AccountNotEmpty
 from apps.ledger.models import Account
 

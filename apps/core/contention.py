@@ -1,4 +1,4 @@
-"""Contention between commands on the same account: retries, the two errors of a lock timeout, and the optional gate.
+"""Contention between commands on the same row: retries, and the two errors of a lock timeout.
 
 A serialization failure or a deadlock is retried. A lock timeout is not: it becomes `IdempotencyKeyInProgress` if a request
 under the same key is still running, else `Contention`. Clients treat both alike (409, the same key again); the codes differ
@@ -7,34 +7,45 @@ because the first means that the client's own earlier request is the one in the 
 
 import random
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from functools import wraps
-from typing import Final, ParamSpec, Protocol, TypeVar
-from uuid import UUID
+from typing import Final, ParamSpec, TypeVar
 
-from django.conf import settings
 from django.db import OperationalError
-from django.utils.module_loading import import_string
+from prometheus_client import Counter
 from psycopg import errors as postgres
 
+from apps.core.errors import DomainError, ErrorKind
 from apps.core.idempotency import IdempotencyKeyInProgress, is_running
-from apps.ledger.errors import Contention
-from apps.ledger.metrics import CONTENTION, count_contention
+from apps.core.observability.metrics import with_all_label_values
 
 MAX_TRIES: Final = 5
 FIRST_BACKOFF_S: Final = 0.005
 MAX_BACKOFF_S: Final = 0.1
 
+CONTENTION: Final = with_all_label_values(
+    Counter("bank_contention_total", "Conflicts on a locked row, also those that a retry resolved.", ["reason"]),
+    reason=("lock_timeout", "deadlock", "serialization", "key_in_progress"),
+)
+
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Contention(DomainError):
+    """What the command needs was locked for longer than the lock timeout; nothing was written."""
+
+    kind = ErrorKind.BUSY
+    code = "contention"
+    detail = "The resource is busy; the same request may be sent again."
+    retry_after_s = 1
 
 
 def retry_on_contention(function: Callable[P, T]) -> Callable[P, T]:
     """Run again after a serialization failure or a deadlock, at most `MAX_TRIES` times with full jitter.
 
-    PostgreSQL's documentation (§13.5) requires exactly that. The idempotency key commits with the money, so a repeat
-    cannot move it twice.
+    PostgreSQL's documentation (§13.5) requires exactly that. An idempotency key commits with its effect, so a repeat
+    cannot have it twice.
     Raises: Contention when the tries are used up, or at a lock timeout.
     """
 
@@ -45,7 +56,7 @@ def retry_on_contention(function: Callable[P, T]) -> Callable[P, T]:
             try:
                 return function(*args, **kwargs)
             except OperationalError as error:
-                count_contention(error)
+                _count(error)
                 if isinstance(error.__cause__, postgres.LockNotAvailable):
                     raise Contention from error
                 if not isinstance(error.__cause__, postgres.SerializationFailure | postgres.DeadlockDetected):
@@ -58,11 +69,11 @@ def retry_on_contention(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def lock_timeout_error(
-    scope: UUID, idempotency_key: str, *, waited_for_key: bool = False
+    scope: object, idempotency_key: str, *, waited_for_key: bool = False
 ) -> Contention | IdempotencyKeyInProgress:
     """Return the error for a lock timeout, and count it.
 
-    scope: the account or the user within which the idempotency key is unique.
+    scope: the id of the row (a user, an account) within which the idempotency key is unique.
     waited_for_key: whether the lock is known to be that of a row under the same key.
     """
     same_key = waited_for_key or is_running(scope=scope, key=idempotency_key)
@@ -70,14 +81,12 @@ def lock_timeout_error(
     return IdempotencyKeyInProgress() if same_key else Contention()
 
 
-class Gate(Protocol):
-    """A queue in front of the database for the commands on an account; it may delay a command, never refuse it."""
-
-    def acquire(self, account_ids: Iterable[UUID]) -> AbstractContextManager[object]: ...
-
-
-def get_gate() -> Gate | None:
-    """Return the gate that `LEDGER_GATE_FACTORY` makes, or None where the setting is absent or the gate is off."""
-    factory = getattr(settings, "LEDGER_GATE_FACTORY", None)
-    gate: Gate | None = import_string(factory)() if factory else None
-    return gate
+def _count(error: OperationalError) -> None:
+    """Count an error by which PostgreSQL reports a conflict; ignore any other."""
+    match error.__cause__:
+        case postgres.LockNotAvailable():
+            CONTENTION.labels("lock_timeout").inc()
+        case postgres.DeadlockDetected():
+            CONTENTION.labels("deadlock").inc()
+        case postgres.SerializationFailure():
+            CONTENTION.labels("serialization").inc()
