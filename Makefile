@@ -149,10 +149,10 @@ audit: ## Look up known vulnerabilities of the packages in poetry.lock (needs th
 
 # Input of a workflow's form arrives in environment variables and is quoted, so it is never part of a command.
 image-test: ## Build the image, and check its content and how it runs (needs Docker).
-	@./checks/test-image bank:test
+	@./checks/test-image app:test
 
 sbom: ## Print the bill of materials of IMAGE (default: the image of image-test).
-	@docker run --rm --network none --entrypoint cat "$${IMAGE:-bank:test}" /app/sbom.cdx.json
+	@docker run --rm --network none --entrypoint cat "$${IMAGE:-app:test}" /app/sbom.cdx.json
 
 publish-image: ## Build, check and push this commit's image to IMAGE_REPOSITORY, unless it is published.
 	@$(RUN) tool python -m deploy.images publish --repository "$$IMAGE_REPOSITORY" --commit "$$(git rev-parse HEAD)"

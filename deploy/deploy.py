@@ -424,7 +424,7 @@ def primary(service: "ServiceTypeDef") -> "DeploymentTypeDef":
 
 
 def short(arn: str) -> str:
-    """Return an ARN's last part, such as `bank-staging:7`."""
+    """Return an ARN's last part, such as `app-staging:7`."""
     return arn.rpartition("/")[2]
 
 

@@ -68,7 +68,7 @@ pip_conf() {
 project() {
     local name
     name=$(basename "$PWD" | tr '[:upper:]' '[:lower:]' | tr -cd 'a-z0-9_-' | sed 's/^[_-]*//')
-    echo "${name:-bank}-$(pwd -P | cksum | cut -d ' ' -f 1)"
+    echo "${name:-app}-$(pwd -P | cksum | cut -d ' ' -f 1)"
 }
 
 HOST_UID=$(id -u) HOST_GID=$(id -g)
@@ -205,10 +205,12 @@ await() {
 
 # Build the production image. Attestations would wrap it into an index, whose digest is new at each build.
 image() {
-    local version
+    local version name
     version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml | head -1)
+    name=$(sed -n 's/^name = "\(.*\)"$/\1/p' pyproject.toml | head -1)
     docker buildx build --load --provenance=false --sbom=false --secret id=pip_conf,env=PIP_CONF \
-        --build-arg "REVISION=$2" --build-arg "VERSION=$version" --file docker/Dockerfile --tag "$1" .
+        --build-arg "REVISION=$2" --build-arg "VERSION=$version" \
+        --label "org.opencontainers.image.title=$name" --file docker/Dockerfile --tag "$1" .
 }
 
 shell() {

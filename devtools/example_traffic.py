@@ -1,4 +1,4 @@
-"""Example traffic: bank customers who send requests for a minute, so that graphs and pictures have data.
+"""Example traffic: customers who send requests for a minute, so that graphs and pictures have data.
 
     python -m devtools.example_traffic [--url http://127.0.0.1:8000] [--seconds 60] [--customers 4] [--seed N]
 

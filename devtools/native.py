@@ -396,7 +396,7 @@ def shell() -> NoReturn:
     start_databases(env, "local", "test")
     rcfile = NATIVE / "bashrc"
     # The user's own file may put other Pythons first, so PATH is set after it.
-    rcfile.write_text('[ -r ~/.bashrc ] && . ~/.bashrc\nPATH=$PROJECT_PATH\nPS1="(bank) $PS1"\n')
+    rcfile.write_text('[ -r ~/.bashrc ] && . ~/.bashrc\nPATH=$PROJECT_PATH\nPS1="(app) $PS1"\n')
     env["PROJECT_PATH"] = env["PATH"]
     os.execvpe("bash", ["bash", "--rcfile", str(rcfile)], env)  # noqa: S606, S607  `make shell` opens a shell
 

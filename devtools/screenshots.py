@@ -35,7 +35,7 @@ TRAFFIC_SECONDS = 60
 PATIENCE_SECONDS = 30
 # The graphs' queries, by file name.
 GRAPHS = {
-    "money-commands": "sum by (outcome) (rate(bank_money_commands_total[15s]))",
+    "money-commands": "sum by (outcome) (rate(ledger_money_commands_total[15s]))",
     "requests": "sum by (view) (rate(django_http_responses_total_by_status_view_method_total[15s]))",
 }
 # Prometheus' page before 3.0 draws an SVG (Debian's) or a canvas (upstream's).

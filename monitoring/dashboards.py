@@ -96,9 +96,9 @@ RESPONSES = "django_http_responses_total_by_status_view_method_total"
 LATENCY = "django_http_requests_latency_seconds_by_view_method"
 
 INSTANCE_VARIABLES = (
-    Variable("job", "bank_build_info", single=True),
-    Variable("environment", 'bank_build_info{job="$job"}'),
-    Variable("instance", f"bank_build_info{{{ENVIRONMENT}}}"),
+    Variable("job", "app_build_info", single=True),
+    Variable("environment", 'app_build_info{job="$job"}'),
+    Variable("instance", f"app_build_info{{{ENVIRONMENT}}}"),
 )
 VIEW_VARIABLES = (
     Variable("view", f"{RESPONSES}{{{INSTANCE}}}"),
@@ -141,8 +141,8 @@ BUDGET = ((None, "red"), (0.0, "orange"), (0.25, "green"))
 BURN = ((None, "transparent"), (1.0, "yellow"), (6.0, "orange"), (14.4, "red"))
 
 API_AND_SLO = Dashboard(
-    uid="bank-api",
-    title="Bank: API and SLO",
+    uid="app-api",
+    title="App: API and SLO",
     description="The API's objectives over 30 days: 99.9 % of requests without a 5xx, 99 % within 300 ms.",
     variables=INSTANCE_VARIABLES,
     rows=[
@@ -227,9 +227,9 @@ API_AND_SLO = Dashboard(
                 Panel(
                     "In progress",
                     {
-                        "requests": f"sum (bank_requests_in_progress{{{INSTANCE}}})",
-                        "threads": f"sum (bank_threads{{{INSTANCE}}})",
-                        "waiting": f"sum (bank_requests_waiting{{{INSTANCE}}})",
+                        "requests": f"sum (app_requests_in_progress{{{INSTANCE}}})",
+                        "threads": f"sum (app_threads{{{INSTANCE}}})",
+                        "waiting": f"sum (app_requests_waiting{{{INSTANCE}}})",
                     },
                     description="When the requests reach the number of threads, further requests wait.",
                 ),
@@ -264,8 +264,8 @@ API_AND_SLO = Dashboard(
 )
 
 BY_VIEW = Dashboard(
-    uid="bank-views",
-    title="Bank: by view",
+    uid="app-views",
+    title="App: by view",
     description="Traffic, latency and errors of each view.",
     variables=(*INSTANCE_VARIABLES, *VIEW_VARIABLES),
     rows=[
@@ -332,11 +332,11 @@ BY_VIEW = Dashboard(
     ],
 )
 
-MONEY_COMMANDS = "bank_money_commands_total"
+MONEY_COMMANDS = "ledger_money_commands_total"
 
 DATABASE_AND_MONEY = Dashboard(
-    uid="bank-money",
-    title="Bank: database and money",
+    uid="ledger-money",
+    title="Ledger: database and money",
     description="Outcomes of money commands, contention on accounts, and the database.",
     variables=INSTANCE_VARIABLES,
     rows=[
@@ -364,26 +364,26 @@ DATABASE_AND_MONEY = Dashboard(
                 ),
                 Panel(
                     "Replays",
-                    {"{{kind}}": rate("bank_idempotent_replays_total", INSTANCE, "kind")},
+                    {"{{kind}}": rate("ledger_idempotent_replays_total", INSTANCE, "kind")},
                     "ops",
                     description="Requests repeated with the same Idempotency-Key: responses are lost, or arrive too late.",
                 ),
                 Panel(
                     "Contention",
-                    {"{{reason}}": rate("bank_contention_total", INSTANCE, "reason")},
+                    {"{{reason}}": rate("ledger_contention_total", INSTANCE, "reason")},
                     "ops",
                     description="Commands that found an account locked, including those that succeeded after a retry.",
                 ),
                 Panel(
                     "Gate outcomes",
-                    {"{{outcome}}": rate("bank_gate_wait_seconds_count", INSTANCE, "outcome")},
+                    {"{{outcome}}": rate("ledger_gate_wait_seconds_count", INSTANCE, "outcome")},
                     "ops",
                     description="Only with LEDGER_GATE. Bypassed means that Redis did not answer, so the gate was not used.",
                     width=6,
                 ),
                 Panel(
                     "Wait at the gate (p95)",
-                    {"{{outcome}}": quantile(0.95, "bank_gate_wait_seconds", INSTANCE, "outcome")},
+                    {"{{outcome}}": quantile(0.95, "ledger_gate_wait_seconds", INSTANCE, "outcome")},
                     "s",
                     width=6,
                     may_be_empty=True,
@@ -404,14 +404,14 @@ DATABASE_AND_MONEY = Dashboard(
                 ),
                 Panel(
                     "Connect duration",
-                    quantiles("bank_db_connect_seconds", INSTANCE),
+                    quantiles("app_db_connect_seconds", INSTANCE),
                     "s",
                     width=8,
                     may_be_empty=True,
                 ),
                 Panel(
                     "Failed connections",
-                    {"{{reason}}": rate("bank_db_connect_failures_total", INSTANCE, "reason")},
+                    {"{{reason}}": rate("app_db_connect_failures_total", INSTANCE, "reason")},
                     "ops",
                     width=8,
                 ),
@@ -429,13 +429,13 @@ DATABASE_AND_MONEY = Dashboard(
             [
                 Panel(
                     "By outcome",
-                    {"{{outcome}}": rate("bank_logins_total", INSTANCE, "outcome")},
+                    {"{{outcome}}": rate("app_logins_total", INSTANCE, "outcome")},
                     "ops",
                     stacked=True,
                 ),
                 Panel(
                     "Throttled logins",
-                    {"{{limit}}": rate("bank_login_throttled_total", INSTANCE, "limit")},
+                    {"{{limit}}": rate("app_login_throttled_total", INSTANCE, "limit")},
                     "ops",
                     description="Attempts that a limit refused before the password was checked.",
                 ),
@@ -445,8 +445,8 @@ DATABASE_AND_MONEY = Dashboard(
 )
 
 PROCESSES = Dashboard(
-    uid="bank-processes",
-    title="Bank: processes and deploys",
+    uid="app-processes",
+    title="App: processes and deploys",
     description="Versions, instances, workers and the reasons of their exits.",
     variables=INSTANCE_VARIABLES,
     rows=[
@@ -455,7 +455,7 @@ PROCESSES = Dashboard(
             [
                 Panel(
                     "Versions",
-                    {"{{version}}": f"count by (version) (bank_build_info{{{INSTANCE}}})"},
+                    {"{{version}}": f"count by (version) (app_build_info{{{INSTANCE}}})"},
                     kind="stat",
                     description="Instances by commit: two commits during a deployment, else one.",
                     width=8,
@@ -473,7 +473,7 @@ PROCESSES = Dashboard(
                 ),
                 Panel(
                     "Age of the newest instance",
-                    {"age": f"min (time() - bank_start_time_seconds{{{INSTANCE}}})"},
+                    {"age": f"min (time() - app_start_time_seconds{{{INSTANCE}}})"},
                     "s",
                     "stat",
                     "Time since the last instance started.",
@@ -487,12 +487,12 @@ PROCESSES = Dashboard(
             [
                 Panel(
                     "Instances by version",
-                    {"{{version}}": f"count by (version) (bank_build_info{{{INSTANCE}}})"},
+                    {"{{version}}": f"count by (version) (app_build_info{{{INSTANCE}}})"},
                     stacked=True,
                 ),
                 Panel(
                     "Probes",
-                    {"{{probe}} {{status}}": rate("bank_probes_total", INSTANCE, "probe, status")},
+                    {"{{probe}} {{status}}": rate("app_probes_total", INSTANCE, "probe, status")},
                     "reqps",
                     description="A draining instance returns 503 on readyz until it stops.",
                 ),
@@ -504,20 +504,20 @@ PROCESSES = Dashboard(
                 Panel(
                     "Workers",
                     {
-                        "{{instance}}": f"bank_workers{{{INSTANCE}}}",
-                        "{{instance}} wanted": f"bank_workers_wanted{{{INSTANCE}}}",
+                        "{{instance}}": f"app_workers{{{INSTANCE}}}",
+                        "{{instance}} wanted": f"app_workers_wanted{{{INSTANCE}}}",
                     },
                 ),
                 Panel(
                     "Worker exits",
                     {
-                        "{{reason}}": f"sum by (reason) (increase(bank_worker_exits_total{{{INSTANCE}}}[$__rate_interval]))"
+                        "{{reason}}": f"sum by (reason) (increase(app_worker_exits_total{{{INSTANCE}}}[$__rate_interval]))"
                     },
                     description="exit: recycled or reloaded; signal: killed, or out of memory; timeout: no heartbeat.",
                 ),
                 Panel(
                     "Busy threads",
-                    {"{{instance}}": f"bank_requests_in_progress{{{INSTANCE}}} / bank_threads{{{INSTANCE}}}"},
+                    {"{{instance}}": f"app_requests_in_progress{{{INSTANCE}}} / app_threads{{{INSTANCE}}}"},
                     "percentunit",
                     description="At 100 % new requests wait: the next panel has their number, the one below it the time.",
                     steps=((None, "transparent"), (0.9, "red")),
@@ -525,13 +525,13 @@ PROCESSES = Dashboard(
                 Panel(
                     "Waiting requests",
                     {
-                        "{{instance}} for a thread": f"bank_requests_waiting{{{INSTANCE}}}",
-                        "{{instance}} for a worker": f"bank_accept_queue{{{INSTANCE}}}",
+                        "{{instance}} for a thread": f"app_requests_waiting{{{INSTANCE}}}",
+                        "{{instance}} for a worker": f"app_accept_queue{{{INSTANCE}}}",
                     },
                     description="For a worker: connections that no worker has accepted, because workers are gone or stuck.",
                 ),
-                Panel("Wait for a thread", quantiles("bank_thread_wait_seconds", INSTANCE), "s"),
-                Panel("Memory", {"{{instance}}": f"bank_resident_memory_bytes{{{INSTANCE}}}"}, "bytes"),
+                Panel("Wait for a thread", quantiles("app_thread_wait_seconds", INSTANCE), "s"),
+                Panel("Memory", {"{{instance}}": f"app_resident_memory_bytes{{{INSTANCE}}}"}, "bytes"),
                 Panel(
                     "Scrape duration",
                     {"{{instance}}": f"scrape_duration_seconds{{{INSTANCE}}}"},
@@ -557,7 +557,7 @@ def render(dashboard: Dashboard) -> Json:
         "uid": dashboard.uid,
         "title": dashboard.title,
         "description": dashboard.description,
-        "tags": ["bank"],
+        "tags": ["app"],
         "schemaVersion": SCHEMA_VERSION,
         "version": 1,
         "editable": False,
@@ -568,8 +568,8 @@ def render(dashboard: Dashboard) -> Json:
         "links": [
             {
                 "type": "dashboards",
-                "tags": ["bank"],
-                "title": "Bank",
+                "tags": ["app"],
+                "title": "App",
                 "keepTime": True,
                 "includeVars": True,
                 "icon": "dashboard",
@@ -587,7 +587,7 @@ def deployment_annotations() -> Json:
         "name": "Deployments",
         "enable": True,
         "datasource": DATASOURCE,
-        "expr": f"count by (version) (bank_build_info{{{ENVIRONMENT}}} unless bank_build_info{{{ENVIRONMENT}}} offset 2m)",
+        "expr": f"count by (version) (app_build_info{{{ENVIRONMENT}}} unless app_build_info{{{ENVIRONMENT}}} offset 2m)",
         "titleFormat": "{{version}}",
         "step": "60s",
         "iconColor": "blue",

@@ -38,7 +38,7 @@ from prometheus_client.registry import Collector
 from config import env as environment
 
 MULTIPROC_DIR_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-DIRECTORY_PREFIX: Final = "bank-metrics-"
+DIRECTORY_PREFIX: Final = "app-metrics-"
 LOCK_FILE: Final = "lock"
 # For files that are written at every request, and are of no use after a restart.
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  the directory has an unguessable name and is private
@@ -195,13 +195,13 @@ class ArbiterCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         arbiter, pids = self._arbiter, list(self._arbiter.WORKERS)
-        yield gauge("bank_workers", "Worker processes that live.", len(pids))
-        yield gauge("bank_workers_wanted", "Worker processes that there should be.", arbiter.num_workers)
+        yield gauge("app_workers", "Worker processes that live.", len(pids))
+        yield gauge("app_workers_wanted", "Worker processes that there should be.", arbiter.num_workers)
         yield gauge(
-            "bank_threads", "Requests that the living workers can work on at once.", len(pids) * arbiter.cfg.threads
+            "app_threads", "Requests that the living workers can work on at once.", len(pids) * arbiter.cfg.threads
         )
         exits = CounterMetricFamily(
-            "bank_worker_exits",
+            "app_worker_exits",
             "Workers that ended: orderly, by a signal (also for want of memory), or replaced after their timeout.",
             labels=["reason"],
         )
@@ -210,11 +210,11 @@ class ArbiterCollector(Collector):
         yield exits
         queues = [queue for queue in (_queue(listener) for listener in arbiter.LISTENERS) if queue is not None]
         if queues:
-            yield gauge("bank_accept_queue", "Connections that no worker has accepted yet.", sum(queues))
+            yield gauge("app_accept_queue", "Connections that no worker has accepted yet.", sum(queues))
         if memory := sum(_resident_bytes(pid) for pid in [os.getpid(), *pids]):
-            yield gauge("bank_resident_memory_bytes", "Memory of the arbiter and its workers.", memory)
-        yield gauge("bank_start_time_seconds", "When the server started, in seconds since 1970.", self._started_at)
-        info = GaugeMetricFamily("bank_build_info", "The commit that is served.", labels=["version"])
+            yield gauge("app_resident_memory_bytes", "Memory of the arbiter and its workers.", memory)
+        yield gauge("app_start_time_seconds", "When the server started, in seconds since 1970.", self._started_at)
+        info = GaugeMetricFamily("app_build_info", "The commit that is served.", labels=["version"])
         info.add_metric([self._version], 1)
         yield info
 

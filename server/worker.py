@@ -33,11 +33,11 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # it ships no t
         atexit.register(self._skip_c_exit_handlers)
         # Not at module level: the arbiter imports this module, too, before its workers have slots for metrics.
         self._waiting = Gauge(
-            "bank_requests_waiting",
+            "app_requests_waiting",
             "Requests that a worker has accepted and no thread has begun with.",
             multiprocess_mode="livesum",
         )
-        self._waits = Histogram("bank_thread_wait_seconds", "Time that a request waited for a thread.", buckets=BUCKETS)
+        self._waits = Histogram("app_thread_wait_seconds", "Time that a request waited for a thread.", buckets=BUCKETS)
         super().init_process()
 
     def load_wsgi(self) -> None:

@@ -17,7 +17,9 @@ from apps.core.contention import lock_timeout_error
 from apps.core.idempotency import IdempotencyKeyReused, fingerprint, mark
 
 REPLAYS: Final = Counter(
-    "bank_idempotent_replays_total", "Answers repeated under an Idempotency-Key, by what the command created.", ["kind"]
+    "ledger_idempotent_replays_total",
+    "Answers repeated under an Idempotency-Key, by what the command created.",
+    ["kind"],
 )
 
 

@@ -109,7 +109,7 @@ def _delete_now(batch: "models.QuerySet[Any]") -> int:
 
 # --- One at a time ---------------------------------------------------------------------------------------------------
 
-# "bank" and "hous": any two numbers that no other lock uses.
+# "app " and "hous": any two numbers that no other lock uses.
 ADVISORY_LOCK_ID: Final = (0x62616E6B, 0x686F7573)
 
 
@@ -145,7 +145,7 @@ PUBLISH_INTERVAL_S: Final = 60
 # max: the newest of all workers' readings, also if one of them has stopped reading.
 LAST_SUCCESS: Final = with_all_label_values(
     Gauge(
-        "bank_housekeeping_last_success_timestamp_seconds",
+        "app_housekeeping_last_success_timestamp_seconds",
         "When `manage.py housekeeping` last succeeded, in seconds since 1970; 0: never.",
         ["part"],
         multiprocess_mode="max",
@@ -154,7 +154,7 @@ LAST_SUCCESS: Final = with_all_label_values(
 )
 LAST_FAILURE: Final = with_all_label_values(
     Gauge(
-        "bank_housekeeping_last_failure_timestamp_seconds",
+        "app_housekeeping_last_failure_timestamp_seconds",
         "When `manage.py housekeeping` last failed, in seconds since 1970; 0: never.",
         ["part"],
         multiprocess_mode="max",

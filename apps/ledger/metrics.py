@@ -13,7 +13,7 @@ from apps.ledger.receipts import Receipt
 
 COMMANDS: Final = with_all_label_values(
     Counter(
-        "bank_money_commands_total",
+        "ledger_money_commands_total",
         "Commands to move money by outcome; one that is repeated under its key is a replay instead.",
         ["kind", "outcome"],
     ),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import authenticate
@@ -49,6 +50,7 @@ class LimitedAdminSite(AdminSite):
     """The admin with the limited form; a refused attempt gets status 429 and Retry-After."""
 
     login_form = LimitedAuthenticationForm
+    site_header = site_title = settings.PRODUCT_TITLE
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().login(request, extra_context)

@@ -7,12 +7,12 @@ from prometheus_client import Counter
 from apps.core.observability.metrics import with_all_label_values
 
 LOGINS: Final = with_all_label_values(
-    Counter("bank_logins_total", "Logins by outcome.", ["outcome"]),
+    Counter("app_logins_total", "Logins by outcome.", ["outcome"]),
     outcome=("succeeded", "failed", "throttled"),
 )
 LOGIN_THROTTLED: Final = with_all_label_values(
     Counter(
-        "bank_login_throttled_total",
+        "app_login_throttled_total",
         "Password checks, at a login or a password change, that a failure limit refused; one may exceed several limits.",
         ["limit"],
     ),

@@ -16,9 +16,8 @@ from django.contrib.auth.models import AbstractUser
 from django.db import connections, models, router, transaction
 from uuid_utils.compat import uuid7
 
+from apps.core.observability.redaction import TOKEN_PREFIX
 from apps.users.errors import InvalidCredentials
-
-TOKEN_PREFIX = "bank_"  # noqa: S105  a public prefix, by which secret scanners recognise a leaked token
 
 
 class User(AbstractUser):

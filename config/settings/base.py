@@ -14,6 +14,7 @@ from csp.constants import NONE, SELF
 
 from apps.core.observability import logs
 from apps.database import libpq
+from config import product
 from config.env import SSLMODES, load, set_environment_variable
 
 # Makes annotations like ModelAdmin[Account] work at run time.
@@ -59,7 +60,7 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
     }
     parameters = SESSION | {name: round(seconds * 1000) for name, seconds in limits_s.items()}
     options: dict[str, Any] = {
-        "application_name": "bank",
+        "application_name": product.NAME,
         "connect_timeout": 2,
         "keepalives_idle": 30,
         "keepalives_interval": 10,
@@ -93,6 +94,8 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
 # The commit that the image was built from, shown by /livez/.
 REVISION = env("REVISION")
 ENVIRONMENT = env.name
+# The title of the admin.
+PRODUCT_TITLE = product.TITLE
 DEBUG = env("DEBUG")
 SECRET_KEY = env("SECRET_KEY")
 SECRET_KEY_FALLBACKS = env("SECRET_KEY_FALLBACKS")
@@ -297,7 +300,7 @@ if REDIS_URL:
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": REDIS_URL,
-            "KEY_PREFIX": "bank",
+            "KEY_PREFIX": product.NAME,
             "OPTIONS": {"socket_connect_timeout": 0.25, "socket_timeout": 0.25},
         }
     }
@@ -341,11 +344,11 @@ REST_FRAMEWORK = {
 }
 
 SPECTACULAR_SETTINGS: dict[str, Any] = {
-    "TITLE": "Bank API",
+    "TITLE": f"{product.TITLE} API",
     "DESCRIPTION": (
-        "Accounts, deposits, withdrawals and transfers on an append-only ledger.\n\n"
-        "Money is a decimal string, exact to its currency. Every money POST carries an `Idempotency-Key`; the rule for "
-        "a client is two lines: 409, 429, 5xx or no answer: send the same key again; any other 4xx is final."
+        f"{product.DESCRIPTION}\n\n"
+        "A POST that creates or moves something takes an `Idempotency-Key`. The rule for a client is two lines: 409, 429, "
+        "5xx or no answer: send the same key again; any other 4xx is final."
     ),
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,

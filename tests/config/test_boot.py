@@ -19,7 +19,7 @@ SERVE = ("-m", "server.__main__", *CONFIGURED[2:])
 BROKEN = {
     "DEBUG": "true",
     "SECRET_KEY": CANARY,
-    "DATABASE_URL": f"mysql://bank:{CANARY}@db.example.org/bank",
+    "DATABASE_URL": f"mysql://app:{CANARY}@db.example.org/app",
     "WEB_CONCURRENCY": CANARY,
     "LOCK_TIMEOUT": "5",
 }
@@ -104,8 +104,8 @@ def test_a_laptop_is_told_as_well():
 class TestTheSecret:
     def test_is_enough_to_start_with_and_shown_by_its_keys_only(self, moto):
         secret = {key: value for key, value in FULL.items() if key != "DJANGO_SETTINGS_MODULE"} | {"SECRT": CANARY}
-        moto.put("bank/boot", secret)
-        given = aws.environment(moto.url) | {"APP_SECRETS_ID": "bank/boot", "GUNICORN_THREADS": "8"}
+        moto.put("app/boot", secret)
+        given = aws.environment(moto.url) | {"APP_SECRETS_ID": "app/boot", "GUNICORN_THREADS": "8"}
 
         result = run("manage.py", "show_config", settings="staging", **given)
 
@@ -116,7 +116,7 @@ class TestTheSecret:
         assert shown["GUNICORN_THREADS"] == ["environment", "no"]
         assert shown["PORT"] == ["default", "no"]
         assert result.stderr == "SECRT is in the secret and no key that is read from it\n"
-        for value in [*secret.values(), "bank/boot", aws.CREDENTIALS["AWS_SECRET_ACCESS_KEY"]]:
+        for value in [*secret.values(), "app/boot", aws.CREDENTIALS["AWS_SECRET_ACCESS_KEY"]]:
             assert value not in result.stdout + result.stderr
 
     def test_that_is_not_there_is_named_next_to_what_is_missing_without_it(self, moto):
@@ -136,7 +136,7 @@ class TestTheSecret:
     def test_that_never_comes_ends_the_process_after_three_tries(self, command):
         """Three tries, although Django's command line imports its settings twice."""
         with aws.Silent() as silent:
-            result = run(*command, **aws.environment(silent.url), APP_SECRETS_ID="bank")
+            result = run(*command, **aws.environment(silent.url), APP_SECRETS_ID="app")
 
         assert result.returncode == 1
         assert "APP_SECRETS_ID could not be read: Secrets Manager gave no answer" in result.stderr

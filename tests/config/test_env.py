@@ -33,7 +33,7 @@ def test_the_environment_wins_over_the_secret_and_the_secret_over_the_default(ou
     given = {} if outside is None else {"GUNICORN_THREADS": outside}
     secret = {} if inside is None else {"GUNICORN_THREADS": inside}
 
-    env = configure(secret=secret, **FULL | {"APP_SECRETS_ID": "bank"} | given)
+    env = configure(secret=secret, **FULL | {"APP_SECRETS_ID": "app"} | given)
 
     expected = (3, "environment") if outside else (5, "secret") if inside else (4, "default")
     assert (env("GUNICORN_THREADS"), env.sources["GUNICORN_THREADS"]) == expected
@@ -42,15 +42,15 @@ def test_the_environment_wins_over_the_secret_and_the_secret_over_the_default(ou
 def test_a_deployment_may_have_everything_in_its_secret():
     rest = {key: value for key, value in FULL.items() if key != "DJANGO_SETTINGS_MODULE"}
 
-    env = configure("staging", secret=rest, APP_SECRETS_ID="bank")
+    env = configure("staging", secret=rest, APP_SECRETS_ID="app")
 
-    assert (env("SECRET_KEY"), env("ALLOWED_HOSTS")) == (STRONG_KEY, ["bank.example.org"])
+    assert (env("SECRET_KEY"), env("ALLOWED_HOSTS")) == (STRONG_KEY, ["app.example.org"])
     assert {key for key, source in env.sources.items() if source == "secret"} == rest.keys()
 
 
 @pytest.mark.parametrize("settings", ["base", "test"])
 def test_an_image_and_the_suite_ask_nobody(settings):
-    assert configure(settings, APP_SECRETS_ID="bank").sources["SECRET_KEY"] == "default"
+    assert configure(settings, APP_SECRETS_ID="app").sources["SECRET_KEY"] == "default"
 
 
 def test_nobody_is_asked_where_no_secret_is_named():
@@ -58,7 +58,7 @@ def test_nobody_is_asked_where_no_secret_is_named():
 
 
 def test_what_finds_the_secret_is_not_read_from_it():
-    env = configure(secret={"PORT": "9000", "AWS_REGION": "eu-west-1"}, **FULL | {"APP_SECRETS_ID": "bank"})
+    env = configure(secret={"PORT": "9000", "AWS_REGION": "eu-west-1"}, **FULL | {"APP_SECRETS_ID": "app"})
 
     assert (env("PORT"), env("AWS_REGION")) == (8000, "")
 
@@ -98,7 +98,7 @@ class TestOneError:
         assert CANARY not in str(refusal.value)
 
     def test_shows_the_misspelt_name_in_the_secret(self):
-        told = problems(secret={"SECRT_KEY": CANARY, "PORT": CANARY}, APP_SECRETS_ID="bank")
+        told = problems(secret={"SECRT_KEY": CANARY, "PORT": CANARY}, APP_SECRETS_ID="app")
 
         assert "SECRT_KEY is in the secret and no key that is read from it" in told
         assert "PORT is in the secret and no key that is read from it" in told
@@ -184,15 +184,15 @@ def test_malformed_values_are_refused_and_not_shown(key, malformed):
     ("key", "unsafe"),
     [
         ("DEBUG", ["true", "1", "on"]),
-        ("ALLOWED_HOSTS", ["*", "bank.example.org,*"]),
+        ("ALLOWED_HOSTS", ["*", "app.example.org,*"]),
         (
             "CORS_ALLOWED_ORIGINS",
             ["*", "https://app.example.org,*", "http://app.example.org", "https://a.example,http://localhost:3000"],
         ),
         ("SECRET_KEY", [LOCAL_SECRET_KEY, "short", "x" * 60, "django-insecure-" + STRONG_KEY]),
         ("SECRET_KEY_FALLBACKS", ["short", f"{STRONG_KEY},{LOCAL_SECRET_KEY}"]),
-        ("DATABASE_URL", ["postgres://bank@db.example.org/bank"]),
-        ("MIGRATION_DATABASE_URL", ["postgres://owner@db.example.org/bank"]),
+        ("DATABASE_URL", ["postgres://app@db.example.org/app"]),
+        ("MIGRATION_DATABASE_URL", ["postgres://owner@db.example.org/app"]),
     ],
 )
 def test_unsafe_values_are_refused_where_it_is_deployed_and_not_on_a_laptop(settings, key, unsafe):

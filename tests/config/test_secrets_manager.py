@@ -13,7 +13,7 @@ from tests.support.patience import HANG_S
 
 pytestmark = pytest.mark.usefixtures("_no_secret_held")
 
-CURRENT = (200, {"Name": "bank", "SecretString": '{"SECRET_KEY": "from aws"}'})
+CURRENT = (200, {"Name": "app", "SecretString": '{"SECRET_KEY": "from aws"}'})
 BROKEN = (500, {"__type": "InternalServiceError"})
 
 
@@ -31,31 +31,31 @@ def at(monkeypatch):
 class TestReading:
     def test_a_secret_is_an_object_of_strings(self, moto, at):
         at(moto.url)
-        moto.put("bank/read", {"SECRET_KEY": "k", "DEBUG": "false"})
+        moto.put("app/read", {"SECRET_KEY": "k", "DEBUG": "false"})
 
-        assert secrets.fetch("bank/read", aws.REGION) == {"SECRET_KEY": "k", "DEBUG": "false"}
+        assert secrets.fetch("app/read", aws.REGION) == {"SECRET_KEY": "k", "DEBUG": "false"}
 
     def test_an_arn_knows_its_region(self, moto, at):
         at(moto.url)
-        moto.put("bank/arn", {"SECRET_KEY": "k"})
-        arn = moto.client.describe_secret(SecretId="bank/arn")["ARN"]
+        moto.put("app/arn", {"SECRET_KEY": "k"})
+        arn = moto.client.describe_secret(SecretId="app/arn")["ARN"]
 
         assert secrets.fetch(arn, "") == {"SECRET_KEY": "k"}
 
     def test_the_current_version_is_asked_for_and_got_while_another_is_pending(self, moto, at):
         at(moto.url)
-        moto.put("bank/versions", {"SECRET_KEY": "current"})
+        moto.put("app/versions", {"SECRET_KEY": "current"})
         moto.client.put_secret_value(
-            SecretId="bank/versions", SecretString='{"SECRET_KEY": "pending"}', VersionStages=["AWSPENDING"]
+            SecretId="app/versions", SecretString='{"SECRET_KEY": "pending"}', VersionStages=["AWSPENDING"]
         )
-        assert secrets.fetch("bank/versions", aws.REGION) == {"SECRET_KEY": "current"}
+        assert secrets.fetch("app/versions", aws.REGION) == {"SECRET_KEY": "current"}
 
         with aws.Scripted(CURRENT) as scripted:
             at(scripted.url)
-            secrets.fetch("bank", aws.REGION)
-            secrets.get_cached("bank", aws.REGION)
-            secrets.refresh("bank", aws.REGION, pause_s=0)
-        assert scripted.asked == [{"SecretId": "bank", "VersionStage": "AWSCURRENT"}] * 3
+            secrets.fetch("app", aws.REGION)
+            secrets.get_cached("app", aws.REGION)
+            secrets.refresh("app", aws.REGION, pause_s=0)
+        assert scripted.asked == [{"SecretId": "app", "VersionStage": "AWSCURRENT"}] * 3
 
     @pytest.mark.parametrize(
         ("secret", "words"),
@@ -72,22 +72,22 @@ class TestReading:
     )
     def test_anything_else_is_refused_without_being_shown(self, moto, at, secret, words):
         at(moto.url)
-        moto.put("bank/other", secret)
+        moto.put("app/other", secret)
 
         with pytest.raises(SecretError, match=words) as refusal:
-            secrets.fetch("bank/other", aws.REGION)
+            secrets.fetch("app/other", aws.REGION)
         assert "canary" not in str(refusal.value)
-        moto.client.delete_secret(SecretId="bank/other", ForceDeleteWithoutRecovery=True)
+        moto.client.delete_secret(SecretId="app/other", ForceDeleteWithoutRecovery=True)
 
     def test_a_secret_that_is_not_there_or_about_to_go_is_named(self, moto, at):
         at(moto.url)
-        moto.put("bank/doomed", "{}")
-        moto.client.delete_secret(SecretId="bank/doomed")
+        moto.put("app/doomed", "{}")
+        moto.client.delete_secret(SecretId="app/doomed")
 
         with pytest.raises(SecretError, match="marked for deletion"):
-            secrets.fetch("bank/doomed", aws.REGION)
+            secrets.fetch("app/doomed", aws.REGION)
         with pytest.raises(SecretError, match="names no secret in this region"):
-            secrets.fetch("bank/missing", aws.REGION)
+            secrets.fetch("app/missing", aws.REGION)
 
     @pytest.mark.parametrize(
         ("code", "words"),
@@ -103,7 +103,7 @@ class TestReading:
         with aws.Scripted(refusal) as scripted:
             at(scripted.url)
             with pytest.raises(SecretError, match=words) as told:
-                secrets.fetch("bank", aws.REGION)
+                secrets.fetch("app", aws.REGION)
 
         assert "canary" not in str(told.value)
         assert len(scripted.asked) == 1
@@ -112,25 +112,25 @@ class TestReading:
         at(moto.url)
         monkeypatch.delenv("AWS_REGION")
         with pytest.raises(SecretError, match="needs AWS_REGION"):
-            secrets.fetch("bank", "")
+            secrets.fetch("app", "")
 
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
         with pytest.raises(SecretError, match="no AWS credentials"):
-            secrets.fetch("bank", aws.REGION)
+            secrets.fetch("app", aws.REGION)
 
 
 class TestAnOutage:
     def test_two_failures_are_ridden_out_and_a_third_is_the_last(self, at):
         with aws.Scripted(BROKEN, BROKEN, CURRENT) as scripted:
             at(scripted.url)
-            assert secrets.fetch("bank", aws.REGION) == {"SECRET_KEY": "from aws"}
+            assert secrets.fetch("app", aws.REGION) == {"SECRET_KEY": "from aws"}
         assert len(scripted.asked) == secrets.TRIES == 3
 
         with aws.Scripted(BROKEN) as scripted:
             at(scripted.url)
             with pytest.raises(SecretError, match="AWS answers InternalServiceError"):
-                secrets.fetch("bank", aws.REGION)
+                secrets.fetch("app", aws.REGION)
         assert len(scripted.asked) == 3
 
     @pytest.mark.slow
@@ -141,7 +141,7 @@ class TestAnOutage:
             at(silent.url)
             start = time.monotonic()
             with pytest.raises(SecretError, match="gave no answer"):
-                secrets.get_cached("bank", aws.REGION)
+                secrets.get_cached("app", aws.REGION)
             elapsed = time.monotonic() - start
 
         assert silent.connections == 3
@@ -154,7 +154,7 @@ class TestAnOutage:
             at(url)
             start = time.monotonic()
             with pytest.raises(SecretError, match="ConnectTimeoutError"):
-                secrets.fetch("bank", aws.REGION)
+                secrets.fetch("app", aws.REGION)
             elapsed = time.monotonic() - start
 
         assert elapsed >= 3 * CONNECT_TIMEOUT_S == 3 * 1
@@ -164,25 +164,25 @@ class TestAnOutage:
             at(scripted.url)
             for _ in range(2):
                 with pytest.raises(SecretError, match="cannot be read"):
-                    secrets.get_cached("bank", aws.REGION)
+                    secrets.get_cached("app", aws.REGION)
 
         assert len(scripted.asked) == 1
 
     def test_with_a_held_secret_it_changes_nothing_and_is_over_when_it_is_over(self, at, caplog):
-        renewed = (200, {"Name": "bank", "SecretString": '{"SECRET_KEY": "renewed"}'})
+        renewed = (200, {"Name": "app", "SecretString": '{"SECRET_KEY": "renewed"}'})
         failed = (400, {"__type": "DecryptionFailure"})
         with aws.Scripted(CURRENT, failed, renewed) as scripted:
             at(scripted.url)
-            first = secrets.get_cached("bank", aws.REGION)
+            first = secrets.get_cached("app", aws.REGION)
 
-            assert secrets.refresh("bank", aws.REGION, pause_s=0) == first == secrets.get_cached("bank", aws.REGION)
+            assert secrets.refresh("app", aws.REGION, pause_s=0) == first == secrets.get_cached("app", aws.REGION)
             assert "APP_SECRETS_ID names a secret that this role may not decrypt" in caplog.text
             assert "from aws" not in caplog.text
 
             # A moment later nobody is asked.
-            assert secrets.refresh("bank", aws.REGION, pause_s=HANG_S) == first
+            assert secrets.refresh("app", aws.REGION, pause_s=HANG_S) == first
             assert len(scripted.asked) == 2
-            assert secrets.refresh("bank", aws.REGION, pause_s=0) == {"SECRET_KEY": "renewed"}
+            assert secrets.refresh("app", aws.REGION, pause_s=0) == {"SECRET_KEY": "renewed"}
 
     @pytest.mark.slow
     def test_a_request_waits_no_longer_than_its_deadline(self, at, monkeypatch):
@@ -193,7 +193,7 @@ class TestAnOutage:
         secrets.set_cached(json.loads('{"SECRET_KEY": "held"}'))
         with aws.Silent() as silent:
             at(silent.url)
-            assert secrets.refresh("bank", aws.REGION) == {"SECRET_KEY": "held"}
+            assert secrets.refresh("app", aws.REGION) == {"SECRET_KEY": "held"}
 
             behind = [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()]
             assert "secrets-manager" in behind

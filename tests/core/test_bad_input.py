@@ -163,7 +163,7 @@ HEADERS = {
     },
     **{
         f"accept {name}": (406, "not_acceptable", {"HTTP_ACCEPT": name})
-        for name in ("text/html", "application/xml, image/*", "application/vnd.bank.v2+json", "nonsense", "a/b; c*=x'y'z")
+        for name in ("text/html", "application/xml, image/*", "application/vnd.app.v2+json", "nonsense", "a/b; c*=x'y'z")
     },
     **{
         f"host {name!r}": (400, "invalid_host", {"HTTP_HOST": name})
@@ -206,7 +206,7 @@ def test_a_body_that_is_too_large(world, size):
     [
         "", "Token", "Token ", "Token a b", "Token x", "Token \xff", "Token \x00", "Token " + "x" * 8000,
         "Bearer {key}", "Basic e30=", "{key}", "Token {key}x", "Token {key},Token {key}", 'Token "{key}"',
-        "Token\u00a0{key}", "Token bank_",
+        "Token\u00a0{key}", "Token tok_",
     ],
 )  # fmt: skip  # a table: many short values to a line
 def test_a_token_that_is_none(world, authorization):

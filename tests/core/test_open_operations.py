@@ -30,7 +30,7 @@ MALFORMED = [
     "Token ",
     "Token a b",
     "Token \xff",
-    "Token bank_forged",
+    "Token tok_forged",
     "token x",
     "Bearer x",
     "Bearer",

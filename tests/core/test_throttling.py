@@ -40,13 +40,13 @@ class TestAUser:
     def test_has_so_many_requests_a_minute_with_all_tokens_together(self, limit, clock, user):
         limit(user=3)
         first, second = client_of(user), client_of(user)
-        before = counted("bank_requests_throttled_total", limit="user")
+        before = counted("app_requests_throttled_total", limit="user")
 
         assert statuses(first, 2) + statuses(second, 1) == [200, 200, 200]
 
         for client in (first, second):
             assert assert_problem(client.get(ME), 429, "throttled")["detail"] == "Too many requests."
-        assert counted("bank_requests_throttled_total", limit="user") == before + 2
+        assert counted("app_requests_throttled_total", limit="user") == before + 2
 
     def test_is_told_when_the_minute_ends_and_is_let_in_then(self, limit, clock, client):
         limit(user=1)
@@ -83,7 +83,7 @@ class TestAUser:
 class TestAnAddress:
     def test_is_counted_where_there_is_no_token_or_none_that_is_good(self, limit, clock):
         limit(anonymous=3)
-        forged = APIClient(headers={"authorization": "Token bank_x"})
+        forged = APIClient(headers={"authorization": "Token tok_x"})
         login = {"username": "nobody", "password": PASSWORD}
 
         assert statuses(APIClient(), 1) + statuses(forged, 1) == [401, 401]
@@ -196,11 +196,11 @@ class TestWithoutACache:
         with RedisServer() as redis:
             limit(user=2, redis=redis)
             assert statuses(client, 3) == [200, 200, 429]
-            before = counted("bank_requests_uncounted_total")
+            before = counted("app_requests_uncounted_total")
 
             redis.kill()
             assert statuses(client, 5) == [200] * 5
-            assert counted("bank_requests_uncounted_total") == before + 5
+            assert counted("app_requests_uncounted_total") == before + 5
 
             redis.start()
             time.sleep(0.25)

@@ -244,15 +244,15 @@ def test_a_socket_is_reached_by_each_spelling(password_postgres):
     folder = str(password_postgres.cluster.sockets)
     encoded = folder.replace("/", "%2F")
     for url in (
-        f"postgres://app@{encoded}:{password_postgres.port}/bank",
-        f"postgres://app@/{encoded}/bank?port={password_postgres.port}",
-        f"postgres://app@/{folder}/bank?port={password_postgres.port}",
-        f"postgres://app@/bank?host={folder}&port={password_postgres.port}",
+        f"postgres://app@{encoded}:{password_postgres.port}/web",
+        f"postgres://app@/{encoded}/web?port={password_postgres.port}",
+        f"postgres://app@/{folder}/web?port={password_postgres.port}",
+        f"postgres://app@/web?host={folder}&port={password_postgres.port}",
     ):
         connection = DatabaseWrapper(connections["default"].settings_dict | database(url), "default")
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT current_database()")
-                assert cursor.fetchone() == ("bank",), url
+                assert cursor.fetchone() == ("web",), url
         finally:
             connection.close()

@@ -205,7 +205,7 @@ class TestWhatIsCounted:
     @uses_database
     def test_a_connection_that_was_opened(self):
         connection.close()
-        opened, failed = counting("bank_db_connect_seconds"), counting("bank_db_connect_failures")
+        opened, failed = counting("app_db_connect_seconds"), counting("app_db_connect_failures")
 
         query("SELECT 1")
         query("SELECT 1")
@@ -214,7 +214,7 @@ class TestWhatIsCounted:
 
     @uses_database
     def test_a_connection_that_was_refused(self):
-        opened, failed = counting("bank_db_connect_seconds"), counting("bank_db_connect_failures")
+        opened, failed = counting("app_db_connect_seconds"), counting("app_db_connect_failures")
         # Bound and not listening.
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))
@@ -235,14 +235,14 @@ class TestWhatIsCounted:
             ("connection failed: FATAL:  the database system is shutting down", "refused"),
             ("connection failed: server closed the connection unexpectedly", "refused"),
             ("connection failed: FATAL:  sorry, too many clients already", "too_many"),
-            ('connection failed: FATAL:  too many connections for role "bank"', "too_many"),
+            ('connection failed: FATAL:  too many connections for role "web"', "too_many"),
             ("connection failed: FATAL:  remaining connection slots are reserved for roles with ...", "too_many"),
             ("connection failed: FATAL:  no more connections allowed (max_client_conn)", "too_many"),
-            ('connection failed: FATAL:  password authentication failed for user "bank"', "authentication"),
-            ('connection failed: FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "bank"', "authentication"),
-            ('connection failed: FATAL:  role "bank" does not exist', "authentication"),
-            ('connection failed: FATAL:  role "bank" is not permitted to log in', "authentication"),
-            ('connection failed: FATAL:  database "bank" does not exist', "other"),
+            ('connection failed: FATAL:  password authentication failed for user "web"', "authentication"),
+            ('connection failed: FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "web"', "authentication"),
+            ('connection failed: FATAL:  role "web" does not exist', "authentication"),
+            ('connection failed: FATAL:  role "web" is not permitted to log in', "authentication"),
+            ('connection failed: FATAL:  database "web" does not exist', "other"),
             ("failed to resolve host 'db': [Errno -2] Name or service not known", "other"),
         ],
     )

@@ -30,7 +30,7 @@ from tests.support.patience import HANG_S, eventually
 from tests.support.server import Server
 
 ROOT = Path(__file__).parents[2]
-HOST = "bank.example.org"
+HOST = "app.example.org"
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Deployed:
         self.put_url(self.password_postgres.url(password))
 
     def put_url(self, url: str) -> None:
-        self.moto.put("bank/rotation", secret_for(url))
+        self.moto.put("app/rotation", secret_for(url))
 
     def outage(self) -> None:
         self.environment.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -57,7 +57,7 @@ def deployed(password_postgres, moto, monkeypatch, _no_secret_held) -> Deployed:
     password_postgres.rotate("first")
     deployed.put("first")
     outside = aws.environment(moto.url) | {
-        "APP_SECRETS_ID": "bank/rotation",
+        "APP_SECRETS_ID": "app/rotation",
         "DJANGO_SETTINGS_MODULE": "config.settings.production",
     }
     for name, value in outside.items():
@@ -123,14 +123,14 @@ def own_hook(key: str) -> str:
 @pytest.mark.django_db(transaction=True)  # allows connections; these are not to the suite's database
 class TestTheBackend:
     def test_reads_a_rotated_password_once_for_all_threads(self, password_postgres, deployed, backend, readings):
-        assert current_user(backend()) == "bank"
+        assert current_user(backend()) == "web"
         password_postgres.rotate("second")
         deployed.put("second")
-        failures = counting("bank_db_connect_failures")
+        failures = counting("app_db_connect_failures")
 
-        assert current_user(backend()) == "bank"
-        assert current_user(backend()) == "bank"
-        assert readings == ["bank/rotation"]
+        assert current_user(backend()) == "web"
+        assert current_user(backend()) == "web"
+        assert readings == ["app/rotation"]
         # The one that was healed is told as well.
         assert failures() == {"authentication": 1}
 
@@ -146,16 +146,16 @@ class TestTheBackend:
             return current_user(connection)
 
         with ThreadPoolExecutor(len(refused)) as pool:
-            assert list(pool.map(log_in, refused)) == ["bank"] * len(refused)
-        assert readings == ["bank/rotation"]
+            assert list(pool.map(log_in, refused)) == ["web"] * len(refused)
+        assert readings == ["app/rotation"]
 
     def test_follows_a_rotation_that_alternates_users(self, password_postgres, deployed, backend):
-        assert current_user(backend()) == "bank"
-        password_postgres.owner.execute("CREATE ROLE bank_clone LOGIN PASSWORD 'clone' IN ROLE bank")
+        assert current_user(backend()) == "web"
+        password_postgres.owner.execute("CREATE ROLE web_clone LOGIN PASSWORD 'clone' IN ROLE web")
         password_postgres.rotate("second")
-        deployed.put_url(password_postgres.url("clone", user="bank_clone"))
+        deployed.put_url(password_postgres.url("clone", user="web_clone"))
 
-        assert current_user(backend()) == "bank_clone"
+        assert current_user(backend()) == "web_clone"
 
     def test_gives_up_after_one_reading_that_brings_nothing_new(self, password_postgres, deployed, backend, readings):
         password_postgres.rotate("nobody knows")
@@ -163,12 +163,12 @@ class TestTheBackend:
         for _ in range(3):
             with pytest.raises(OperationalError, match="password authentication failed"):
                 backend().ensure_connection()
-        assert readings == ["bank/rotation"]
+        assert readings == ["app/rotation"]
 
     def test_gives_up_after_one_retry_with_a_new_password_that_is_wrong_too(self, password_postgres, deployed, backend):
         password_postgres.rotate("second")
         deployed.put("third")
-        failures = counting("bank_db_connect_failures")
+        failures = counting("app_db_connect_failures")
 
         with pytest.raises(OperationalError, match="password authentication failed"):
             backend().ensure_connection()
@@ -212,7 +212,7 @@ class TestTheBackend:
         password_postgres.rotate("DATABASE_URL")
         HOOK["url"] = password_postgres.url
 
-        assert current_user(backend()) == "bank"
+        assert current_user(backend()) == "web"
         assert readings == []
 
     def test_reads_nothing_again_when_the_server_is_gone(self, deployed, backend, readings):
@@ -227,7 +227,7 @@ def test_what_a_refused_password_carries(password_postgres):
     with pytest.raises(psycopg.OperationalError) as refused:
         psycopg.connect(password_postgres.url("wrong"))
     with pytest.raises(psycopg.OperationalError) as unreachable:
-        psycopg.connect("postgres://bank:first@127.0.0.1:9/bank")
+        psycopg.connect("postgres://web:first@127.0.0.1:9/web")
 
     assert refused.value.sqlstate is None
     assert password_was_sent(refused.value)
@@ -273,7 +273,7 @@ def ask(address: tuple[str, int], host: str = HOST, path: str = "/api/v1/users/m
 def migrated(password_postgres, moto) -> dict[str, str]:
     """Make the tables, and return the environment of production, which knows its database from the secret alone."""
     given = aws.environment(moto.url) | {
-        "APP_SECRETS_ID": "bank/live",
+        "APP_SECRETS_ID": "app/live",
         "DJANGO_SETTINGS_MODULE": "config.settings.production",
         "DATABASE_URL": "",
         # In Docker there is one, and with it a limit of requests.
@@ -297,7 +297,7 @@ def migrated(password_postgres, moto) -> dict[str, str]:
 
 def prepare(password_postgres: PasswordPostgres, moto: aws.Moto) -> None:
     password_postgres.rotate("first")
-    moto.put("bank/live", secret_for(password_postgres.url("first")))
+    moto.put("app/live", secret_for(password_postgres.url("first")))
 
 
 @pytest.fixture
@@ -318,7 +318,7 @@ def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, 
         for password in ("second", "third", "fourth"):
             time.sleep(1.5)
             password_postgres.rotate(password)
-            moto.put("bank/live", secret_for(password_postgres.url(password)))
+            moto.put("app/live", secret_for(password_postgres.url(password)))
             assert password_postgres.end_idle_connections() > 0
         time.sleep(1.5)
         eventually(lambda: sum(client.answers[401] for client in clients) > 200)
@@ -347,11 +347,11 @@ def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_go
         )
 
     assert ask(live.address, "new.example.org") == 400
-    moto.put("bank/live", secret_for(password_postgres.url("first")) | {"ALLOWED_HOSTS": "new.example.org"})
+    moto.put("app/live", secret_for(password_postgres.url("first")) | {"ALLOWED_HOSTS": "new.example.org"})
     reload_and_ask("new.example.org", 401)
     assert ask(live.address, HOST) == 400
 
-    moto.put("bank/live", secret_for(password_postgres.url("first")) | {"ALLOWED_HOSTS": "*"})
+    moto.put("app/live", secret_for(password_postgres.url("first")) | {"ALLOWED_HOSTS": "*"})
     reload_and_ask("new.example.org", 401)
     assert "The server goes on with the secret it has." in live.log.read_text()
 
@@ -372,7 +372,7 @@ def test_a_server_opens_as_many_connections_as_the_rule_counts(live, password_po
         while time.monotonic() < deadline and most < 8:
             ask(live.address, path="/readyz/")
             row = password_postgres.owner.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE usename = 'bank'"
+                "SELECT count(*) FROM pg_stat_activity WHERE usename = 'web'"
             ).fetchone()
             most = max(most, row[0])
     finally:

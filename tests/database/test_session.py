@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 from rest_framework.test import APIClient
 
+from config import product
 from tests.support.configuration import FULL
 from tests.support.password_postgres import APP_ROLE, NAME, OWNER, connected
 from tests.support.processes import run
@@ -49,7 +50,7 @@ RELIED_ON = {
     "lock_timeout": "2s",
     "statement_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
-    "application_name": "bank",
+    "application_name": product.NAME,
 }
 
 

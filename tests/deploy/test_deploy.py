@@ -20,9 +20,9 @@ from tests.support.fake_aws import COMMIT, ScriptedClient
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD, NEW, MIGRATE = (
-    f"arn:aws:ecs:eu-central-1:123456789012:task-definition/{name}" for name in ("bank:1", "bank:2", "bank-migrate:2")
+    f"arn:aws:ecs:eu-central-1:123456789012:task-definition/{name}" for name in ("app:1", "app:2", "app-migrate:2")
 )
-TASK = "arn:aws:ecs:eu-central-1:123456789012:task/bank/0af1"
+TASK = "arn:aws:ecs:eu-central-1:123456789012:task/app/0af1"
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}}
 
 
@@ -32,7 +32,7 @@ class Cloud:
     def __init__(self, registry: Registry, ecr: Any, ecs: ScriptedClient, logs: ScriptedClient) -> None:
         self.registry, self.ecr, self.ecs, self.logs = registry, ecr, ecs, logs
         self.target = json.loads((ROOT / "deploy/ecs/example.json").read_text())
-        self.target |= {"repository": registry.uri, "service": "bank", "cluster": "bank"}
+        self.target |= {"repository": registry.uri, "service": "app", "cluster": "app"}
         self.seconds = 0.0
         self.pages = {
             "/ping/": [(200, {"pong": True, "db": "ok"})],
@@ -65,7 +65,7 @@ class Cloud:
                 {"status": "ACTIVE", "taskDefinition": OLD, "rolloutState": "COMPLETED"},
             ],
         }
-        self.ecs.answers("describe_services", {"services": [service | more]}, cluster="bank", services=["bank"])
+        self.ecs.answers("describe_services", {"services": [service | more]}, cluster="app", services=["app"])
 
     def registers(self, *, migrates: bool = True) -> None:
         image = f"{self.registry.uri}@{fake_aws.digests(self.ecr)[f'sha-{COMMIT}']}"
@@ -82,7 +82,7 @@ class Cloud:
         self.ecs.answers(
             "run_task",
             {"tasks": [{"taskArn": TASK}], "failures": []} | answer,
-            cluster="bank",
+            cluster="app",
             taskDefinition=MIGRATE,
             launchType="FARGATE",
             networkConfiguration=NETWORK,
@@ -90,7 +90,7 @@ class Cloud:
         )
 
     def describes_the_migration(self, **task: Any) -> None:
-        self.ecs.answers("describe_tasks", {"tasks": [{"taskArn": TASK} | task]}, cluster="bank", tasks=[TASK])
+        self.ecs.answers("describe_tasks", {"tasks": [{"taskArn": TASK} | task]}, cluster="app", tasks=[TASK])
 
     def migrates(self, code: int = 0) -> None:
         self.starts_the_migration()
@@ -99,26 +99,24 @@ class Cloud:
 
     def updates(self, revision: str = NEW, desired: int = 2) -> None:
         self.ecs.answers(
-            "update_service", {}, cluster="bank", service="bank", taskDefinition=revision, desiredCount=desired
+            "update_service", {}, cluster="app", service="app", taskDefinition=revision, desiredCount=desired
         )
 
     def logs_end_with(self, *lines: str) -> None:
         self.logs.answers(
             "get_log_events",
             {"events": [{"message": line} for line in lines]},
-            logGroupName="/ecs/bank-staging",
+            logGroupName="/ecs/app-staging",
             logStreamName="ecs/migrate/0af1",
             limit=50,
             startFromHead=False,
         )
 
-    def describes_events(self, message: str = "(service bank) failed container health checks.") -> None:
+    def describes_events(self, message: str = "(service app) failed container health checks.") -> None:
         self.describes_service(NEW, events=[{"message": message}])
-        self.ecs.answers(
-            "list_tasks", {"taskArns": [TASK]}, cluster="bank", serviceName="bank", desiredStatus="STOPPED"
-        )
+        self.ecs.answers("list_tasks", {"taskArns": [TASK]}, cluster="app", serviceName="app", desiredStatus="STOPPED")
         stopped = {"stopCode": "EssentialContainerExited", "containers": [{"name": "web", "exitCode": 3}]}
-        self.ecs.answers("describe_tasks", {"tasks": [{"taskArn": TASK} | stopped]}, cluster="bank", tasks=[TASK])
+        self.ecs.answers("describe_tasks", {"tasks": [{"taskArn": TASK} | stopped]}, cluster="app", tasks=[TASK])
 
     def reaches_the_rollout(self) -> None:
         self.describes_service()
@@ -204,7 +202,7 @@ class TestTheGoodRoad:
 
         assert (code, err) == (0, "")
         assert f"commit {COMMIT}" in out
-        assert "bank:2 is primary, its rollout COMPLETED" in out
+        assert "app:2 is primary, its rollout COMPLETED" in out
         assert out.endswith(f"Deployed sha-{COMMIT} to staging.\n")
         tags = fake_aws.digests(cloud.ecr)
         assert tags[f"staged-{COMMIT}"] == tags[f"sha-{COMMIT}"]
@@ -282,7 +280,7 @@ class TestTheTarget:
             "url is empty"
         )
 
-    @pytest.mark.parametrize("url", ["ftp://bank.example", "https://bank.example/api", "bank.example"])
+    @pytest.mark.parametrize("url", ["ftp://app.example", "https://app.example/api", "app.example"])
     def test_must_be_a_host(self, cloud, fails, url):
         cloud.target["url"] = url
 
@@ -324,24 +322,24 @@ class TestFindFails:
             ecr.refuses("describe_images")
             cloud.registry = Registry(ecr.client, cloud.registry.uri)
 
-            assert fails()[0] == f"looking for sha-{COMMIT} in bank: AccessDeniedException: no, you may not"
+            assert fails()[0] == f"looking for sha-{COMMIT} in app: AccessDeniedException: no, you may not"
 
 
 class TestLookFails:
     def test_without_a_service(self, cloud, fails):
         cloud.ecs.answers("describe_services", {"services": [], "failures": [{"reason": "MISSING"}]})
 
-        assert fails()[0] == "there is no service bank in bank: MISSING"
+        assert fails()[0] == "there is no service app in app: MISSING"
 
     def test_for_a_service_that_is_going(self, cloud, fails):
         cloud.describes_service(status="DRAINING")
 
-        assert fails()[0] == "service bank is DRAINING"
+        assert fails()[0] == "service app is DRAINING"
 
     def test_during_another_rollout(self, cloud, fails):
         cloud.describes_service(state="IN_PROGRESS")
 
-        assert fails()[0] == "service bank has a rollout in progress: wait until it has ended"
+        assert fails()[0] == "service app has a rollout in progress: wait until it has ended"
 
     def test_when_ecs_refuses(self, cloud, fails):
         cloud.ecs.refuses("describe_services")
@@ -426,7 +424,7 @@ class TestMigrateFails:
         cloud.describes_the_migration(lastStatus="PENDING")
         cloud.describes_the_migration(lastStatus="RUNNING")
         cloud.logs_end_with("Applying ledger.0003...")
-        cloud.ecs.answers("stop_task", {}, cluster="bank", task=TASK, reason="took too long")
+        cloud.ecs.answers("stop_task", {}, cluster="app", task=TASK, reason="took too long")
 
         line, out = fails()
 
@@ -451,8 +449,7 @@ class TestUpdateFails:
         cloud.rolls_back()
 
         assert (
-            fails()[0]
-            == "updating the service: ServerException: no, you may not; the service was rolled back to bank:1"
+            fails()[0] == "updating the service: ServerException: no, you may not; the service was rolled back to app:1"
         )
 
     def test_and_goes_back_when_the_connection_was_lost(self, cloud, fails, monkeypatch):
@@ -468,7 +465,7 @@ class TestUpdateFails:
         line, _ = fails()
 
         assert line.startswith("updating the service: Read timeout on endpoint")
-        assert line.endswith("the service was rolled back to bank:1")
+        assert line.endswith("the service was rolled back to app:1")
 
 
 class TestWaitFails:
@@ -484,8 +481,8 @@ class TestWaitFails:
 
         line, out = fails()
 
-        assert line == "the rollout failed: crash; the service was rolled back to bank:1"
-        assert "(service bank) failed container health checks." in out
+        assert line == "the rollout failed: crash; the service was rolled back to app:1"
+        assert "(service app) failed container health checks." in out
         assert "stopped task 0af1: exit code 3, EssentialContainerExited" in out
         assert f"staged-{COMMIT}" not in fake_aws.digests(cloud.ecr)
 
@@ -495,7 +492,7 @@ class TestWaitFails:
         cloud.describes_events()
         cloud.rolls_back()
 
-        assert fails()[0] == "ECS rolled back to bank:1; the service was rolled back to bank:1"
+        assert fails()[0] == "ECS rolled back to app:1; the service was rolled back to app:1"
 
     def test_when_it_takes_too_long(self, cloud, fails, monkeypatch):
         monkeypatch.setattr(deploy, "ROLLOUT_S", 15)
@@ -504,7 +501,7 @@ class TestWaitFails:
         cloud.describes_events()
         cloud.rolls_back()
 
-        assert fails()[0] == "the rollout of bank:2 was not COMPLETED after 15 s; the service was rolled back to bank:1"
+        assert fails()[0] == "the rollout of app:2 was not COMPLETED after 15 s; the service was rolled back to app:1"
 
     def test_when_ecs_does_not_tell(self, cloud, fails):
         cloud.ecs.refuses("describe_services", "ServerException", status=500)
@@ -513,16 +510,14 @@ class TestWaitFails:
 
         line, out = fails()
 
-        assert (
-            line == "waiting for the rollout: ServerException: no, you may not; the service was rolled back to bank:1"
-        )
+        assert line == "waiting for the rollout: ServerException: no, you may not; the service was rolled back to app:1"
         assert "the rest cannot be read: reading the service's events" in out
 
     def test_when_somebody_else_deploys_and_lets_them(self, cloud, fails):
         cloud.describes_service(NEW, state="IN_PROGRESS")
         cloud.describes_service(NEW.replace(":2", ":3"), state="IN_PROGRESS")
 
-        assert fails()[0] == "bank:3 is primary: another deployment took over, so this one stops"
+        assert fails()[0] == "app:3 is primary: another deployment took over, so this one stops"
 
 
 class TestSmokeFails:
@@ -548,7 +543,7 @@ class TestSmokeFails:
 
         assert (
             line
-            == f"{cloud.target['url']} does not serve it: {path} returns {reason}; the service was rolled back to bank:1"
+            == f"{cloud.target['url']} does not serve it: {path} returns {reason}; the service was rolled back to app:1"
         )
         assert f"staged-{COMMIT}" not in fake_aws.digests(cloud.ecr)
 
@@ -589,7 +584,7 @@ class TestGoingBackFails:
         cloud.describes_service(NEW)
         cloud.describes_service(OLD)
 
-        assert fails()[0].endswith("the service was rolled back to bank:1")
+        assert fails()[0].endswith("the service was rolled back to app:1")
 
 
 class TestMarkFails:

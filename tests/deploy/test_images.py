@@ -93,7 +93,7 @@ class TestPublish:
     def test_a_push_that_did_nothing_is_an_error(self, commands, monkeypatch):
         monkeypatch.setattr(fake_aws, "push", print)
 
-        with pytest.raises(DeliveryError, match=f"sha-{COMMIT} was pushed, but is not in bank"):
+        with pytest.raises(DeliveryError, match=f"sha-{COMMIT} was pushed, but is not in app"):
             images.publish(commands.registry, COMMIT)
 
     @pytest.mark.parametrize("commit", ["main", COMMIT[:7], COMMIT.upper()])
@@ -124,13 +124,13 @@ class TestPromotion:
         assert fake_aws.digests(commands.ecr) == before
 
     def test_an_image_that_is_gone_cannot_be_tagged(self, commands):
-        with pytest.raises(DeliveryError, match="it is not in bank"):
+        with pytest.raises(DeliveryError, match="it is not in app"):
             commands.registry.tag(Image(digest=fake_aws.sha256("gone"), tags=frozenset()), "v1.2.3")
 
     def test_a_repository_that_is_not_there_is_named(self, commands):
         registry = Registry(fake_aws.client_of("ecr"), commands.registry.uri + "s")
 
-        with pytest.raises(DeliveryError, match=r"looking for v1\.2\.3 in banks: RepositoryNotFoundException"):
+        with pytest.raises(DeliveryError, match=r"looking for v1\.2\.3 in apps: RepositoryNotFoundException"):
             registry.find("v1.2.3")
 
 
@@ -171,5 +171,5 @@ class TestCommandLine:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
 
-        assert images.main(["publish", "--repository", "1.ecr/bank", "--commit", COMMIT]) == 1
+        assert images.main(["publish", "--repository", "1.ecr/app", "--commit", COMMIT]) == 1
         assert capsys.readouterr().err == "error: connecting to AWS: You must specify a region.\n"

@@ -29,7 +29,7 @@ class Repository:
         self.commit("1.2.3")
 
     def git(self, *arguments):
-        identity = ["-c", "user.name=Ada", "-c", "user.email=ada@bank.example", "-c", "tag.gpgSign=false"]
+        identity = ["-c", "user.name=Ada", "-c", "user.email=ada@app.example", "-c", "tag.gpgSign=false"]
         return subprocess.run(
             ["git", *identity, *arguments],  # noqa: S607  wherever it is
             cwd=self.folder,

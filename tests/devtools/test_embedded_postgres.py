@@ -64,10 +64,10 @@ class TestUrl:
     def test_a_path_that_libpq_would_take_for_a_list_is_not_used(self, monkeypatch, mark: str) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: AN_ORDINARY_USER)
 
-        assert mark not in str(Cluster("local", Path(f"/home/ann{mark}bank")).sockets)
+        assert mark not in str(Cluster("local", Path(f"/home/ann{mark}app")).sockets)
 
     def test_two_checkouts_never_share_a_server(self) -> None:
-        assert Cluster("test", Path("/home/ann/bank")).url != Cluster("test", Path("/home/ann/bank2")).url
+        assert Cluster("test", Path("/home/ann/app")).url != Cluster("test", Path("/home/ann/app2")).url
 
     @pytest.mark.parametrize("uid", [0, AN_ORDINARY_USER])
     def test_a_deep_checkout_still_gets_an_address_that_fits(self, monkeypatch: pytest.MonkeyPatch, uid: int) -> None:

@@ -249,13 +249,14 @@ class TestDocker:
         )
 
     def test_the_deployed_image_is_one_manifest_that_names_its_commit(self, with_docker):
-        result = with_docker.run("devtools/docker.sh", "image", "bank:test", "0123abcd")
+        result = with_docker.run("devtools/docker.sh", "image", "app:test", "0123abcd")
 
         (command,) = result.stdout.splitlines()
         assert command.startswith("docker buildx build --load --provenance=false --sbom=false ")
-        version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         assert command.endswith(
-            f"--build-arg REVISION=0123abcd --build-arg VERSION={version} --file docker/Dockerfile --tag bank:test ."
+            f"--build-arg REVISION=0123abcd --build-arg VERSION={project['version']}"
+            f" --label org.opencontainers.image.title={project['name']} --file docker/Dockerfile --tag app:test ."
         )
 
     def test_an_index_that_pip_knows_reaches_the_build(self, with_docker):

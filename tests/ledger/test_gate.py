@@ -355,7 +355,7 @@ class TestWithoutRedis:
 
 def test_each_entry_is_counted_by_how_it_ended_with_the_time_it_took(set_up, redis_server):
     account_id, gate_ = uuid7(), set_up(redis_server.url, wait_s=0.1)
-    entries, waited_s = counting("bank_gate_wait_seconds"), GATE_WAIT.labels("timed_out")._sum.get()
+    entries, waited_s = counting("ledger_gate_wait_seconds"), GATE_WAIT.labels("timed_out")._sum.get()
 
     with gate_.acquire([account_id]), gate_.acquire([uuid7()]):
         assert entries() == {"entered": 2}

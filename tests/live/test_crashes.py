@@ -23,6 +23,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from config import product
 from devtools.embedded_postgres import Cluster
 from tests.support.client import Address, Answer, Client, Request, all_at_once, codes, once
 from tests.support.lossy_proxy import LossyProxy
@@ -207,7 +208,7 @@ def test_connections_are_terminated_at_random(bank: Bank, kills: int) -> None:
                 # One that is at work, so that it dies in the middle of something.
                 found = connection.execute(
                     "SELECT pg_terminate_backend(pid) AS done FROM pg_stat_activity"
-                    " WHERE application_name = 'bank' AND state = 'active' ORDER BY random() LIMIT 1"
+                    f" WHERE application_name = '{product.NAME}' AND state = 'active' ORDER BY random() LIMIT 1"
                 ).fetchall()
                 killed += sum(row["done"] for row in found)
 
@@ -349,7 +350,9 @@ def test_connections_run_out(bank: Bank) -> None:
                     while True:
                         hoard.enter_context(bank.connect())
                 # Now all are taken; those of the bank's go, and then to the hoard.
-                admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'bank'")
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [product.NAME]
+                )
             eventually(lambda: any(answer.status == 503 for answer in bank.journal.responses))
             hoard.close()
 

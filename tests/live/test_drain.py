@@ -137,7 +137,7 @@ class TestDrain:
                 workers=1,
                 threads=1,
                 DJANGO_SETTINGS_MODULE="config.settings.production",
-                APP_SECRETS_ID="bank/production/app",
+                APP_SECRETS_ID="app/production/app",
                 AWS_REGION="eu-central-1",
                 AWS_ACCESS_KEY_ID="nobody",
                 AWS_SECRET_ACCESS_KEY="nothing",  # noqa: S106  it is none

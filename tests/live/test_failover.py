@@ -41,10 +41,10 @@ class Pair:
 
     def __enter__(self) -> Self:
         with (self.cluster.data / "pg_hba.conf").open("a") as rules:
-            rules.write("local replication all peer map=checkout\nhost replication bank 127.0.0.1/32 trust\n")
-        self.primary.owner.execute("ALTER ROLE bank REPLICATION")
+            rules.write("local replication all peer map=checkout\nhost replication web 127.0.0.1/32 trust\n")
+        self.primary.owner.execute("ALTER ROLE web REPLICATION")
         reload(self.primary.owner)
-        source = f"host=127.0.0.1 port={self.primary.port} user=bank"
+        source = f"host=127.0.0.1 port={self.primary.port} user=web"
         self.cluster._run(
             self.programs / "pg_basebackup",
             *("--pgdata=standby", "--write-recovery-conf", "--checkpoint=fast", f"--dbname={source}"),
@@ -72,7 +72,7 @@ class Pair:
     def url(self) -> str:
         """Both, of which the one is wanted that writes."""
         hosts = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby_port}"
-        return f"postgres://bank:first@{hosts}/bank?target_session_attrs=read-write"
+        return f"postgres://web:first@{hosts}/web?target_session_attrs=read-write"
 
 
 def reload(server: psycopg.Connection) -> None:
@@ -135,7 +135,7 @@ class Customer:
 
 
 def sessions(server: psycopg.Connection) -> set[int]:
-    rows = server.execute("SELECT pid FROM pg_stat_activity WHERE usename = 'bank' AND backend_type = 'client backend'")
+    rows = server.execute("SELECT pid FROM pg_stat_activity WHERE usename = 'web' AND backend_type = 'client backend'")
     return {pid for (pid,) in rows.fetchall()}
 
 

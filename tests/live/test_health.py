@@ -57,7 +57,7 @@ def assert_it_lives(server: Server) -> None:
 
 
 def in_progress(server: Server) -> float:
-    return read(scrape(server.metrics_address))["bank_requests_in_progress", frozenset()]
+    return read(scrape(server.metrics_address))["app_requests_in_progress", frozenset()]
 
 
 @contextlib.contextmanager

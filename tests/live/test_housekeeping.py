@@ -17,7 +17,7 @@ from tests.support.server import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
-SUCCESS = "bank_housekeeping_last_success_timestamp_seconds"
+SUCCESS = "app_housekeeping_last_success_timestamp_seconds"
 
 
 def published(server: Server) -> dict[str, float]:

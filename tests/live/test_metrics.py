@@ -38,7 +38,7 @@ def fresh(django_db_setup, django_db_blocker, tmp_path_factory):
         yield server, scrape(server.metrics_address)
 
 
-IN_PROGRESS, WAITING = "bank_requests_in_progress", "bank_requests_waiting"
+IN_PROGRESS, WAITING = "app_requests_in_progress", "app_requests_waiting"
 
 
 def value(server: Server, name: str, **labels: str) -> float:
@@ -66,7 +66,11 @@ def occupied(server: Server, *, threads: int) -> Iterator[int]:
 
 def declared() -> dict[str, tuple[str, dict[str, set[str]]]]:
     """Read docs/metrics.md: for each name of ours its type and its labels' values."""
-    rows = [[cell.strip() for cell in line.split("|")] for line in PAGE.read_text().splitlines() if "| `bank_" in line]
+    rows = [
+        [cell.strip() for cell in line.split("|")]
+        for line in PAGE.read_text().splitlines()
+        if re.match(r"\| `(app|ledger)_", line)
+    ]
     return {
         name.strip("`"): (
             kind,
@@ -84,7 +88,7 @@ def test_every_series_of_the_page_is_there_before_the_first_request_and_no_other
     told = {
         (family.name + "_total" if family.type == "counter" else family.name): family
         for family in text_string_to_metric_families(text)
-        if family.name.startswith("bank_")
+        if family.name.startswith(("app_", "ledger_"))
     }
 
     assert told.keys() == declared().keys()
@@ -126,7 +130,7 @@ def test_a_client_cannot_make_up_a_label(fresh):
 def test_probes_are_counted_apart(fresh):
     server, _ = fresh
     requests = ("django_http_requests_before_middlewares_total", frozenset())
-    livez = ("bank_probes_total", frozenset({("probe", "livez"), ("status", "200")}))
+    livez = ("app_probes_total", frozenset({("probe", "livez"), ("status", "200")}))
     before = read(scrape(server.metrics_address))
 
     with Client(server.address, token=None) as client:
@@ -142,7 +146,7 @@ def test_names_and_types_are_as_prometheus_wants_them(fresh):
         assert "CI" not in os.environ, "promtool is missing"  # noqa: TID251  whether skipping is allowed
         pytest.skip("promtool (Debian: prometheus) is not in the PATH")
     _, text = fresh
-    ours = "".join(line for line in text.splitlines(keepends=True) if re.match(r"(# (HELP|TYPE) )?bank_", line))
+    ours = "".join(line for line in text.splitlines(keepends=True) if re.match(r"(# (HELP|TYPE) )?(app|ledger)_", line))
 
     told = subprocess.run([promtool, "check", "metrics"], input=ours, capture_output=True, text=True, check=False)
 
@@ -171,7 +175,7 @@ def test_metrics_answer_while_every_thread_is_taken_and_forget_the_requests_of_t
             for pid in server.workers():
                 os.kill(pid, signal.SIGKILL)
         eventually(lambda: value(server, IN_PROGRESS) == 0)
-        eventually(lambda: value(server, "bank_worker_exits_total", reason="signal") == 2)
+        eventually(lambda: value(server, "app_worker_exits_total", reason="signal") == 2)
 
 
 def test_what_waits_for_a_thread_is_told_and_then_for_how_long(fresh):
@@ -180,8 +184,8 @@ def test_what_waits_for_a_thread_is_told_and_then_for_how_long(fresh):
     def waited_long() -> float:
         """Return how many have waited longer than a quarter of a second."""
         waits = read(scrape(server.metrics_address))
-        short = waits["bank_thread_wait_seconds_bucket", frozenset({("le", "0.25")})]
-        return waits["bank_thread_wait_seconds_count", frozenset()] - short
+        short = waits["app_thread_wait_seconds_bucket", frozenset({("le", "0.25")})]
+        return waits["app_thread_wait_seconds_count", frozenset()] - short
 
     with ThreadPoolExecutor(1) as pool:
         with occupied(server, threads=4) as connections:

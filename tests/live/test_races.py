@@ -35,7 +35,7 @@ def connected(server: Server) -> None:
     """A thread connects at its first request: a hundred at once, with a password each, may take longer than one waits."""
     look = Request("GET", "/api/v1/users/me/")
     for _ in range(10):
-        if {answer.status for answer in all_at_once(server.address, "bank_nobodys", [look] * 100)} == {401}:
+        if {answer.status for answer in all_at_once(server.address, "tok_nobodys", [look] * 100)} == {401}:
             return
     raise AssertionError("the server never got the connections that it is to have")
 

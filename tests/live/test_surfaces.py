@@ -119,13 +119,13 @@ class TestHTTPS:
 
 
 HOSTS = [
-    "evil.example", "evil.bank.example.org", "bank.example.org.evil.example", "xbank.example.org", "bank.example.com",
-    "bank.example.org@evil.example", "evil.example@bank.example.org", "evil.example#bank.example.org",
-    "bank.example.org/evil", "bank.example.org\\evil", "bank.example.org?evil", "bank.example.org:evil",
-    "bank.example.org:80:80", "bank.example.org:-1", "bank.example.org, evil.example", "evil.example, bank.example.org",
-    "bank_example.org", "*", ".", "..", ".bank.example.org", "bank..example.org", "localhost", "127.0.0.1", "10.0.0.1",
-    "[::1]", "[::1", "::1", "2130706433", "0x7f.1", "b\xe4nk.example.org", "xn--bank.example.org",
-    "bank.example.org%00", "bank.example.org%0d%0aX: y", "<script>alert(1)</script>",
+    "evil.example", "evil.app.example.org", "app.example.org.evil.example", "xapp.example.org", "app.example.com",
+    "app.example.org@evil.example", "evil.example@app.example.org", "evil.example#app.example.org",
+    "app.example.org/evil", "app.example.org\\evil", "app.example.org?evil", "app.example.org:evil",
+    "app.example.org:80:80", "app.example.org:-1", "app.example.org, evil.example", "evil.example, app.example.org",
+    "app_example.org", "*", ".", "..", ".app.example.org", "app..example.org", "localhost", "127.0.0.1", "10.0.0.1",
+    "[::1]", "[::1", "::1", "2130706433", "0x7f.1", "\xe4pp.example.org", "xn--app.example.org",
+    "app.example.org%00", "app.example.org%0d%0aX: y", "<script>alert(1)</script>",
 ]  # fmt: skip  # a table: many short values to a line
 
 

@@ -72,7 +72,7 @@ def test_exactly_so_many_pass_and_all_when_there_is_nothing_to_count_in(tmp_path
             return ask(server, ACCOUNTS, Authorization=f"Token {token}", **HTTPS)
 
         def nobody() -> Answer:
-            return ask(server, ACCOUNTS, Authorization="Token bank_forged", X_Forwarded_For="203.0.113.9", **HTTPS)
+            return ask(server, ACCOUNTS, Authorization="Token tok_forged", X_Forwarded_For="203.0.113.9", **HTTPS)
 
         def counted_exactly() -> None:
             users = at_once(customer, 3 * USER)

@@ -14,7 +14,7 @@ from monitoring import dashboards
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "monitoring" / "prometheus" / "rules"
 # Grafana's values of the variables before a user selects any.
-DEFAULTS = {"job": "bank", "__rate_interval": "1m", "environment": ".*", "instance": ".*", "view": ".*", "method": ".*"}
+DEFAULTS = {"job": "app", "__rate_interval": "1m", "environment": ".*", "instance": ".*", "view": ".*", "method": ".*"}
 
 
 def as_sent(expr: str) -> str:

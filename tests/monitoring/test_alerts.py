@@ -107,7 +107,7 @@ class TestRunbook:
     def test_every_query_in_it_names_metrics_that_rules_or_dashboards_know(self):
         known = {name for rule in rules() for name in metrics(rule["expr"])}
         known |= {name for _, exprs in of_panels().values() for expr in exprs for name in metrics(expr)}
-        named = set(re.findall(r"`[^`]*?\b((?:bank|django)_[a-z0-9_]+)", RUNBOOK))
+        named = set(re.findall(r"`[^`]*?\b((?:app|ledger|django)_[a-z0-9_]+)", RUNBOOK))
 
         assert named
         assert named <= known

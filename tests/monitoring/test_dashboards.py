@@ -37,19 +37,19 @@ class TestFiles:
         monkeypatch.setattr(dashboards, "FOLDER", folder)
         dashboards.main([])
         assert dashboards.main(["--check"]) == 0
-        (folder / "bank-api.json").write_text("{}")
+        (folder / "app-api.json").write_text("{}")
         (folder / "old.json").write_text("{}")
 
         assert dashboards.main(["--check"]) == 1
         assert capsys.readouterr().err.splitlines() == [
-            "error: monitoring/grafana/dashboards/bank-api.json is out of date: run make dashboards",
+            "error: monitoring/grafana/dashboards/app-api.json is out of date: run make dashboards",
             "error: monitoring/grafana/dashboards/old.json is out of date: run make dashboards",
         ]
         assert dashboards.main([]) == 0
         assert dashboards.main(["--check"]) == 0
 
     def test_there_are_four_with_addresses_and_titles_of_their_own(self):
-        assert set(RENDERED) == {"bank-api", "bank-views", "bank-money", "bank-processes"}
+        assert set(RENDERED) == {"app-api", "app-views", "ledger-money", "app-processes"}
         assert len({dashboard["title"] for dashboard in RENDERED.values()}) == 4
         assert {dashboard["schemaVersion"] for dashboard in RENDERED.values()} == {39}
 

@@ -199,21 +199,21 @@ class TestTheArbitersOwn:
         registry.register(metrics.ArbiterCollector(arbiter, "0123abcd"))
 
         value = registry.get_sample_value
-        assert [value(f"bank_{name}") for name in ("workers", "workers_wanted", "threads", "accept_queue")] == [
+        assert [value(f"app_{name}") for name in ("workers", "workers_wanted", "threads", "accept_queue")] == [
             2,
             3,
             16,
             6,
         ]
-        assert [value("bank_worker_exits_total", {"reason": each}) for each in ("exit", "signal", "timeout")] == [
+        assert [value("app_worker_exits_total", {"reason": each}) for each in ("exit", "signal", "timeout")] == [
             0,
             0,
             2,
         ]
-        assert value("bank_build_info", {"version": "0123abcd"}) == 1
+        assert value("app_build_info", {"version": "0123abcd"}) == 1
         # Its own twice, and of one that has just ended none.
-        assert value("bank_resident_memory_bytes") > 1_000_000
-        assert time.time() - value("bank_start_time_seconds") < 60
+        assert value("app_resident_memory_bytes") > 1_000_000
+        assert time.time() - value("app_start_time_seconds") < 60
 
     def test_leave_out_a_queue_that_the_system_does_not_tell(self, exits):
         closed = SimpleNamespace()
@@ -222,4 +222,4 @@ class TestTheArbitersOwn:
 
         registry.register(metrics.ArbiterCollector(arbiter, ""))
 
-        assert registry.get_sample_value("bank_accept_queue") is None
+        assert registry.get_sample_value("app_accept_queue") is None

@@ -7,8 +7,8 @@ STRONG_KEY = "correct-horse-battery-staple-0123456789-abcdefghijklm"
 FULL = {
     "DJANGO_SETTINGS_MODULE": "config.settings.production",
     "SECRET_KEY": STRONG_KEY,
-    "ALLOWED_HOSTS": "bank.example.org",
-    "DATABASE_URL": "postgres://bank:secret@db.example.org:5432/bank?sslmode=verify-full",
+    "ALLOWED_HOSTS": "app.example.org",
+    "DATABASE_URL": "postgres://app:secret@db.example.org:5432/app?sslmode=verify-full",
 }
 
 # In no message: an error must not contain it.

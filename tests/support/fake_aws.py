@@ -23,7 +23,7 @@ def registry() -> Iterator[tuple[Registry, Any]]:
     """A repository as Terraform makes it: its tags are immutable."""
     with mock_aws():
         client = client_of("ecr")
-        uri = client.create_repository(repositoryName="bank", imageTagMutability="IMMUTABLE")["repository"][
+        uri = client.create_repository(repositoryName="app", imageTagMutability="IMMUTABLE")["repository"][
             "repositoryUri"
         ]
         yield Registry(client, uri), client
@@ -38,7 +38,7 @@ def push(client: Any, *tags: str, content: str = "an image") -> str:
     )
     for tag in tags:
         client.put_image(
-            repositoryName="bank",
+            repositoryName="app",
             imageManifest=manifest,
             imageManifestMediaType=MANIFEST,
             imageTag=tag,
@@ -54,7 +54,7 @@ def sha256(text: str) -> str:
 
 def digests(client: Any) -> dict[str, str]:
     """Return the digest of each tag in the repository."""
-    images = client.describe_images(repositoryName="bank")["imageDetails"]
+    images = client.describe_images(repositoryName="app")["imageDetails"]
     return {tag: image["imageDigest"] for image in images for tag in image.get("imageTags", [])}
 
 

@@ -54,8 +54,8 @@ class PasswordPostgres:
             f"--options={' '.join(f'-c {option}' for option in options)}",
         )
         self.owner = self.connect_as_superuser("postgres")
-        self.owner.execute("CREATE ROLE bank LOGIN PASSWORD 'first'")
-        self.owner.execute("CREATE DATABASE bank OWNER bank")
+        self.owner.execute("CREATE ROLE web LOGIN PASSWORD 'first'")
+        self.owner.execute("CREATE DATABASE web OWNER web")
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -63,7 +63,7 @@ class PasswordPostgres:
         self.cluster.remove()
         shutil.rmtree(self.cluster.state, ignore_errors=True)
 
-    def url(self, password: str, user: str = "bank", name: str = "bank") -> str:
+    def url(self, password: str, user: str = "web", name: str = "web") -> str:
         return f"postgres://{user}:{password}@127.0.0.1:{self.port}/{name}"
 
     def connect(self, user: str, password: str, name: str) -> psycopg.Connection:
@@ -73,7 +73,7 @@ class PasswordPostgres:
         return psycopg.connect(host=str(self.cluster.sockets), port=self.port, user=ROLE, dbname=name, autocommit=True)
 
     def rotate(self, password: str) -> None:
-        self.owner.execute(f"ALTER ROLE bank PASSWORD '{password}'")
+        self.owner.execute(f"ALTER ROLE web PASSWORD '{password}'")
 
     def end_idle_connections(self) -> int:
         """Make every session log in again, as a failover or a maintenance would, without breaking a statement."""
@@ -82,7 +82,7 @@ class PasswordPostgres:
         # On a busy machine there are moments in which no session is between two statements.
         while not ended and time.monotonic() < deadline:
             (ended,) = self.owner.execute(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'bank' AND state = 'idle'"
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'web' AND state = 'idle'"
             ).fetchone()
         return ended
 

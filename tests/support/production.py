@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tests.support.patience import HANG_S
 from tests.support.server import Server
 
-HOST = "bank.example.org"
+HOST = "app.example.org"
 
 PRODUCTION = {
     "DJANGO_SETTINGS_MODULE": "config.settings.production",

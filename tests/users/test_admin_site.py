@@ -68,7 +68,7 @@ def test_it_counts_together_with_the_api(root):
 
 def test_logins_are_counted_by_outcome(root, settings):
     settings.LOGIN_FAILURES_PER_USERNAME_AND_ADDRESS = 1
-    logins = counting("bank_logins")
+    logins = counting("app_logins")
 
     for password in (PASSWORD, "wrong", PASSWORD):
         log_in_to_admin(root.username, password)

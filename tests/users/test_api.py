@@ -57,7 +57,7 @@ class TestToken:
         expired, deactivated = client_of(user), client_of(UserFactory())
         Token.objects.filter(user=user).update(expires_at=timezone.now())
         User.objects.exclude(pk=user.pk).update(is_active=False)
-        forged, garbled, absent = bearer("bank_x"), APIClient(), APIClient()
+        forged, garbled, absent = bearer("tok_x"), APIClient(), APIClient()
         garbled.credentials(HTTP_AUTHORIZATION="Token \xff")
 
         answers = [each.get("/api/v1/users/me/") for each in (expired, deactivated, forged, garbled, absent)]

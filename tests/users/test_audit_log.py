@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
+from apps.core.observability.redaction import TOKEN_PREFIX
 from tests.factories import PASSWORD, AccountFactory, UserFactory, client_of, deposit
 from tests.support.api import log_in, log_in_to_admin
 
@@ -24,7 +25,9 @@ def new_lines(caplog, user, staff):
         records = [record for record in caplog.records if record.name in EVENTS]
         for record in records:
             text = f"{vars(record)}"
-            assert not [typed for typed in (user.username, staff.username, PASSWORD, WRONG, "bank_") if typed in text]
+            assert not [
+                typed for typed in (user.username, staff.username, PASSWORD, WRONG, TOKEN_PREFIX) if typed in text
+            ]
         caplog.clear()
         return [
             (record.levelname, record.getMessage(), str(record.user_id) if record.user_id else None)

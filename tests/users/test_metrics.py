@@ -11,12 +11,12 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def logins():
-    return counting("bank_logins")
+    return counting("app_logins")
 
 
 @pytest.fixture
 def throttled():
-    return counting("bank_login_throttled")
+    return counting("app_login_throttled")
 
 
 def log_in(username, password=PASSWORD, **extra):

@@ -26,23 +26,23 @@ def with_all_label_values(metric: M, **values: Iterable[str]) -> M:
 # --- Requests --------------------------------------------------------------------------------------------------------
 
 REQUESTS_IN_PROGRESS: Final = Gauge(
-    "bank_requests_in_progress",
-    "Requests that are being worked on now, probes aside; bank_threads is how many can be.",
+    "app_requests_in_progress",
+    "Requests that are being worked on now, probes aside; app_threads is how many can be.",
     # A worker's share ends with the worker, however it ends.
     multiprocess_mode="livesum",
 )
 PROBES: Final = with_all_label_values(
-    Counter("bank_probes_total", "Probes by the answer they got.", ["probe", "status"]),
+    Counter("app_probes_total", "Probes by the answer they got.", ["probe", "status"]),
     probe=("livez", "ping", "readyz"),
     status=("200", "503"),
 )
 
 REQUESTS_THROTTLED: Final = with_all_label_values(
-    Counter("bank_requests_throttled_total", "Requests that a throttle refused.", ["limit"]),
+    Counter("app_requests_throttled_total", "Requests that a throttle refused.", ["limit"]),
     limit=("user", "anonymous"),
 )
 REQUESTS_UNCOUNTED: Final = Counter(
-    "bank_requests_uncounted_total", "Requests that no throttle counted, because its cache did not answer."
+    "app_requests_uncounted_total", "Requests that no throttle counted, because its cache did not answer."
 )
 
 
@@ -69,11 +69,11 @@ class BoundedAfterMiddleware(PrometheusAfterMiddleware):  # type: ignore[misc]  
 # --- The database ----------------------------------------------------------------------------------------------------
 
 DB_CONNECT: Final = Histogram(
-    "bank_db_connect_seconds",
+    "app_db_connect_seconds",
     "Time to open a database connection, of those that were opened.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2),
 )
 DB_CONNECT_FAILURES: Final = with_all_label_values(
-    Counter("bank_db_connect_failures_total", "Database connections that could not be opened.", ["reason"]),
+    Counter("app_db_connect_failures_total", "Database connections that could not be opened.", ["reason"]),
     reason=("refused", "timeout", "authentication", "too_many", "other"),
 )

@@ -25,7 +25,10 @@ SECRET_NAME_PARTS: Final = (
 )
 """A value is filtered if its name contains one of these."""
 
-TOKEN: Final = re.compile(r"\bbank_[A-Za-z0-9_-]{10,}")
+TOKEN_PREFIX: Final = "tok_"  # noqa: S105  a public prefix, by which secret scanners recognise a leaked token
+"""What every API token begins with; a product may have its own."""
+
+TOKEN: Final = re.compile(rf"\b{re.escape(TOKEN_PREFIX)}[A-Za-z0-9_-]{{10,}}")
 CREDENTIALS: Final = re.compile(r"://[^/\s@]+@")
 QUERY: Final = re.compile(r"\?[^\s'\"]*=[^\s'\"]*")
 
@@ -87,4 +90,4 @@ def is_secret(name: str) -> bool:
 
 def redact(text: str) -> str:
     """Remove tokens, query strings and the credentials of URLs from a text."""
-    return QUERY.sub("?…", CREDENTIALS.sub("://…@", TOKEN.sub("bank_…", text)))
+    return QUERY.sub("?…", CREDENTIALS.sub("://…@", TOKEN.sub(f"{TOKEN_PREFIX}…", text)))

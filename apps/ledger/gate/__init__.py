@@ -13,7 +13,7 @@ go straight to the database.
 To delete the gate, delete this folder, its tests (tests/ledger/test_gate.py, tests/live/test_gate.py,
 tests/benchmarks/gate.py) and the line `LEDGER_GATE_FACTORY` in config/settings/base.py: `posting` then has no gate, and
 nothing else imports this package. What is left without a use, and may go too: the keys LEDGER_GATE, LEDGER_GATE_LEASE and
-LEDGER_GATE_WAIT, the two panels and the alert on `bank_gate_wait_seconds`, and its import contract in pyproject.toml.
+LEDGER_GATE_WAIT, the two panels and the alert on `ledger_gate_wait_seconds`, and its import contract in pyproject.toml.
 """
 
 from functools import cache

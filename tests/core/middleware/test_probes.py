@@ -193,7 +193,7 @@ def test_connecting_to_a_silent_server_gives_up(silent_server):
     assert settings["OPTIONS"]["connect_timeout"] == 2
     other = connection.copy()
     other.settings_dict = settings | {"HOST": "127.0.0.1", "PORT": str(silent_server)}
-    failures = counting("bank_db_connect_failures")
+    failures = counting("app_db_connect_failures")
 
     with pytest.raises(Exception, match="timeout"):
         other.connect()

@@ -12,9 +12,11 @@ import structlog
 
 from apps.core.observability import logs
 from apps.core.observability.logs import COMMON_FIELDS, MAX_LINE_LENGTH, MAX_TEXT_LENGTH, LineFormatter
+from apps.core.observability.redaction import TOKEN_PREFIX
+from apps.users.models import new_key
 
 OWN_LOGGERS, LIBRARY = "apps.ledger.views", "django.db.backends"
-TOKEN = "bank_AbCdEfGhIjKlMnOp"
+TOKEN = new_key()
 LONG = {f"n{number}": "x" * 400 for number in range(20)}
 ID = UUID("01a20f37-3b74-72e8-8ed7-86ca878dbfff")
 
@@ -80,7 +82,7 @@ class TestEveryLine:
     def test_has_no_token_no_query_and_no_end(self):
         event = as_json(record("%s of /x?token=cnry\r\n" + "x" * 1000, TOKEN))["event"]
 
-        assert event.startswith("bank_… of /x?…\r\n")
+        assert event.startswith(f"{TOKEN_PREFIX}… of /x?…\r\n")
         assert len(event) == MAX_TEXT_LENGTH
 
     def test_cannot_be_given_another_value_for_what_every_line_has(self):
@@ -104,7 +106,7 @@ class TestExtra:
             (3, 3),
             (0.5, 0.5),
             ("text", "text"),
-            (f"with {TOKEN}", "with bank_…"),
+            (f"with {TOKEN}", f"with {TOKEN_PREFIX}…"),
             ("x" * 1000, "x" * MAX_TEXT_LENGTH),
             (ID, str(ID)),
             (Decimal("25.00"), "25.00"),

@@ -8,15 +8,18 @@ from psycopg import errors as postgres
 
 from apps.core.observability.redaction import (
     MAX_MESSAGE_LENGTH,
+    TOKEN_PREFIX,
     exception_chain,
     is_secret,
     redact,
     safe_frames,
     safe_message,
 )
+from apps.users.models import new_key
 from tests.factories import UserFactory
 
-TOKEN = "bank_AbCdEfGhIjKlMnOp-_0123456789"
+TOKEN = new_key()
+REDACTED_TOKEN = f"{TOKEN_PREFIX}…"
 
 
 class Canary(Exception):
@@ -36,7 +39,7 @@ class TestDescribe:
             (AttributeError("'NoneType' object has no attribute 'pk'"), "'NoneType' object has no attribute 'pk'"),
             (ImportError("No module named 'silk'"), "No module named 'silk'"),
             (ImproperlyConfigured("SECRET_KEY is missing\ncnry"), "SECRET_KEY is missing"),
-            (NameError(f"name '{TOKEN}' is not defined"), "name 'bank_…' is not defined"),
+            (NameError(f"name '{TOKEN}' is not defined"), f"name '{REDACTED_TOKEN}' is not defined"),
             (NameError("x" * 1000), "x" * MAX_MESSAGE_LENGTH),
             (NameError(), ""),
             # PostgreSQL's own words.
@@ -136,9 +139,9 @@ def test_a_name_tells_whether_its_value_is_secret(name, secret):
     ("text", "redacted"),
     [
         ("nothing to hide: 25.00 USD", "nothing to hide: 25.00 USD"),
-        (f"Token {TOKEN}.", "Token bank_…."),
-        ("bank_app is a database", "bank_app is a database"),
-        ("postgres://bank:cnry@db:5432/bank", "postgres://…@db:5432/bank"),
+        (f"Token {TOKEN}.", f"Token {REDACTED_TOKEN}."),
+        (f"{TOKEN_PREFIX}app is a database", f"{TOKEN_PREFIX}app is a database"),
+        ("postgres://app:cnry@db:5432/app", "postgres://…@db:5432/app"),
         ("redis://:cnry@redis/0 and https://example.org/", "redis://…@redis/0 and https://example.org/"),
         ("GET /api/v1/accounts/?cursor=cnry&limit=5 HTTP/1.1", "GET /api/v1/accounts/?… HTTP/1.1"),
         ("'/x?token=cnry'", "'/x?…'"),

@@ -27,7 +27,7 @@ ANYTHING = {
     },
     "request": {
         "method": "POST",
-        "url": f"https://bank.example.org/{CANARY}",
+        "url": f"https://app.example.org/{CANARY}",
         "query_string": CANARY,
         "data": {"password": CANARY},
         "headers": {"Authorization": CANARY},

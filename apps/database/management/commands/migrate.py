@@ -18,7 +18,7 @@ from apps.database.postgresql import CLIENT_CHECK_SETTINGS, enable_client_checks
 
 # Pauses between the tries: a transaction that holds a lock has half a minute to end.
 RETRY_PAUSES_S: Final = (1, 2, 4, 8, 15)
-# "bank" and "migr": any two numbers that no other lock uses.
+# "app " and "migr": any two numbers that no other lock uses.
 ADVISORY_LOCK_ID: Final = (0x62616E6B, 0x6D696772)
 LOCK_POLL_S: Final = 0.5
 LOCK_WAIT_TIMEOUT_S: Final = 600

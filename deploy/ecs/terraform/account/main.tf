@@ -1,6 +1,6 @@
 # Resources shared by all environments of one AWS account: the image repository, GitHub's OIDC provider, the publish role.
 #
-#   terraform init -backend-config=bucket=... -backend-config=key=bank/account -backend-config=region=...
+#   terraform init -backend-config=bucket=... -backend-config=key=app/account -backend-config=region=...
 #   terraform apply -var github=OWNER/REPOSITORY -var region=...
 
 terraform {
@@ -27,7 +27,7 @@ variable "region" {
 
 variable "name" {
   type    = string
-  default = "bank"
+  default = "app"
 }
 
 provider "aws" {

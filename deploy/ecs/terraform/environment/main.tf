@@ -1,6 +1,6 @@
 # One environment, staging or production: service, load balancer, database, secrets. Apply ../account first.
 #
-#   terraform init -backend-config=bucket=... -backend-config=key=bank/staging -backend-config=region=...
+#   terraform init -backend-config=bucket=... -backend-config=key=app/staging -backend-config=region=...
 #   terraform apply -var environment=staging -var-file=staging.tfvars
 #
 # The network must exist: the private subnets need a route to ECR, Secrets Manager and CloudWatch (NAT or endpoints).
@@ -37,7 +37,7 @@ variable "region" {
 
 variable "name" {
   type    = string
-  default = "bank"
+  default = "app"
 }
 
 variable "vpc_id" {
