@@ -389,6 +389,7 @@ class TestOff:
 
 @pytest.mark.slow
 def test_is_deleted_with_its_folder_and_one_settings_line(tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for name in ("apps", "config", "devtools"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.rmtree(tmp_path / "apps/ledger/gate")

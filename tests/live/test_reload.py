@@ -26,6 +26,7 @@ class Laptop(Instance):
         self.files, self._options = folder / "checkout", options
         for name in ("apps", "config", "devtools", "docker", "server"):
             shutil.copytree(ROOT / name, self.files / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", self.files)
         super().__init__(database_url(), folder / "log", workers=1, threads=2)
 
     def launch(self) -> None:
