@@ -11,11 +11,15 @@ SEEDED = $(if $(value SEED),--seed $(call quote,SEED))
 PYTEST = $(RUN) test $(if $(value T),python -m devtools.select_tests $(call quote,T),pytest) $(SEEDED)
 POPULATE = populate $(SEEDED) $(ARGS)
 # make would look for variables of its own in `T=...[$5]`, to pass it on to nobody.
-unexport T SEED COMMIT
+unexport T SEED COMMIT NAME TITLE DESCRIPTION
+# Of the command line only: some systems have a NAME in the environment.
+NAME =
+TITLE =
+DESCRIPTION =
 
 .PHONY: help up down build monitoring traffic logs shell djshell dbshell migrate makemigrations createsuperuser \
 	populate verify-ledger housekeeping test test-slow test-long mutants populate-test-db lint format types schema configuration dashboards \
-	remove-sample lint-delivery check-migrations check-compatibility check-schema check-dashboards check-api check audit clean pictures \
+	rename remove-sample lint-delivery check-migrations check-compatibility check-schema check-dashboards check-api check audit clean pictures \
 	image-test sbom publish-image deploy deploy-dry-run
 
 help: ## List the targets.
@@ -77,6 +81,10 @@ housekeeping: ## Delete dead tokens, finished failure counts and expired session
 	@$(RUN) local python manage.py housekeeping $(ARGS)
 
 ##@ Make it yours
+
+rename: ## Give the product its NAME (a-z, digits, hyphens), its TITLE and its DESCRIPTION.
+	@$(RUN) tool python -m devtools.rename --name=$(call quote,NAME) --title=$(call quote,TITLE) \
+		--description=$(call quote,DESCRIPTION)
 
 remove-sample: ## Remove the sample app: its files, and the lines that are marked for it.
 	@$(RUN) tool python -m devtools.remove_sample

@@ -12,7 +12,7 @@ Raises: DevtoolsError for a tree that is not clean, and for a mark without its o
 """
 
 # A command line tool: it prints, and runs commands, without a shell.
-# ruff: noqa: T201, S603, S607
+# ruff: noqa: T201, S603
 
 import argparse
 import re
@@ -21,24 +21,12 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-from devtools.daemon import ROOT, DevtoolsError
+from devtools.daemon import DevtoolsError
+from devtools.repository import generate, git
 
 # In pieces, or this file would mark lines of its own.
 START, END, LINE = (f"<{mark}>" for mark in ("sample", "/sample", "sample/"))
-GENERATORS: Final = (
-    ("manage.py", "spectacular", "--file", "docs/openapi.yaml"),
-    ("-m", "config.generate"),
-    ("-m", "monitoring.dashboards"),
-)
-
-
-def git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise DevtoolsError(done.stderr.strip() or f"git {arguments[0]} failed")
-    return done.stdout
 
 
 def tracked() -> list[str]:
@@ -46,12 +34,12 @@ def tracked() -> list[str]:
 
 
 def is_merging() -> bool:
-    return Path(ROOT, git("rev-parse", "--git-path", "MERGE_HEAD").strip()).exists()
+    return Path(git("rev-parse", "--git-path", "MERGE_HEAD").strip()).exists()
 
 
 def sample_name(*, merging: bool) -> str | None:
     """Return the sample app's name, or None where it has been removed."""
-    text = git("show", "MERGE_HEAD:pyproject.toml") if merging else (ROOT / "pyproject.toml").read_text()
+    text = git("show", "MERGE_HEAD:pyproject.toml") if merging else Path("pyproject.toml").read_text()
     name: str | None = tomllib.loads(text).get("tool", {}).get("product", {}).get("sample")
     return name
 
@@ -82,7 +70,7 @@ def marked_files(paths: list[str]) -> Iterator[tuple[str, str]]:
     """Yield each file with marked lines, and its text without them."""
     for path in paths:
         try:
-            text = (ROOT / path).read_bytes().decode()
+            text = Path(path).read_bytes().decode()
         except (UnicodeDecodeError, IsADirectoryError, FileNotFoundError):
             continue
         if any(mark in text for mark in (START, END, LINE)):
@@ -101,15 +89,14 @@ def remove() -> int:
     deleted = [path for path in tracked() if belongs_to(path, name)]
     edited = dict(marked_files([path for path in tracked() if path not in deleted]))
     for path, text in edited.items():
-        (ROOT / path).write_bytes(text.encode())
+        Path(path).write_bytes(text.encode())
     if deleted:
         git("rm", "--quiet", "--force", "-r", "--", *deleted)
     if changed := [path for path in edited if path.endswith(".py")]:
-        subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", *changed], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", *changed], check=True)
     unmerged = git("diff", "--name-only", "--diff-filter=U").split()
     if not unmerged:
-        for command in GENERATORS:
-            subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        generate()
         git("add", "--update")
     print(f"Deleted: {len(deleted)} files of the sample app {name}.")
     print(f"Edited: {', '.join(edited) or 'nothing'}.")

@@ -364,13 +364,13 @@ DATABASE_AND_MONEY = Dashboard(
                 ),
                 Panel(
                     "Replays",
-                    {"{{kind}}": rate("ledger_idempotent_replays_total", INSTANCE, "kind")},
+                    {"{{kind}}": rate("app_idempotent_replays_total", INSTANCE, "kind")},
                     "ops",
                     description="Requests repeated with the same Idempotency-Key: responses are lost, or arrive too late.",
                 ),
                 Panel(
                     "Contention",
-                    {"{{reason}}": rate("ledger_contention_total", INSTANCE, "reason")},
+                    {"{{reason}}": rate("app_contention_total", INSTANCE, "reason")},
                     "ops",
                     description="Commands that found an account locked, including those that succeeded after a retry.",
                 ),

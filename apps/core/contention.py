@@ -24,7 +24,7 @@ FIRST_BACKOFF_S: Final = 0.005
 MAX_BACKOFF_S: Final = 0.1
 
 CONTENTION: Final = with_all_label_values(
-    Counter("ledger_contention_total", "Conflicts on a locked row, also those that a retry resolved.", ["reason"]),
+    Counter("app_contention_total", "Conflicts on a locked row, also those that a retry resolved.", ["reason"]),
     reason=("lock_timeout", "deadlock", "serialization", "key_in_progress"),
 )
 

@@ -17,7 +17,7 @@ from apps.core.contention import lock_timeout_error
 from apps.core.idempotency import IdempotencyKeyReused, fingerprint, mark
 
 REPLAYS: Final = Counter(
-    "ledger_idempotent_replays_total",
+    "app_idempotent_replays_total",
     "Answers repeated under an Idempotency-Key, by what the command created.",
     ["kind"],
 )

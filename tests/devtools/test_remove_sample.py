@@ -4,8 +4,9 @@ import subprocess
 
 import pytest
 
-from devtools import remove_sample
+from devtools import remove_sample, repository
 from devtools.daemon import DevtoolsError
+from devtools.repository import git
 
 START, END, LINE = remove_sample.START, remove_sample.END, remove_sample.LINE
 PROJECT = f"""[project]
@@ -59,8 +60,8 @@ def test_half_a_mark_is_refused(text, place):
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     """A repository with a sample, in which `git(...)` runs; nothing in it is generated."""
-    monkeypatch.setattr(remove_sample, "ROOT", tmp_path)
-    monkeypatch.setattr(remove_sample, "GENERATORS", ())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(repository, "GENERATORS", ())
     for name in ("GIT_AUTHOR", "GIT_COMMITTER"):
         monkeypatch.setenv(f"{name}_NAME", "Ada")
         monkeypatch.setenv(f"{name}_EMAIL", "ada@example.org")
@@ -68,7 +69,7 @@ def tree(tmp_path, monkeypatch):
     write(tmp_path, "Makefile", MAKEFILE)
     write(tmp_path, "apps/shelf/models.py", "one\n")
     write(tmp_path, "apps/core/views.py", "one\n")
-    remove_sample.git("init", "--quiet", "--initial-branch=main")
+    git("init", "--quiet", "--initial-branch=main")
     commit("start")
     return tmp_path
 
@@ -79,20 +80,20 @@ def write(folder, path, text):
 
 
 def commit(message):
-    remove_sample.git("add", "--all")
-    remove_sample.git("commit", "--quiet", "--message", message)
+    git("add", "--all")
+    git("commit", "--quiet", "--message", message)
 
 
 def merge(branch):
     """Return what git prints of a merge that has conflicts."""
-    command = ["git", "-C", str(remove_sample.ROOT), "merge", branch]
+    command = ["git", "merge", branch]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def test_the_sample_is_removed_and_the_change_staged(tree, capsys):
     assert remove_sample.remove() == 0
 
-    assert remove_sample.git("status", "--porcelain").splitlines() == [
+    assert git("status", "--porcelain").splitlines() == [
         *("M  Makefile", "D  apps/shelf/models.py", "M  pyproject.toml")
     ]
     assert (tree / "Makefile").read_text() == "up:\ndown:\n"
@@ -108,7 +109,7 @@ def test_a_second_time_there_is_nothing_to_remove(tree, capsys):
 
     assert remove_sample.remove() == 0
     assert capsys.readouterr().out == "There is no sample here: nothing to remove.\n"
-    assert remove_sample.git("status", "--porcelain") == ""
+    assert git("status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("path", ["Makefile", "new.py"])
@@ -126,17 +127,17 @@ def test_a_mark_without_its_other_half_changes_nothing(tree):
 
     with pytest.raises(DevtoolsError, match=r"^apps/core/views\.py:1: "):
         remove_sample.remove()
-    assert remove_sample.git("status", "--porcelain") == ""
+    assert git("status", "--porcelain") == ""
 
 
 def test_a_merge_of_a_version_with_the_sample_is_settled(tree, capsys):
     """The next version changes the sample's files and adds one, and marked lines come in another file."""
-    remove_sample.git("checkout", "--quiet", "-b", "template")
+    git("checkout", "--quiet", "-b", "template")
     write(tree, "apps/shelf/models.py", "two\n")
     write(tree, "apps/shelf/new.py", "new\n")
     write(tree, "apps/core/views.py", f"one\ntwo\nthree  # {LINE}\n")
     commit("next version")
-    remove_sample.git("checkout", "--quiet", "main")
+    git("checkout", "--quiet", "main")
     remove_sample.remove()
     commit("without the sample")
     assert "CONFLICT (modify/delete): apps/shelf/models.py" in merge("template")
@@ -144,18 +145,18 @@ def test_a_merge_of_a_version_with_the_sample_is_settled(tree, capsys):
 
     assert remove_sample.remove() == 0
 
-    assert remove_sample.git("diff", "--name-only", "--diff-filter=U") == ""
-    assert remove_sample.git("ls-files").split() == ["Makefile", "apps/core/views.py", "pyproject.toml"]
+    assert git("diff", "--name-only", "--diff-filter=U") == ""
+    assert git("ls-files").split() == ["Makefile", "apps/core/views.py", "pyproject.toml"]
     assert (tree / "apps/core/views.py").read_text() == "one\ntwo\n"
     assert "Still in conflict" not in capsys.readouterr().out
 
 
 def test_other_conflicts_of_a_merge_are_left_and_named(tree, capsys):
-    remove_sample.git("checkout", "--quiet", "-b", "template")
+    git("checkout", "--quiet", "-b", "template")
     write(tree, "apps/shelf/models.py", "two\n")
     write(tree, "apps/core/views.py", "theirs\n")
     commit("next version")
-    remove_sample.git("checkout", "--quiet", "main")
+    git("checkout", "--quiet", "main")
     remove_sample.remove()
     write(tree, "apps/core/views.py", "ours\n")
     commit("without the sample")
@@ -163,5 +164,5 @@ def test_other_conflicts_of_a_merge_are_left_and_named(tree, capsys):
 
     assert remove_sample.remove() == 0
 
-    assert remove_sample.git("diff", "--name-only", "--diff-filter=U").split() == ["apps/core/views.py"]
+    assert git("diff", "--name-only", "--diff-filter=U").split() == ["apps/core/views.py"]
     assert "Still in conflict: apps/core/views.py." in capsys.readouterr().out

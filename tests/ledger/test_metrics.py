@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def newly():
     """Return what was counted of commands and replays since the test began."""
-    return counting("ledger_money_commands", "ledger_idempotent_replays")
+    return counting("ledger_money_commands", "app_idempotent_replays")
 
 
 def ask(client, account, verb, body, key=None):
@@ -88,7 +88,7 @@ class TestTrouble:
         """Withdraw while the statement fails; return the status, and what was counted of commands and of contention."""
 
         def withdraw(sqlstate, times):
-            meetings = counting("ledger_contention")
+            meetings = counting("app_contention")
             with failing(sqlstate, times):
                 status = ask(client, account, "withdrawals", {"amount": "1.00"}).status_code
             return status, newly(), meetings()
@@ -111,7 +111,7 @@ class TestTrouble:
         assert withdraw(*fault) == (status, {f"withdrawal/{outcome}": 1}, conflicts)
 
     def test_our_own_key_in_progress_is_told_apart(self, client, account, newly, failing):
-        meetings, key = counting("ledger_contention"), str(uuid4())
+        meetings, key = counting("app_contention"), str(uuid4())
         with closing(connection.copy()) as other, other.cursor() as cursor:
             # The advisory lock of a command under this key, which runs on another connection.
             mark = "SELECT pg_advisory_lock(hashtextextended(%s || ' ' || %s, 0))"
