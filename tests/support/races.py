@@ -69,6 +69,11 @@ class holding:
         self.other.inc_thread_sharing()
         self.other.set_autocommit(False)
         with self.other.cursor() as cursor:
+            # However long the machine takes, it neither gives up nor is thrown out.
+            cursor.execute(
+                "SET lock_timeout = 0; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0"
+            )
+            self.other.commit()
             cursor.execute(f"SELECT 1 FROM {self.row._meta.db_table} WHERE id = %s FOR UPDATE", [self.row.pk])
         return self
 
