@@ -11,14 +11,16 @@ SEEDED = $(if $(value SEED),--seed $(call quote,SEED))
 PYTEST = $(RUN) test $(if $(value T),python -m devtools.select_tests $(call quote,T),pytest) $(SEEDED)
 POPULATE = populate $(SEEDED) $(ARGS)
 # make would look for variables of its own in `T=...[$5]`, to pass it on to nobody.
-unexport T SEED COMMIT NAME TITLE DESCRIPTION
+unexport T SEED COMMIT NAME TITLE DESCRIPTION FILE FORCE
 # Of the command line only: some systems have a NAME in the environment.
 NAME =
 TITLE =
 DESCRIPTION =
+FILE =
+FORCE =
 
 .PHONY: help up down build monitoring traffic logs shell djshell dbshell migrate makemigrations createsuperuser \
-	populate verify-ledger housekeeping test test-slow test-long mutants populate-test-db lint format types schema configuration dashboards \
+	populate verify-ledger housekeeping backup restore restore-drill test test-slow test-long mutants populate-test-db lint format types schema configuration dashboards \
 	rename remove-sample lint-delivery check-migrations check-compatibility check-schema check-dashboards check-api check audit clean pictures \
 	image-test sbom publish-image deploy deploy-dry-run
 
@@ -79,6 +81,15 @@ verify-ledger: ## Check every invariant of the local ledger (ARGS="--format json
 
 housekeeping: ## Delete dead tokens, finished failure counts and expired sessions (ARGS=--verify recomputes the books, too).
 	@$(RUN) local python manage.py housekeeping $(ARGS)
+
+backup: ## Back up the local database to FILE (default: backups/<database>-<time>.dump).
+	@$(RUN) local python -m devtools.backup create $(call quote,FILE)
+
+restore: ## Restore the local database from FILE, and verify it; FORCE=1 replaces what is in it.
+	@$(RUN) local python -m devtools.backup restore $(call quote,FILE) $(if $(FORCE),--force)
+
+restore-drill: ## Restore a backup of the local database into a scratch one, compare, verify, and print the times.
+	@$(RUN) local python -m devtools.backup drill
 
 ##@ Make it yours
 
