@@ -382,8 +382,8 @@ KEYS: Final[Mapping[str, Key]] = {
     # Ledger
     "LEDGER_GATE": Key(
         _one_of("off", "redis"),
-        "The optional gate (docs/adr/0005-gate-not-lock.md): requests for a busy account queue in Redis 6 or newer before "
-        "they take a database connection. With Docker, redis also starts one where REDIS_URL names none.",
+        "The optional gate (docs/ledger/adr/0005-gate-not-lock.md): requests for a busy account queue in Redis 6 or newer "
+        "before they take a database connection. With Docker, redis also starts one where REDIS_URL names none.",
         default="off",
         example="off",
     ),

@@ -1,8 +1,8 @@
 """Idempotency keys: the `Idempotency-Key` header, its errors, and the mark of a key in use.
 
 An operation stores the key in a column of the row that it creates, under a unique constraint with the key's scope (an owner,
-an account): so the key commits with its effect and never expires (docs/adr/0003). The same key with the same command
-returns the same response, marked `Idempotent-Replayed`; the same key with another command is refused.
+an account): so the key commits with its effect and never expires. The same key with the same command returns the same
+response, marked `Idempotent-Replayed`; the same key with another command is refused.
 
 Note [One line, one key]
 A header on two lines reaches the application as one value, joined by a comma (RFC 9110 §5.3). If a key could contain a

@@ -4,7 +4,7 @@ Every query yields one row for each violation: `subject` (the id of the wrong ro
 much, to rank by) and `at` (when, to order by). `%(accounts)s` is null for the whole ledger or an array of accounts' ids.
 
 Longer than 250 lines because it is a list: each invariant can be read by itself, and `verification` runs them.
-Sources: Formance's and Blnk's fuzz invariants, TigerBeetle's assertions, pgledger. `docs/proofs.md` describes how the
+Sources: Formance's and Blnk's fuzz invariants, TigerBeetle's assertions, pgledger. `docs/ledger/proofs.md` describes how the
 queries are shown to find what they look for.
 """
 

@@ -1,4 +1,4 @@
-"""Benchmark of the ledger's gate by scenario. Prints a table; run by hand (docs/adr/0005-gate-not-lock.md).
+"""Benchmark of the ledger's gate by scenario. Prints a table; run by hand (docs/ledger/adr/0005-gate-not-lock.md).
 
     make shell
     python -m tests.benchmarks.gate [--rounds 5] [--seconds 4] [scenario ...]

@@ -1,4 +1,4 @@
-"""Races against a live server, that the books must survive in every mode of the gate; sizes and figures: docs/proofs.md."""
+"""Races against a live server, that the books must survive in every mode of the gate; figures: docs/ledger/proofs.md."""
 
 import random
 import time

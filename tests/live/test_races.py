@@ -1,4 +1,4 @@
-"""Races: many clients at once against the application as it is deployed; sizes and figures: docs/proofs.md.
+"""Races: many clients at once against the application as it is deployed; sizes and figures: docs/ledger/proofs.md.
 
 The quick sizes are part of `make test`, the long ones of `make test-long`.
 """

@@ -5,7 +5,7 @@ Waiters in Redis hold no database connection. `LEDGER_GATE` is "off" by default.
 
 Removing the gate changes latency, never balances. It hands out leases, not locks: a lease ends by the clock even if its
 holder is merely slow, there is no fencing token, and a failover of Redis may grant one twice. So nothing is decided here;
-the posting statement is as right with a hundred commands inside as with one. See docs/adr/0005-gate-not-lock.md.
+the posting statement is as right with a hundred commands inside as with one. See docs/ledger/adr/0005-gate-not-lock.md.
 
 It fails open. A command that has waited too long goes on without the lease, and if Redis is down, slow or wrong, commands
 go straight to the database.
