@@ -1,9 +1,13 @@
+from typing import ClassVar
+
 import structlog
 from django.apps import AppConfig, apps
 
 
 class CoreConfig(AppConfig):
     name = "apps.core"
+    # Never deleted.
+    table_privileges: ClassVar = {"core_housekeepingrun": "SELECT, INSERT, UPDATE"}
 
     def ready(self) -> None:
         from apps.core import creation, housekeeping  # noqa: F401, PLC0415  registers its series before the first request

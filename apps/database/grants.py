@@ -1,7 +1,7 @@
 """Grants of the application's database role: each `manage.py migrate` sets them at its end, and revokes all others.
 
 This is no migration file, which would run once: before the role exists, or for a role that has been renamed since. Here
-a new table, a new role and a changed line below are in force when the next `migrate` ends.
+a new table, a new role and a changed declaration are in force when the next `migrate` ends.
 
 The role owns nothing, so it can change no table, trigger or constraint, whatever a hole in the application lets through.
 """
@@ -9,21 +9,15 @@ The role owns nothing, so it can change no table, trigger or constraint, whateve
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from django.apps import apps
 from django.core.management.base import CommandError
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 # Of every table not named below. TRUNCATE, REFERENCES, TRIGGER and MAINTAIN are not needed.
 DEFAULT_PRIVILEGES: Final = "SELECT, INSERT, UPDATE, DELETE"
-# Tables whose rows, or some of whose columns, are not changed or not deleted.
-TABLE_PRIVILEGES: Final[Mapping[str, str]] = {
-    "ledger_entry": "SELECT, INSERT",
-    "ledger_transaction": "SELECT, INSERT",
-    # An account's owner, currency and idempotency key never change.
-    "ledger_account": "SELECT, INSERT, UPDATE (name, balance, version, status, closed_at)",
-    # Never deleted.
-    "core_housekeepingrun": "SELECT, INSERT, UPDATE",
-    "users_token": "SELECT, INSERT, DELETE",
+# Of Django's tables. An app's own are `table_privileges` of its AppConfig.
+DJANGO_TABLE_PRIVILEGES: Final[Mapping[str, str]] = {
     # Users with actions in the admin's log are deactivated, not deleted (apps.users.admin).
     "django_admin_log": "SELECT, INSERT",
     # Written by `migrate`.
@@ -58,6 +52,12 @@ OWNED_TABLES_SQL: Final = """
       AND pg_has_role(relowner, 'USAGE')
     ORDER BY relname
 """
+
+
+def table_privileges() -> dict[str, str]:
+    """Return the privileges by table, as declared: tables whose rows, or some of whose columns, do not change."""
+    declared = [getattr(app, "table_privileges", {}) for app in apps.get_app_configs()]
+    return {table: privileges for part in (DJANGO_TABLE_PRIVILEGES, *declared) for table, privileges in part.items()}
 
 
 def ensure_separate(connection: BaseDatabaseWrapper, role: str) -> None:
@@ -103,9 +103,10 @@ def _statements(role: str, *, schema: str, database: str | None, tables: Mapping
         yield f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC"
         yield f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"
         yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
+    privileges = table_privileges()
     for table, name in tables.items():
         yield f"REVOKE ALL ON {schema}.{name} FROM {role}"
-        yield f"GRANT {TABLE_PRIVILEGES.get(table, DEFAULT_PRIVILEGES)} ON {schema}.{name} TO {role}"
+        yield f"GRANT {privileges.get(table, DEFAULT_PRIVILEGES)} ON {schema}.{name} TO {role}"
     yield f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"
     # A table that is created between two runs of `migrate`, or by one that fails later, can be used at once.
     yield f"ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT {DEFAULT_PRIVILEGES} ON TABLES TO {role}"
