@@ -13,14 +13,22 @@ from django.db.models import Q
 from prometheus_client import Counter
 from psycopg import errors as postgres
 
-from apps.core.contention import lock_timeout_error
-from apps.core.idempotency import IdempotencyKeyReused, fingerprint, mark
+from apps.core.contention import Contention, lock_timeout_error
+from apps.core.idempotency import (
+    IdempotencyKeyInProgress,
+    IdempotencyKeyInvalid,
+    IdempotencyKeyReused,
+    fingerprint,
+    mark,
+)
 
 REPLAYS: Final = Counter(
     "app_idempotent_replays_total",
     "Answers repeated under an Idempotency-Key, by what the command created.",
     ["kind"],
 )
+CREATION_ERRORS: Final = (IdempotencyKeyInvalid, IdempotencyKeyReused, IdempotencyKeyInProgress, Contention)
+"""Domain errors of an operation that creates at most once per key, for its view."""
 
 
 class CreatedOnce(models.Model):

@@ -41,6 +41,10 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+class EmptyInput(StrictSerializer):
+    """An empty body."""
+
+
 class TextField(serializers.CharField):
     """A JSON string without control characters, normalised to Unicode's composed form (NFC); a number is refused."""
 

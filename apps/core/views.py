@@ -1,9 +1,10 @@
-"""Base classes of the API's views: Endpoint and, for paged lists, ListEndpoint."""
+"""Base classes of the API's views: Endpoint and, for paged lists, ListEndpoint; and the response to a creation."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
+from django.urls import reverse
 from rest_framework import serializers
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed
@@ -13,7 +14,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.core.conditional import tagged_response
+from apps.core.creation import Creation
 from apps.core.errors import DomainError, FieldError
+from apps.core.idempotency import replay_header
 from apps.core.problem import InvalidParameters, field_errors
 
 
@@ -103,3 +107,9 @@ class ListEndpoint(Endpoint, ListAPIView[Any]):
         if errors:
             raise InvalidParameters(errors)
         return dict(serializer.validated_data)
+
+
+def created_response(creation: Creation[Any], output: type[serializers.Serializer[Any]], *, url_name: str) -> Response:
+    """Return 201 with the row, its entity tag, its Location and, where it repeats an answer, the mark of a replay."""
+    headers = {"Location": reverse(url_name, args=[creation.row.pk])} | replay_header(replayed=creation.replayed)
+    return tagged_response(output(creation.row).data, status=201, headers=headers)

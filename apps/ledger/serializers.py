@@ -55,10 +55,6 @@ class ReversalInput(StrictSerializer):
     reference = TextField(required=False, default="", allow_blank=True, max_length=140)
 
 
-class EmptyInput(StrictSerializer):
-    """An empty body."""
-
-
 class StatementQuery(serializers.Serializer[Any]):
     """Filters of a statement; amounts are compared without their sign."""
 

@@ -16,25 +16,18 @@ from rest_framework.response import Response
 
 from apps.core.conditional import PreconditionFailed, conditional_response, precondition, tagged_response
 from apps.core.contention import Contention
+from apps.core.creation import CREATION_ERRORS
 from apps.core.errors import PermissionDenied
-from apps.core.idempotency import (
-    IdempotencyKeyInProgress,
-    IdempotencyKeyInvalid,
-    IdempotencyKeyMissing,
-    IdempotencyKeyReused,
-    optional_key,
-    replay_header,
-    required_key,
-)
+from apps.core.fields import EmptyInput
+from apps.core.idempotency import IdempotencyKeyMissing, optional_key, replay_header, required_key
 from apps.core.openapi import ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, key_parameter, replayed_header
-from apps.core.views import Endpoint, ListEndpoint
+from apps.core.views import Endpoint, ListEndpoint, created_response
 from apps.ledger import errors
 from apps.ledger.models import Account, Entry, Transaction
 from apps.ledger.openapi import money_schema
 from apps.ledger.receipts import Receipt
 from apps.ledger.serializers import (
     AccountOutput,
-    EmptyInput,
     MoneyInput,
     OpenAccountInput,
     RenameAccountInput,
@@ -52,15 +45,13 @@ from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
 from apps.ledger.use_cases.transfer import Transfer
 from apps.ledger.use_cases.withdraw import Withdraw
 
-IDEMPOTENCY_ERRORS = (IdempotencyKeyReused, IdempotencyKeyInProgress, Contention)
-
 
 class AccountsView(ListEndpoint):
     """The caller's accounts."""
 
     ordering = "-id"
     serializer_class = AccountOutput
-    domain_errors_by_method: ClassVar = {"POST": (IdempotencyKeyInvalid, *IDEMPOTENCY_ERRORS)}
+    domain_errors_by_method: ClassVar = {"POST": CREATION_ERRORS}
 
     def get_queryset(self) -> QuerySet[Account]:
         return Account.objects.owned_by(self.caller_id)
@@ -84,8 +75,7 @@ class AccountsView(ListEndpoint):
         key = optional_key(request.headers)
         body = self.validated_body(OpenAccountInput)
         opening = OpenAccount(owner_id=self.caller_id, idempotency_key=key, **body, now=timezone.now()).execute()
-        headers = {"Location": reverse("account", args=[opening.row.pk])} | replay_header(replayed=opening.replayed)
-        return tagged_response(AccountOutput(opening.row).data, status=201, headers=headers)
+        return created_response(opening, AccountOutput, url_name="account")
 
 
 class AccountView(Endpoint):
@@ -134,7 +124,7 @@ class CloseView(Endpoint):
 class MoneyEndpoint(Endpoint):
     """An operation that moves money once per idempotency key."""
 
-    domain_errors_by_method: ClassVar = {"POST": (IdempotencyKeyMissing, IdempotencyKeyInvalid, *IDEMPOTENCY_ERRORS)}
+    domain_errors_by_method: ClassVar = {"POST": (IdempotencyKeyMissing, *CREATION_ERRORS)}
 
     def idempotency_key(self) -> str:
         """Return the header. Raises IdempotencyKeyMissing, IdempotencyKeyInvalid."""
@@ -151,7 +141,7 @@ class DepositsView(MoneyEndpoint):
         """Pay money into an account of the caller's."""
         key = self.idempotency_key()
         body = self.validated_body(MoneyInput)
-        return created_response(
+        return receipt_response(
             Deposit(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute()
         )
 
@@ -166,7 +156,7 @@ class WithdrawalsView(MoneyEndpoint):
         """Pay money out of an account of the caller's."""
         key = self.idempotency_key()
         body = self.validated_body(MoneyInput)
-        return created_response(
+        return receipt_response(
             Withdraw(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute()
         )
 
@@ -196,7 +186,7 @@ class TransfersView(MoneyEndpoint):
             idempotency_key=key,
             **body,
         )
-        return created_response(transfer.execute())
+        return receipt_response(transfer.execute())
 
 
 class StatementView(ListEndpoint):
@@ -262,10 +252,10 @@ class ReversalView(TransactionEndpoint, MoneyEndpoint):
             **body,
         ).execute()
         # Staff may own one of the accounts, or none, so the entry to show is read again.
-        return created_response(replace(self.get_receipt(receipt.transaction.pk), replayed=receipt.replayed))
+        return receipt_response(replace(self.get_receipt(receipt.transaction.pk), replayed=receipt.replayed))
 
 
-def created_response(receipt: Receipt) -> Response:
+def receipt_response(receipt: Receipt) -> Response:
     """Return 201 with the transaction and its Location."""
     location = reverse("transaction", args=[receipt.transaction.pk])
     headers = {"Location": location} | replay_header(replayed=receipt.replayed)
