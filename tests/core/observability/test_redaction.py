@@ -18,7 +18,7 @@ from apps.core.observability.redaction import (
 from apps.users.models import new_key
 from tests.factories import UserFactory
 
-TOKEN = new_key()
+TOKEN = f"{TOKEN_PREFIX}AbCdEfGhIjKlMnOp-_0123456789"
 REDACTED_TOKEN = f"{TOKEN_PREFIX}…"
 
 
@@ -151,3 +151,7 @@ def test_a_name_tells_whether_its_value_is_secret(name, secret):
 )
 def test_tokens_credentials_and_query_strings_are_taken_out_of_texts(text, redacted):
     assert redact(text) == redacted
+
+
+def test_a_token_of_the_products_own_making_is_redacted():
+    assert redact(f"Token {new_key()}.") == f"Token {REDACTED_TOKEN}."
