@@ -1,14 +1,16 @@
 """Removal of the sample app: `make remove-sample`.
 
 Deletes each tracked path that has the app's name in it (its folders in `apps/`, `tests/` and `docs/`, files that begin with
-it), deletes the marked lines of all other files, and generates the generated files again. Lines are marked in comments,
-whatever the file's comments look like: by START on the line before and END on the line after, or by LINE at the end of the
-line itself. The app's name is `sample` in pyproject.toml's table `tool.product`, which is a marked line, too.
+it), deletes the marked lines of all other files, generates the generated files again, and announces in the change log what
+the API loses. Lines are marked in comments, whatever the file's comments look like: by START on the line before and END on
+the line after, or by LINE at the end of the line itself. The app's name is `sample` in pyproject.toml's table
+`tool.product`, which is a marked line, too.
 
-While a merge is under way it settles the merge's conflicts in the sample's files, which are deleted on one side: the name is
-then read from the version that is merged. Otherwise the work tree has to be clean, so that `git` can undo everything.
+While a merge is under way it settles the merge's conflicts in the sample's files, which are deleted on one side, in marked
+lines, which are, too, and in generated files; the name is then read from the version that is merged.
 
-Raises: DevtoolsError for a tree that is not clean, and for a mark without its other half; nothing is changed then.
+Raises: DevtoolsError for changes in the sample's own files, which git could not bring back, and for a mark without its other
+half; nothing is changed then.
 """
 
 # A command line tool: it prints, and runs commands, without a shell.
@@ -16,15 +18,23 @@ Raises: DevtoolsError for a tree that is not clean, and for a mark without its o
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+import yaml
+
+from checks.api_changes import Comparison
 from devtools.daemon import DevtoolsError
-from devtools.repository import generate, git
+from devtools.repository import GENERATED, generate, git
 
+OPENAPI: Final = Path("docs/openapi.yaml")
+CHANGELOG: Final = Path("CHANGELOG.md")
 # In pieces, or this file would mark lines of its own.
 START, END, LINE = (f"<{mark}>" for mark in ("sample", "/sample", "sample/"))
 
@@ -45,8 +55,9 @@ def sample_name(*, merging: bool) -> str | None:
 
 
 def belongs_to(path: str, name: str) -> bool:
-    """Return whether a part of the path is the app's name, alone or followed by anything but a letter."""
-    return any(re.match(rf"(test_)?{re.escape(name)}(?![a-z])", part) for part in Path(path).parts)
+    """Return whether a folder has the app's name, or the file's name begins with it and goes on with no letter."""
+    *folders, file = Path(path).parts
+    return name in folders or re.match(rf"(test_)?{re.escape(name)}(?![a-z])", file) is not None
 
 
 def without_marked_lines(text: str, path: str) -> str:
@@ -77,26 +88,86 @@ def marked_files(paths: list[str]) -> Iterator[tuple[str, str]]:
             yield path, without_marked_lines(text, path)
 
 
+def refuse_lost_work(name: str) -> None:
+    """Raise if a file of the sample has changes that are in no commit."""
+    changed = [line[3:] for line in git("status", "--porcelain", "-z", "--no-renames").split("\0")]
+    lost = sorted(path for path in changed if path and belongs_to(path, name))
+    if lost:
+        raise DevtoolsError(f"{lost[0]} has changes: commit or remove them first, so that git can bring it back")
+
+
+def delete(paths: list[str], name: str) -> None:
+    """Delete files, and what is left of the sample's folders: files that git ignores."""
+    if paths:
+        git("rm", "--quiet", "--force", "-r", "--", *paths)
+    for path in paths:
+        parts = Path(path).parts
+        if name in parts:
+            shutil.rmtree(Path(*parts[: parts.index(name) + 1]), ignore_errors=True)
+
+
+def in_conflict() -> list[str]:
+    return git("diff", "--name-only", "--diff-filter=U").split()
+
+
+def settle(path: str) -> None:
+    """Merge a file in conflict again, as if the other version and the common one had no marked lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / side for side in ("ours", "common", "theirs")]
+        for file, stage in zip(files, (2, 1, 3), strict=True):
+            file.write_text(without_marked_lines(git("show", f":{stage}:{path}"), path))
+        git("merge-file", *map(str, files))
+        Path(path).write_text(files[0].read_text())
+    git("add", "--", path)
+
+
+def settle_conflicts() -> list[str]:
+    """Settle the conflicts in marked and in generated files; return the files that are still in conflict."""
+    left = []
+    for path in in_conflict():
+        try:
+            settle(path)
+        except DevtoolsError:
+            if path.startswith(GENERATED):
+                git("checkout", "--theirs", "--", path)
+                git("add", "--", path)
+            else:
+                left.append(path)
+    return left
+
+
+def announce(before: str) -> None:
+    """Add to the change log what clients of the API lose, in the words that `make check-api` looks for."""
+    breaks = Comparison(*map(yaml.safe_load, (before, OPENAPI.read_text()))).breaks()
+    lines = "".join(f"- `{sentence}`\n" for sentence in breaks)
+    heading = "## [Unreleased]\n"
+    text = CHANGELOG.read_text()
+    if lines and heading in text:
+        CHANGELOG.write_text(text.replace(heading, f"{heading}\n### Removed\n\n{lines}", 1))
+
+
 def remove() -> int:
     """Remove the sample, and print what was deleted and changed."""
     merging = is_merging()
-    if not merging and git("status", "--porcelain"):
-        raise DevtoolsError("the work tree has changes: commit or remove them first, so that git can undo this")
     name = sample_name(merging=merging)
     if name is None:
         print("There is no sample here: nothing to remove.")
         return 0
+    if not merging:
+        refuse_lost_work(name)
     deleted = [path for path in tracked() if belongs_to(path, name)]
-    edited = dict(marked_files([path for path in tracked() if path not in deleted]))
+    edited = dict(marked_files([path for path in tracked() if path not in {*deleted, *in_conflict()}]))
     for path, text in edited.items():
         Path(path).write_bytes(text.encode())
-    if deleted:
-        git("rm", "--quiet", "--force", "-r", "--", *deleted)
+    delete(deleted, name)
+    unmerged = settle_conflicts()
     if changed := [path for path in edited if path.endswith(".py")]:
         subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", *changed], check=True)
-    unmerged = git("diff", "--name-only", "--diff-filter=U").split()
     if not unmerged:
+        before = OPENAPI.read_text()
         generate()
+        if not merging:
+            announce(before)
         git("add", "--update")
     print(f"Deleted: {len(deleted)} files of the sample app {name}.")
     print(f"Edited: {', '.join(edited) or 'nothing'}.")

@@ -15,6 +15,9 @@ GENERATORS: Final = (
     ("-m", "monitoring.dashboards"),
 )
 
+# Files and folders that are generated as a whole.
+GENERATED: Final = ("docs/openapi.yaml", "docs/configuration.md", ".env.example", "monitoring/grafana/dashboards/")
+
 
 def git(*arguments: str) -> str:
     """Return what git prints. Raises: DevtoolsError with git's own message."""

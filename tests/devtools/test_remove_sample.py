@@ -34,6 +34,7 @@ down:
         ("monitoring/grafana/dashboards/shelf-books.json", True),
         ("tests/live/test_shelf.py", True),
         ("apps/shelfs/models.py", False),
+        ("apps/shelf_labels/models.py", False),
         ("docs/bookshelf.md", False),
         ("apps/core/views.py", False),
     ],
@@ -69,6 +70,8 @@ def tree(tmp_path, monkeypatch):
     write(tmp_path, "Makefile", MAKEFILE)
     write(tmp_path, "apps/shelf/models.py", "one\n")
     write(tmp_path, "apps/core/views.py", "one\n")
+    write(tmp_path, "docs/openapi.yaml", "paths: {}\n")
+    write(tmp_path, "CHANGELOG.md", "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- A shelf.\n")
     git("init", "--quiet", "--initial-branch=main")
     commit("start")
     return tmp_path
@@ -112,13 +115,49 @@ def test_a_second_time_there_is_nothing_to_remove(tree, capsys):
     assert git("status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize("path", ["Makefile", "new.py"])
-def test_a_tree_with_changes_is_refused_and_left_alone(tree, path):
+@pytest.mark.parametrize("path", ["apps/shelf/models.py", "apps/shelf/new.py"])
+def test_changes_of_the_sample_that_would_be_lost_are_refused(tree, path):
     write(tree, path, "changed\n")
 
-    with pytest.raises(DevtoolsError, match=r"^the work tree has changes: commit or remove them first"):
+    with pytest.raises(DevtoolsError, match=f"^{path} has changes: commit or remove them first"):
         remove_sample.remove()
-    assert (tree / "apps/shelf/models.py").exists()
+    assert (tree / path).read_text() == "changed\n"
+
+
+def test_other_changes_are_kept(tree):
+    """As after `make rename` and `make app`, which leave it to their user to commit."""
+    write(tree, "pyproject.toml", PROJECT.replace("Shop", "Store"))
+    write(tree, "apps/invoices/models.py", "new\n")
+
+    assert remove_sample.remove() == 0
+    assert (tree / "pyproject.toml").read_text() == '[project]\nname = "shop"\n\n[tool.product]\ntitle = "Store"\n'
+    assert (tree / "apps/invoices/models.py").exists()
+
+
+def test_files_that_git_ignores_leave_with_their_folder(tree):
+    write(tree, ".gitignore", "__pycache__/\n")
+    commit("ignore")
+    write(tree, "apps/shelf/__pycache__/models.pyc", "")
+    write(tree, "apps/core/__pycache__/views.pyc", "")
+
+    remove_sample.remove()
+
+    assert not (tree / "apps/shelf").exists()
+    assert (tree / "apps/core/__pycache__/views.pyc").exists()
+
+
+def test_the_change_log_announces_what_the_api_loses(tree, monkeypatch):
+    write(tree, "docs/openapi.yaml", "paths: {/books/: {get: {}, post: {}}, /me/: {get: {}}}\n")
+    commit("an API")
+    write_rest = "open('docs/openapi.yaml', 'w').write('paths: {/me/: {get: {}}}')"
+    monkeypatch.setattr(repository, "GENERATORS", (("-c", write_rest),))
+
+    remove_sample.remove()
+
+    assert (tree / "CHANGELOG.md").read_text() == (
+        "# Changelog\n\n## [Unreleased]\n\n### Removed\n\n- `GET /books/: is gone`\n- `POST /books/: is gone`\n\n"
+        "### Added\n\n- A shelf.\n"
+    )
 
 
 def test_a_mark_without_its_other_half_changes_nothing(tree):
@@ -146,7 +185,8 @@ def test_a_merge_of_a_version_with_the_sample_is_settled(tree, capsys):
     assert remove_sample.remove() == 0
 
     assert git("diff", "--name-only", "--diff-filter=U") == ""
-    assert git("ls-files").split() == ["Makefile", "apps/core/views.py", "pyproject.toml"]
+    assert {"Makefile", "apps/core/views.py"} <= {*git("ls-files").split()}
+    assert "shelf" not in git("ls-files")
     assert (tree / "apps/core/views.py").read_text() == "one\ntwo\n"
     assert "Still in conflict" not in capsys.readouterr().out
 
@@ -166,3 +206,21 @@ def test_other_conflicts_of_a_merge_are_left_and_named(tree, capsys):
 
     assert git("diff", "--name-only", "--diff-filter=U").split() == ["apps/core/views.py"]
     assert "Still in conflict: apps/core/views.py." in capsys.readouterr().out
+
+
+def test_conflicts_in_marked_lines_and_in_generated_files_are_settled(tree):
+    git("checkout", "--quiet", "-b", "template")
+    write(tree, "Makefile", MAKEFILE.replace("@true", "@false").replace("down:", "down: up"))
+    write(tree, "docs/openapi.yaml", "paths: {/theirs/: {}}\n")
+    commit("next version")
+    git("checkout", "--quiet", "main")
+    remove_sample.remove()
+    write(tree, "docs/openapi.yaml", "paths: {/ours/: {}}\n")
+    commit("without the sample")
+    merge("template")
+    assert remove_sample.in_conflict() == ["Makefile", "docs/openapi.yaml"]
+
+    remove_sample.remove()
+
+    assert remove_sample.in_conflict() == []
+    assert (tree / "Makefile").read_text() == "up:\ndown: up\n"
