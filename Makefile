@@ -112,7 +112,7 @@ test-long: ## Run the tests that take minutes, and print their measurements; T a
 	@$(PYTEST) -m long -rA --show-capture=stdout $(if $(value T),,-n 2 --dist loadgroup)
 
 mutants: ## Run mutation tests: each mutant must fail a test (ARGS="<name> ..." runs some).
-	@$(RUN) test python -m tests.mutants $(ARGS)
+	@$(RUN) test python -m tests.ledger.mutants $(ARGS)
 
 populate-test-db: ## Fill app_test on the test server with example data; the server runs until `make down`.
 	@$(TEST_MANAGE) migrate --noinput

@@ -12,9 +12,8 @@ from django.core.management import call_command
 from rest_framework.test import APIClient
 
 from apps.core.middleware import probes as health
-from apps.ledger.models import Account
 from apps.users.models import User
-from tests.factories import AccountFactory, UserFactory, client_of
+from tests.factories import UserFactory, client_of
 
 # pytest explains a failed assertion by itself in test modules only.
 pytest.register_assert_rewrite("tests.support", "tests.ledger", "tests.live")
@@ -26,7 +25,8 @@ TEST_DATABASE = "app_test"
 
 SEED = pytest.StashKey[int]()
 # They run processes of their own, or code that is no part of the application: tracing would take time and count nothing.
-NOT_TRACED = {Path(__file__).parent / folder for folder in ("live", "monitoring", "devtools", "checks", "deploy")}
+TESTS = Path(__file__).parent
+NOT_TRACED = {TESTS / folder for folder in ("monitoring", "devtools", "checks", "deploy")} | {*TESTS.glob("**/live")}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -103,12 +103,6 @@ def staff(db) -> User:
 @pytest.fixture
 def client(user) -> APIClient:
     return client_of(user)
-
-
-@pytest.fixture
-def account(user) -> Account:
-    """An account of the user's with 100.00 USD in it."""
-    return AccountFactory(owner=user, funded="100.00")
 
 
 @pytest.fixture(scope="module")

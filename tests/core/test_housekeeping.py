@@ -23,7 +23,8 @@ from apps.core import housekeeping
 from apps.core.models import HousekeepingRun
 from apps.ledger.models import Account
 from apps.users.models import LoginFailures, Token
-from tests.factories import AccountFactory, UserFactory, client_of
+from tests.factories import UserFactory, client_of
+from tests.ledger.factories import AccountFactory
 from tests.support.databases import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)

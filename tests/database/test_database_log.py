@@ -25,7 +25,8 @@ from apps.ledger.models import Account
 from config.settings.base import database
 from devtools import embedded_postgres
 from devtools.embedded_postgres import Cluster
-from tests.factories import AccountFactory, client_of
+from tests.factories import client_of
+from tests.ledger.factories import AccountFactory
 from tests.support.password_postgres import connected
 from tests.support.paths import ROOT
 

@@ -4,6 +4,8 @@ import pytest
 from django.db import connection
 
 from apps.database.postgresql import base
+from apps.ledger.models import Account
+from tests.ledger.factories import AccountFactory
 from tests.support.patience import HANG_S
 
 
@@ -19,3 +21,9 @@ def _all_the_time(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(base.TimeoutConnection, "response_timeout_s", None)
     yield
     connection.close()
+
+
+@pytest.fixture
+def account(user) -> Account:
+    """An account of the user's with 100.00 USD in it."""
+    return AccountFactory(owner=user, funded="100.00")

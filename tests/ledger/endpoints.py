@@ -2,7 +2,7 @@
 
 from apps.ledger.models import Account
 from apps.users.models import User
-from tests.factories import AccountFactory, deposit
+from tests.ledger.factories import AccountFactory, deposit
 from tests.support.operations import AppOperations, BadValues, Endpoint, Operation
 
 ACCOUNTS = "/api/v1/accounts/"

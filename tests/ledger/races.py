@@ -2,8 +2,9 @@
 
 from apps.ledger.models import Entry
 from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
-from tests.factories import AccountFactory, UserFactory, new_idempotency_key, transfer, withdraw
+from tests.factories import UserFactory, new_idempotency_key
 from tests.ledger.assertions import assert_books_balance
+from tests.ledger.factories import AccountFactory, transfer, withdraw
 from tests.support.races import at_once, codes, deadlocks
 
 

@@ -9,7 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.ledger.models import Account, Transaction
-from tests.factories import AccountFactory, UserFactory, client_of, deposit, transfer, withdraw
+from tests.factories import UserFactory, client_of
+from tests.ledger.factories import AccountFactory, deposit, transfer, withdraw
 from tests.ledger.requests import ask, url
 from tests.support.problems import assert_problem
 

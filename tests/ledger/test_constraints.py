@@ -5,7 +5,7 @@ import uuid
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
-from tests.factories import AccountFactory, deposit, transfer, withdraw
+from tests.ledger.factories import AccountFactory, deposit, transfer, withdraw
 
 pytestmark = pytest.mark.django_db
 

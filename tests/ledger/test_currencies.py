@@ -9,8 +9,9 @@ from django.db import connection
 from apps.core.money import currencies
 from apps.core.money.amounts import format_amount
 from apps.ledger.models import Account, Transaction
-from tests.factories import AccountFactory, client_of, deposit
+from tests.factories import client_of
 from tests.ledger.assertions import assert_books_balance
+from tests.ledger.factories import AccountFactory, deposit
 from tests.ledger.requests import ask, url
 from tests.support.problems import assert_problem
 

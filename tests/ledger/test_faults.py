@@ -21,8 +21,9 @@ from psycopg import errors as postgres
 
 from apps.ledger import posting
 from apps.ledger.models import Account, Transaction
-from tests.factories import AccountFactory, UserFactory, client_of, deposit, new_idempotency_key, transfer
+from tests.factories import UserFactory, client_of, new_idempotency_key
 from tests.ledger.assertions import assert_books_balance
+from tests.ledger.factories import AccountFactory, deposit, transfer
 from tests.support.password_postgres import PasswordPostgres, connected
 from tests.support.patience import eventually
 from tests.support.problems import assert_problem

@@ -22,8 +22,8 @@ from apps.ledger.gate import redis_gate
 from apps.ledger.gate.metrics import GATE_WAIT
 from apps.ledger.gate.redis_gate import Outcome, RedisGate
 from apps.ledger.models import Account
-from tests.factories import AccountFactory, deposit, transfer, withdraw
 from tests.ledger.assertions import assert_books_balance
+from tests.ledger.factories import AccountFactory, deposit, transfer, withdraw
 from tests.ledger.races import OneAccountRaces, TwoAccountsRaces
 from tests.support.metric_deltas import counting
 from tests.support.patience import HANG_S, eventually

@@ -9,7 +9,7 @@ from psycopg import errors as postgres
 
 from apps.core import contention
 from apps.ledger import posting
-from tests.factories import AccountFactory
+from tests.ledger.factories import AccountFactory
 from tests.support.metric_deltas import counting
 
 pytestmark = pytest.mark.django_db

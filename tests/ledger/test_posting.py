@@ -8,7 +8,7 @@ from apps.core.contention import Contention
 from apps.core.errors import InvalidField
 from apps.ledger import posting
 from apps.ledger.models import Account, Transaction
-from tests.factories import AccountFactory, deposit, withdraw
+from tests.ledger.factories import AccountFactory, deposit, withdraw
 
 
 def failing(times, cause, monkeypatch):

@@ -14,8 +14,9 @@ from apps.ledger.use_cases.close_account import CloseAccount
 from apps.ledger.use_cases.open_account import OpenAccount
 from apps.ledger.use_cases.rename_account import RenameAccount
 from apps.users.models import User
-from tests.factories import AccountFactory, UserFactory, deposit, withdraw
+from tests.factories import UserFactory
 from tests.ledger.assertions import assert_books_balance
+from tests.ledger.factories import AccountFactory, deposit, withdraw
 from tests.ledger.races import OneAccountRaces, TwoAccountsRaces
 from tests.support.patience import HANG_S, eventually
 from tests.support.races import at_once, codes, holding, wait_longer_than_the_first, waiters

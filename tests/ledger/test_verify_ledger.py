@@ -17,7 +17,8 @@ from apps.ledger import invariants, verification
 from apps.ledger.errors import AlreadyReversed, InsufficientFunds
 from apps.ledger.models import Account, Entry, Transaction
 from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
-from tests.factories import AccountFactory, UserFactory, deposit, new_idempotency_key, transfer, withdraw
+from tests.factories import UserFactory, new_idempotency_key
+from tests.ledger.factories import AccountFactory, deposit, transfer, withdraw
 from tests.support.databases import database_url
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -6,7 +6,8 @@ from apps.core.errors import NotFound
 from apps.core.idempotency import IdempotencyKeyReused
 from apps.ledger.errors import AccountClosed, CurrencyMismatch, InsufficientFunds
 from apps.ledger.models import Transaction
-from tests.factories import AccountFactory, UserFactory, deposit, withdraw
+from tests.factories import UserFactory
+from tests.ledger.factories import AccountFactory, deposit, withdraw
 
 pytestmark = pytest.mark.django_db
 

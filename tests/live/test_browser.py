@@ -19,7 +19,8 @@ from selenium.webdriver.support import expected_conditions as condition
 from selenium.webdriver.support.ui import WebDriverWait
 
 from apps.users.models import Token
-from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, token_of
+from tests.factories import PASSWORD, UserFactory, token_of
+from tests.ledger.factories import AccountFactory, deposit
 from tests.support.databases import database_url
 from tests.support.paths import ROOT
 from tests.support.patience import HANG_S

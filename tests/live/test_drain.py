@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from tests.factories import AccountFactory, new_idempotency_key, token_of
+from tests.factories import new_idempotency_key, token_of
 from tests.ledger.assertions import assert_books_balance
+from tests.ledger.factories import AccountFactory
 from tests.support.client import Address, Answer, Client, NoAnswer, Request
 from tests.support.databases import database_url
 from tests.support.patience import HANG_S, eventually

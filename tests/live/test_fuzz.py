@@ -20,8 +20,9 @@ from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 
 from apps.users.models import Token, User, digest_of, new_key
-from tests.factories import PASSWORD, AccountFactory, UserFactory, deposit, token_of
+from tests.factories import PASSWORD, UserFactory, token_of
 from tests.ledger.assertions import assert_books_balance
+from tests.ledger.factories import AccountFactory, deposit
 from tests.support.endpoints import OPERATIONS, is_anonymous
 from tests.support.paths import OPENAPI_DOCUMENT, ROOT
 

@@ -22,7 +22,8 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from django.db import connection
 
-from tests.factories import AccountFactory, UserFactory, token_of
+from tests.factories import UserFactory, token_of
+from tests.ledger.factories import AccountFactory
 from tests.support.client import Address
 from tests.support.databases import database_url
 from tests.support.patience import HANG_S

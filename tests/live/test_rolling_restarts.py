@@ -12,8 +12,9 @@ from typing import Self
 
 import pytest
 
-from tests.factories import AccountFactory, token_of
+from tests.factories import token_of
 from tests.ledger.assertions import assert_books_balance
+from tests.ledger.factories import AccountFactory
 from tests.support.client import Address, Client, NoAnswer, Request
 from tests.support.databases import database_url
 from tests.support.nginx import Nginx, find_nginx

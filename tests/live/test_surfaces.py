@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.factories import AccountFactory, UserFactory, token_of
+from tests.factories import UserFactory, token_of
+from tests.ledger.factories import AccountFactory
 from tests.support.databases import database_url
 from tests.support.production import ACCOUNTS, HOST, HTTPS, PRODUCTION, Answer, ask
 from tests.support.responses import API_POLICY, EVERYWHERE

@@ -9,7 +9,8 @@ import pytest
 from django.db import connection
 
 from apps.core.throttling import WINDOW_S
-from tests.factories import AccountFactory, UserFactory, token_of
+from tests.factories import UserFactory, token_of
+from tests.ledger.factories import AccountFactory
 from tests.support.databases import database_url
 from tests.support.patience import HANG_S
 from tests.support.production import ACCOUNTS, HTTPS, PRODUCTION, Answer, ask

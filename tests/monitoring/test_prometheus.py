@@ -19,7 +19,8 @@ from django.test import Client as Browser
 from apps.ledger.models import Account, Transaction
 from devtools import example_traffic as traffic
 from devtools import prometheus as monitoring
-from tests.factories import AccountFactory, UserFactory, token_of
+from tests.factories import UserFactory, token_of
+from tests.ledger.factories import AccountFactory
 from tests.monitoring.queries import metrics, of_annotations, of_panels, of_variables, rules
 from tests.support.client import Client, Request
 from tests.support.databases import database_url

@@ -5,7 +5,8 @@ from django.db import OperationalError
 from apps.core.middleware import probes as health
 from apps.core.middleware import request_validation
 from apps.users.models import LoginFailures
-from tests.factories import PASSWORD, AccountFactory
+from tests.factories import PASSWORD
+from tests.ledger.factories import AccountFactory
 
 API_POLICY = {"default-src": "'none'", "frame-ancestors": "'none'", "base-uri": "'none'", "form-action": "'none'"}
 

@@ -7,7 +7,8 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from apps.core.observability.redaction import TOKEN_PREFIX
-from tests.factories import PASSWORD, AccountFactory, UserFactory, client_of, deposit
+from tests.factories import PASSWORD, UserFactory, client_of
+from tests.ledger.factories import AccountFactory, deposit
 from tests.support.api import log_in, log_in_to_admin
 
 pytestmark = pytest.mark.django_db

@@ -10,9 +10,9 @@ the posting statement is as right with a hundred commands inside as with one. Se
 It fails open. A command that has waited too long goes on without the lease, and if Redis is down, slow or wrong, commands
 go straight to the database.
 
-To delete the gate, delete this folder, its tests (tests/ledger/test_gate.py, tests/live/test_gate.py,
-tests/benchmarks/gate.py) and the line `LEDGER_GATE_FACTORY` in config/settings/base.py: `posting` then has no gate, and
-nothing else imports this package. What is left without a use, and may go too: the keys LEDGER_GATE, LEDGER_GATE_LEASE and
+To delete the gate, delete this folder, its tests (test_gate.py in tests/ledger/ and tests/ledger/live/, and
+tests/ledger/benchmarks/gate.py) and the line `LEDGER_GATE_FACTORY` in config/settings/base.py: `posting` then has no gate,
+and nothing else imports this package. What is left without a use, and may go too: the keys LEDGER_GATE, LEDGER_GATE_LEASE and
 LEDGER_GATE_WAIT, the two panels and the alert on `ledger_gate_wait_seconds`, and its import contract in pyproject.toml.
 """
 

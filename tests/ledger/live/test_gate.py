@@ -1,13 +1,13 @@
 """Races with the Redis gate in front, healthy and failing: the gate changes latency, never balances.
 
-With the gate off they are tests/live/test_races.py itself; quick, in-process versions are in tests/ledger/test_gate.py.
+With the gate off they are test_races.py itself; quick, in-process versions are in tests/ledger/test_gate.py.
 """
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.live.races import (
+from tests.ledger.live.races import (
     run_the_bank_of_jepsen,
     send_fifty_equal_requests,
     send_opposing_transfers,

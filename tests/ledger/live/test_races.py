@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from apps.ledger.models import Account, Transaction
-from tests.factories import AccountFactory, UserFactory, deposit, new_idempotency_key, token_of
-from tests.live.races import (
+from tests.factories import UserFactory, new_idempotency_key, token_of
+from tests.ledger.factories import AccountFactory, deposit
+from tests.ledger.live.races import (
     run_the_bank_of_jepsen,
     send_fifty_equal_requests,
     send_opposing_transfers,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.mutants import MUTANTS, Edit, Mutant, NotApplicableError
-from tests.mutants import __main__ as runner
+from tests.ledger.mutants import MUTANTS, Edit, Mutant, NotApplicableError
+from tests.ledger.mutants import __main__ as runner
 
 SUMMARY = "=== short test summary info ===\nFAILED tests/ledger/test_x.py::test_y[a - b] - AssertionError\n"
 ANSWERS = {
@@ -20,7 +20,7 @@ def pytest_that(monkeypatch):
 
     def pytest_that(answer):
         monkeypatch.setattr(
-            runner, "run", lambda *arguments: ANSWERS[answer] if "tests.mutants.plugin" in arguments else (0, "")
+            runner, "run", lambda *arguments: ANSWERS[answer] if "tests.ledger.mutants.plugin" in arguments else (0, "")
         )
 
     return pytest_that

@@ -1,4 +1,4 @@
-"""pytest plugin that runs the tests against a mutant: `python -m pytest -p tests.mutants.plugin --mutant=NAME`."""
+"""pytest plugin that runs the tests against a mutant: `python -m pytest -p tests.ledger.mutants.plugin --mutant=NAME`."""
 
 import sys
 from collections.abc import Generator, Sequence
@@ -9,7 +9,7 @@ from types import CodeType, ModuleType
 import hypothesis
 import pytest
 
-from tests.mutants import MUTANTS, Mutant, NotApplicableError
+from tests.ledger.mutants import MUTANTS, Mutant, NotApplicableError
 
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 

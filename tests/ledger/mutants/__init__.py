@@ -3,7 +3,7 @@
 A mutant changes the source of modules while they are imported, or the schema of the test database once it is made; nothing
 is written to disk, and apps/ contains no hook for it. `make mutants` tries them all; one by hand, from `make shell`:
 
-    python -m pytest -p tests.mutants.plugin --mutant=no-row-lock -x tests/ledger
+    python -m pytest -p tests.ledger.mutants.plugin --mutant=no-row-lock -x tests/ledger
 """
 
 import importlib.util
@@ -77,8 +77,10 @@ def posting_sql(old: str, new: str = "") -> Edit:
 
 
 def instead_of_the_statement(function: str) -> Edit:
-    """Run a function of tests.mutants.substitutes in place of the posting statement."""
-    call = f"        from tests.mutants.substitutes import {function}\n        rows = {function}(command, *ids)\n"
+    """Run a function of tests.ledger.mutants.substitutes in place of the posting statement."""
+    call = (
+        f"        from tests.ledger.mutants.substitutes import {function}\n        rows = {function}(command, *ids)\n"
+    )
     return posting("        rows = _execute(command, *ids)\n", call)
 
 

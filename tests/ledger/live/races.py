@@ -8,7 +8,7 @@ from typing import Any
 
 from apps.ledger.models import Account, Entry, Transaction
 from apps.users.models import User
-from tests.factories import AccountFactory
+from tests.ledger.factories import AccountFactory
 from tests.support.client import Request, all_at_once, codes, in_processes
 from tests.support.races import deadlocks
 from tests.support.server import Server

@@ -1,7 +1,7 @@
 """Benchmark of the ledger's gate by scenario. Prints a table; run by hand (docs/ledger/adr/0005-gate-not-lock.md).
 
     make shell
-    python -m tests.benchmarks.gate [--rounds 5] [--seconds 4] [scenario ...]
+    python -m tests.ledger.benchmarks.gate [--rounds 5] [--seconds 4] [scenario ...]
 
 First it says what one command costs alone. Then each round runs a scenario without and with the gate, in random order, on
 a gunicorn as it is deployed and a PostgreSQL and a Redis of the benchmark's own; the ratio is worked out inside each round.
@@ -110,7 +110,8 @@ class Bank:
         from django.core.management import call_command
         from django.db import connection
 
-        from tests.factories import AccountFactory, UserFactory, token_of
+        from tests.factories import UserFactory, token_of
+        from tests.ledger.factories import AccountFactory
 
         call_command("migrate", verbosity=0)
         user = UserFactory()
@@ -239,7 +240,7 @@ def show_price(bank: Bank, redis_url: str, *, batches: int = 60, size: int = 40)
     from django.test import override_settings
 
     from apps.ledger.models import Account
-    from tests.factories import transfer, withdraw
+    from tests.ledger.factories import transfer, withdraw
 
     accounts = list(Account.objects.filter(pk__in=bank.accounts[1:]))
     commands = {

@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from tests.mutants import MUTANTS, QUICK, Mutant
+from tests.ledger.mutants import MUTANTS, QUICK, Mutant
 
 # The tests take a minute; a mutant that makes them hang counts as detected.
 LIMIT_S = 300
@@ -41,7 +41,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 def outcome_of(mutant: Mutant) -> Outcome:
     """Run a mutant's tests; it is killed if one of them fails for another reason than a broken program."""
-    code, output = run("-p", "tests.mutants.plugin", f"--mutant={mutant.name}", *mutant.tests)
+    code, output = run("-p", "tests.ledger.mutants.plugin", f"--mutant={mutant.name}", *mutant.tests)
     if code == 0:
         return Outcome(killed=False, message="SURVIVES: no test fails")
     failure, reason = FAILURE.search(output, output.rfind("short test summary")), REASON.search(output)
