@@ -11,9 +11,10 @@ It fails open. A command that has waited too long goes on without the lease, and
 go straight to the database.
 
 To delete the gate, delete this folder, its tests (test_gate.py in tests/ledger/ and tests/ledger/live/, and
-tests/ledger/benchmarks/gate.py) and the line `LEDGER_GATE_FACTORY` in config/settings/base.py: `posting` then has no gate,
-and nothing else imports this package. What is left without a use, and may go too: the keys LEDGER_GATE, LEDGER_GATE_LEASE and
-LEDGER_GATE_WAIT, the two panels and the alert on `ledger_gate_wait_seconds`, and its import contract in pyproject.toml.
+tests/ledger/benchmarks/gate.py) and the line `LEDGER_GATE_FACTORY` in config/settings/base.py: `posting` then has no
+gate, and nothing else imports this package. What is left without a use, and may go too: the keys LEDGER_GATE,
+LEDGER_GATE_LEASE and LEDGER_GATE_WAIT, the two panels and the alert on `ledger_gate_wait_seconds`, and its import
+contract in pyproject.toml.
 """
 
 from functools import cache
