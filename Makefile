@@ -11,15 +11,16 @@ SEEDED = $(if $(value SEED),--seed $(call quote,SEED))
 PYTEST = $(RUN) test $(if $(value T),python -m devtools.select_tests $(call quote,T),pytest) $(SEEDED)
 POPULATE = populate $(SEEDED) $(ARGS)
 # make would look for variables of its own in `T=...[$5]`, to pass it on to nobody.
-unexport T SEED COMMIT NAME TITLE DESCRIPTION FILE FORCE
+unexport T SEED COMMIT NAME MODEL TITLE DESCRIPTION FILE FORCE
 # Of the command line only: some systems have a NAME in the environment.
 NAME =
+MODEL =
 TITLE =
 DESCRIPTION =
 FILE =
 FORCE =
 
-.PHONY: help up down build monitoring traffic logs shell djshell dbshell migrate makemigrations createsuperuser \
+.PHONY: help up down build monitoring traffic logs shell djshell dbshell migrate makemigrations app createsuperuser \
 	populate verify-ledger housekeeping backup restore restore-drill test test-slow test-long mutants populate-test-db lint format types schema configuration dashboards \
 	rename remove-sample lint-delivery check-migrations check-compatibility check-schema check-dashboards check-api check audit clean pictures \
 	image-test sbom publish-image deploy deploy-dry-run
@@ -69,6 +70,9 @@ migrate: ## Apply the migrations to the local database.
 
 makemigrations: ## Write missing migrations (ARGS="--name ...").
 	@$(RUN) local python manage.py makemigrations $(ARGS)
+
+app: ## Make a new app with its tests: NAME=invoices MODEL=Invoice (docs/your-own-product.md).
+	@$(RUN) tool python -m devtools.new_app $(if $(value NAME),$(call quote,NAME)) $(if $(value MODEL),$(call quote,MODEL)) $(ARGS)
 
 createsuperuser: ## Create an administrator in the local database.
 	@$(RUN) local python manage.py createsuperuser $(ARGS)

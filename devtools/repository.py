@@ -27,9 +27,14 @@ def git(*arguments: str) -> str:
     return done.stdout
 
 
+def python(*arguments: str) -> None:
+    """Run Python without its output. Raises: DevtoolsError with what it prints of its failure."""
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DevtoolsError(f"{' '.join(arguments)} failed:\n{done.stderr.strip()}")
+
+
 def generate() -> None:
     """Write the OpenAPI document, the configuration's page and lists, and the dashboards. Raises: DevtoolsError."""
     for command in GENERATORS:
-        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise DevtoolsError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+        python(*command)
