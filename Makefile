@@ -11,7 +11,7 @@ SEEDED = $(if $(value SEED),--seed $(call quote,SEED))
 PYTEST = $(RUN) test $(if $(value T),python -m devtools.select_tests $(call quote,T),pytest) $(SEEDED)
 POPULATE = populate $(SEEDED) $(ARGS)
 # make would look for variables of its own in `T=...[$5]`, to pass it on to nobody.
-unexport T SEED COMMIT NAME MODEL TITLE DESCRIPTION FILE FORCE
+unexport T SEED COMMIT NAME MODEL TITLE DESCRIPTION FILE FORCE PACKAGE GROUP
 # Of the command line only: some systems have a NAME in the environment.
 NAME =
 MODEL =
@@ -19,11 +19,11 @@ TITLE =
 DESCRIPTION =
 FILE =
 FORCE =
+PACKAGE =
+GROUP =
 
-.PHONY: help up down build monitoring traffic logs shell djshell dbshell migrate makemigrations app createsuperuser \
-	populate verify-ledger housekeeping backup restore restore-drill test test-slow test-long mutants populate-test-db lint format types schema configuration dashboards \
-	rename remove-sample lint-delivery check-migrations check-compatibility check-schema check-dashboards check-api check audit clean pictures \
-	image-test sbom publish-image deploy deploy-dry-run
+# Every target is a command and makes no file of its name.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## List the targets.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [RUNTIME=docker|native] [PORT=8000]" } \
@@ -104,6 +104,14 @@ rename: ## Give the product its NAME (a-z, digits, hyphens), its TITLE and its D
 remove-sample: ## Remove the sample app: its files, and the lines that are marked for it.
 	@$(RUN) tool python -m devtools.remove_sample
 
+add: ## Add a package: PACKAGE=django-waffle (or "django-waffle>=5,<6"), GROUP=dev for a tool of development.
+	@[[ $(call quote,PACKAGE) ]] || { echo 'error: name the package: make add PACKAGE=django-waffle' >&2; exit 2; }
+	@[[ $(call quote,GROUP) =~ ^(dev)?$$ ]] || { echo 'error: GROUP must be dev, or not set' >&2; exit 2; }
+	@$(RUN) poetry add --lock $(if $(value GROUP),--group dev) -- $(call quote,PACKAGE)
+
+lock: ## Bring poetry.lock up to date with pyproject.toml (ARGS=--regenerate: with new versions of everything).
+	@$(RUN) poetry lock $(ARGS)
+
 ##@ Check
 
 test: ## Run the tests with the coverage gate; T=<paths or ids> runs a part without the gate; SEED=<number> repeats a run.
@@ -153,15 +161,15 @@ check-migrations: ## Fail if a migration is missing, or unsafe on a database in 
 	@$(TEST_MANAGE) makemigrations --check --dry-run
 	@$(RUN) test env DJANGO_SETTINGS_MODULE=config.settings.test python -m checks.migrations
 
-check-compatibility: ## Fail if the last release's code fails on today's schema, or today's code on its schema.
+check-compatibility: ## Fail if the last release's code (COMMIT=<commit> names another) fails on today's schema, or vice versa.
 	@./checks/check-compatibility $(if $(value COMMIT),$(call quote,COMMIT))
 
 check-schema: ## Fail if docs/openapi.yaml or what `make configuration` generates is out of date.
 	@$(RUN) tool ./checks/check-schema
 	@$(RUN) tool python -m config.generate --check
 
-check-api: ## Fail if the API breaks clients of the last release (of main before the first release).
-	@./checks/check-api
+check-api: ## Fail if the API breaks clients of the last release (COMMIT=<commit> names another).
+	@./checks/check-api $(if $(value COMMIT),$(call quote,COMMIT))
 
 check: lint types lint-delivery check-migrations check-schema check-dashboards check-api test test-slow ## Run every check of CI.
 

@@ -7,20 +7,26 @@ die() {
     exit 1
 }
 
-# Print the commit whose clients and schema must keep working: the last release. Before the first release it is the
-# commit where this branch left main; on main itself, the commit before HEAD.
-baseline_commit() {
-    local main
-    git describe --tags --abbrev=0 --match 'v[0-9]*.[0-9]*.[0-9]*' 2>/dev/null && return
-    for main in origin/main main; do
-        git rev-parse --verify --quiet "$main^{commit}" >/dev/null || continue
-        if git merge-base --is-ancestor HEAD "$main"; then
-            # The first commit of all is compared with itself.
-            git rev-parse --verify --quiet HEAD^ || git rev-parse HEAD
-        else
-            git merge-base HEAD "$main"
+# Print the product's name in a pyproject.toml on standard input.
+product_name() {
+    sed -n 's/^name = "\(.*\)"$/\1/p' | head -1
+}
+
+# Print the commit whose clients and schema must keep working: the newest tag v1.2.3 in the history under this product's name.
+# A product made from the template has the template's tags in its history, too: those are releases of another name.
+# Without one, print why nothing is compared, and exit with 0.
+last_release() {
+    local tag name
+    name=$(product_name <pyproject.toml)
+    for tag in $(git tag --merged HEAD --list 'v[0-9]*.[0-9]*.[0-9]*' --sort=-version:refname); do
+        if [[ $(git show "$tag:pyproject.toml" 2>/dev/null | product_name) == "$name" ]]; then
+            echo "$tag"
+            return
         fi
-        return
     done
-    die "there is neither a release nor a main to compare with: fetch them, with their history"
+    if [[ $(git rev-parse --is-shallow-repository) == true ]]; then
+        echo "skipped: this clone is shallow and has no release in it (git fetch --unshallow --tags gets them)" >&2
+    else
+        echo "nothing to compare with: $name has no release yet (COMMIT=<commit> names another commit)" >&2
+    fi
 }

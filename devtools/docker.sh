@@ -218,7 +218,12 @@ shell() {
     start_database local
     start_database test
     start_redis test
-    run test_compose tests bash
+    run test_compose tests env "POETRY_PYPI_MIRROR_URL=$(mirror)" bash
+}
+
+# Print the package index for Poetry, whose containers have no pip.conf; nothing for the default one.
+mirror() {
+    echo "${POETRY_PYPI_MIRROR_URL:-$(sed -n 's/^index-url *= *//p' <<<"$PIP_CONF" | tail -1)}"
 }
 
 verb=${1:-}
@@ -242,6 +247,9 @@ case $verb in
     tool)
         build test_compose tests
         run test_compose tests "$@" ;;
+    poetry)
+        build test_compose tests
+        run test_compose tests env "POETRY_PYPI_MIRROR_URL=$(mirror)" poetry "$@" ;;
     local)
         build local_compose app
         start_database local
@@ -253,5 +261,5 @@ case $verb in
         run test_compose tests "$@" ;;
     *)
         die "usage: docker.sh up | down | build | monitoring | logs | shell | clean | image NAME COMMIT |" \
-            "traffic [OPTIONS] | tool COMMAND | local COMMAND | test COMMAND" ;;
+            "traffic [OPTIONS] | tool COMMAND | local COMMAND | test COMMAND | poetry ARGUMENTS" ;;
 esac

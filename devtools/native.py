@@ -177,19 +177,12 @@ def exclusive_lock(name: str) -> Iterator[None]:
 def build() -> None:
     """Create `.venv` from poetry.lock, unless it exists and was created from the same file."""
     with exclusive_lock("build"):
-        pins = ROOT / "docker" / "poetry.txt"
-        # Programs in a virtual environment contain its path: one that was moved does not work.
-        tools = digest(pins.read_bytes(), bytes(ROOT))
-        wanted = digest(tools.encode(), (ROOT / "poetry.lock").read_bytes())
+        wanted = digest(tools_digest().encode(), (ROOT / "poetry.lock").read_bytes())
         if is_complete(VENV, wanted):
             return
         if VENV.exists():
             down()  # the running programs are in it
-        if not is_complete(TOOLS, tools):
-            write("Installing Poetry, which reads poetry.lock, into .local/ (once)")
-            make_venv(TOOLS)
-            pip(TOOLS, "--requirement", str(pins))
-            (TOOLS / "made-from").write_text(tools)
+        install_poetry()
         requirements = NATIVE / "requirements.txt"
         run(TOOLS / "bin" / "poetry", "export", "--with=dev", "--output", requirements, "--directory", ROOT)
         write("Installing what poetry.lock names into .venv/ (about half a minute)")
@@ -197,6 +190,40 @@ def build() -> None:
         # The list is complete, so pip need not resolve it (before 23.3 it then wants newer packages with extras).
         pip(VENV, "--no-deps", "--require-hashes", "--requirement", str(requirements))
         (VENV / "made-from").write_text(wanted)
+
+
+def tools_digest() -> str:
+    """Return the digest of what Poetry's environment is created from."""
+    # Programs in a virtual environment contain its path: one that was moved does not work.
+    return digest((ROOT / "docker" / "poetry.txt").read_bytes(), bytes(ROOT))
+
+
+def install_poetry() -> None:
+    """Install Poetry, unless it is installed from the same list."""
+    if not is_complete(TOOLS, tools_digest()):
+        write("Installing Poetry, which reads poetry.lock, into .local/ (once)")
+        make_venv(TOOLS)
+        pip(TOOLS, "--requirement", str(ROOT / "docker" / "poetry.txt"))
+        (TOOLS / "made-from").write_text(tools_digest())
+
+
+def poetry_mirror() -> dict[str, str]:
+    """Return the variable that makes Poetry use pip's package index, and install its plugin; empty for the default index."""
+    listed = subprocess.run(
+        [TOOLS / "bin" / "python", "-m", "pip", "config", "list"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=inherited(),
+    ).stdout
+    found = dict(re.findall(r"^(:env:|install|global)\.index-url='(.*)'$", listed, re.MULTILINE))
+    own = next((found[source] for source in (":env:", "install", "global") if source in found), "")
+    mirror = os.environ.get("POETRY_PYPI_MIRROR_URL", own)
+    if not mirror:
+        return {}
+    if not list(TOOLS.glob("lib/python3*/site-packages/poetry_plugin_pypi_mirror")):
+        pip(TOOLS, "--quiet", "--requirement", str(ROOT / "docker" / "poetry-mirror.txt"))
+    return {"POETRY_PYPI_MIRROR_URL": mirror}
 
 
 def digest(*parts: bytes) -> str:
@@ -392,13 +419,24 @@ def logs() -> NoReturn:
 def shell() -> NoReturn:
     """Open bash with the virtual environment, the settings and both databases."""
     build()
-    env = environment()
+    install_poetry()
+    link = VENV / "bin" / "poetry"
+    link.unlink(missing_ok=True)
+    link.symlink_to(TOOLS / "bin" / "poetry")
+    env = environment() | poetry_mirror()
     start_databases(env, "local", "test")
     rcfile = NATIVE / "bashrc"
     # The user's own file may put other Pythons first, so PATH is set after it.
     rcfile.write_text('[ -r ~/.bashrc ] && . ~/.bashrc\nPATH=$PROJECT_PATH\nPS1="(app) $PS1"\n')
     env["PROJECT_PATH"] = env["PATH"]
     os.execvpe("bash", ["bash", "--rcfile", str(rcfile)], env)  # noqa: S606, S607  `make shell` opens a shell
+
+
+def poetry(arguments: list[str]) -> NoReturn:
+    """Replace this process by Poetry, on the index that pip is configured for."""
+    install_poetry()
+    program = str(TOOLS / "bin" / "poetry")
+    os.execve(program, [program, *arguments], inherited() | poetry_mirror())  # noqa: S606  no shell is wanted
 
 
 def clean() -> None:
@@ -444,15 +482,19 @@ def main(arguments: list[str]) -> int:
         "clean": clean,
         "monitoring": monitoring,
     }
-    if not (verb in verbs and not rest) and not (verb in {"tool", "local", "test"} and rest) and verb != "traffic":
+    with_rest = verb in {"tool", "local", "test", "poetry"}
+    if not (verb in verbs and not rest) and not (with_rest and rest) and verb != "traffic":
         print(
-            f"usage: native.py {' | '.join(verbs)} | traffic [OPTIONS] | tool COMMAND | local COMMAND | test COMMAND",
+            f"usage: native.py {' | '.join(verbs)} | traffic [OPTIONS] | tool COMMAND | local COMMAND | test COMMAND"
+            " | poetry ARGUMENTS",
             file=sys.stderr,
         )
         return 2
     try:
         if verb == "traffic":
             traffic(rest)
+        elif verb == "poetry":
+            poetry(rest)
         elif rest:
             command(verb, rest)
         else:

@@ -271,16 +271,20 @@ class TestBaselineCommit:
             capture_output=True,
         ).stdout.strip()
 
-    def commit(self, text):
+    def commit(self, text, name="app"):
         (self.folder / "docs/openapi.yaml").write_text(text)
         (self.folder / "CHANGELOG.md").write_text(f"# {text}")
-        self.git("add", "docs", "CHANGELOG.md")
+        (self.folder / "pyproject.toml").write_text(f'[project]\nname = "{name}"\n')
+        self.git("add", "docs", "CHANGELOG.md", "pyproject.toml")
         self.git("commit", "--quiet", "--message", text)
 
-    def compared_with(self):
-        done = subprocess.run([self.folder / "checks/check-api"], text=True, capture_output=True, check=False)
-        if done.returncode:
-            return done.stderr
+    def check(self, *arguments):
+        command = [self.folder / "checks/check-api", *arguments]
+        return subprocess.run(command, text=True, capture_output=True, check=False)
+
+    def compared_with(self, *arguments):
+        done = self.check(*arguments)
+        assert (done.returncode, done.stderr) == (0, "")
         words = (self.folder / "handed-over").read_text().split()
         assert words[:4] == ["tool", "python", "-m", "checks.api_changes"]
         assert words[5:] == [
@@ -293,31 +297,62 @@ class TestBaselineCommit:
         assert (self.folder / words[7]).read_text() == f"# {before}"
         return before
 
+    def why_not_compared(self):
+        done = self.check()
+        assert done.returncode == 0
+        assert not (self.folder / "handed-over").exists()
+        return done.stderr
+
     def test_the_last_release(self, repository):
         repository.git("tag", "v1.2.3")
+        repository.commit("second")
+        repository.git("tag", "v1.10.0")
         repository.commit("later")
         repository.git("tag", "other")
         repository.commit("last")
 
-        assert repository.compared_with() == "first"
+        assert repository.compared_with() == "second"
 
-    def test_without_one_the_commit_before_on_main(self, repository):
+    def test_a_named_commit(self, repository):
         repository.commit("second")
 
-        assert repository.compared_with() == "first"
+        assert repository.compared_with("HEAD~1") == "first"
 
-    def test_without_one_where_a_branch_left_main(self, repository):
+    def test_without_a_release_nothing_is_compared(self, repository):
+        repository.commit("second")
+
+        assert repository.why_not_compared() == (
+            "nothing to compare with: app has no release yet (COMMIT=<commit> names another commit)\n"
+        )
+
+    def test_a_release_of_the_template_is_none_of_the_product(self, repository):
+        repository.git("tag", "v9.0.0")
+        repository.commit("ours", name="acme")
+
+        assert "has no release yet" in repository.why_not_compared()
+
+        repository.git("tag", "v0.1.0")
+        repository.commit("last", name="acme")
+
+        assert repository.compared_with() == "ours"
+
+    def test_a_release_beside_the_history_is_none_of_it(self, repository):
         repository.git("checkout", "--quiet", "-b", "side")
-        for text in ("second", "third"):
-            repository.commit(text)
+        repository.commit("aside")
+        repository.git("tag", "v1.2.3")
+        repository.git("checkout", "--quiet", "main")
 
-        assert repository.compared_with() == "first"
+        assert "has no release yet" in repository.why_not_compared()
 
-    def test_without_one_the_first_commit_with_itself(self, repository):
-        assert repository.compared_with() == "first"
+    def test_a_shallow_clone_says_so(self, repository, tmp_path_factory):
+        repository.git("tag", "v1.2.3")
+        repository.commit("later")
+        shallow = tmp_path_factory.mktemp("shallow") / "clone"
+        repository.git("add", "checks", "devtools")
+        repository.git("commit", "--quiet", "--message", "scripts")
+        repository.git("clone", "--quiet", "--depth=1", f"file://{repository.folder}", str(shallow))
+        repository.folder = shallow
 
-    def test_a_checkout_without_history_is_told_so(self, repository):
-        repository.git("checkout", "--quiet", "--detach")
-        repository.git("branch", "--quiet", "-D", "main")
-
-        assert "neither a release nor a main to compare with" in repository.compared_with()
+        assert repository.why_not_compared() == (
+            "skipped: this clone is shallow and has no release in it (git fetch --unshallow --tags gets them)\n"
+        )

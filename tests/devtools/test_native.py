@@ -339,3 +339,42 @@ def test_an_environment_is_made_again_when_it_is_not_whole(native, tmp_path):
     (tmp_path / "made-from").write_text("stamp")
     assert native.is_complete(tmp_path, "stamp") is True
     assert native.is_complete(tmp_path, "another") is False
+
+
+class TestPoetry:
+    @pytest.fixture
+    def mirror(self, native, tmp_path, monkeypatch):
+        """Return what Poetry gets, with pip as in this environment and its configuration in a file of the test."""
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (tmp_path / "bin" / "python").chmod(0o755)
+        (tmp_path / "lib/python3.11/site-packages/poetry_plugin_pypi_mirror").mkdir(parents=True)
+        monkeypatch.setattr(native, "TOOLS", tmp_path)
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+        for name in ("PIP_INDEX_URL", "POETRY_PYPI_MIRROR_URL"):
+            monkeypatch.delenv(name, raising=False)
+
+        def configured(text: str = "") -> dict[str, str]:
+            (tmp_path / "pip.conf").write_text(text)
+            mirror: dict[str, str] = native.poetry_mirror()
+            return mirror
+
+        return configured
+
+    def test_the_index_of_pip_is_poetrys(self, mirror, monkeypatch):
+        text = "[global]\nindex-url = https://one.example/simple\n"
+        assert mirror(text) == {"POETRY_PYPI_MIRROR_URL": "https://one.example/simple"}
+
+        text += "[install]\nindex-url = https://two.example/simple\n"
+        assert mirror(text) == {"POETRY_PYPI_MIRROR_URL": "https://two.example/simple"}
+
+        monkeypatch.setenv("PIP_INDEX_URL", "https://three.example/simple")
+        assert mirror(text) == {"POETRY_PYPI_MIRROR_URL": "https://three.example/simple"}
+
+        monkeypatch.setenv("POETRY_PYPI_MIRROR_URL", "https://four.example/simple")
+        assert mirror(text) == {"POETRY_PYPI_MIRROR_URL": "https://four.example/simple"}
+
+    def test_the_default_index_needs_nothing(self, mirror, monkeypatch):
+        monkeypatch.setenv("POETRY_PYPI_MIRROR_URL", "")
+
+        assert mirror() == {}

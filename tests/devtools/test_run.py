@@ -279,6 +279,50 @@ class TestDocker:
         with_docker.run_devtools("build", PIP_INDEX_URL="https://three.example/simple")
         assert "index-url = https://three.example/simple" in (with_docker.folder / "pip.conf").read_text().splitlines()
 
+    @pytest.mark.parametrize(
+        ("variables", "mirror"),
+        [
+            ({"PIP_INDEX_URL": ""}, ""),
+            ({"PIP_INDEX_URL": "https://one.example/simple"}, "https://one.example/simple"),
+            (
+                {"PIP_INDEX_URL": "https://one.example/simple", "POETRY_PYPI_MIRROR_URL": "https://two.example/simple"},
+                "https://two.example/simple",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize(
+        ("target", "command"),
+        [
+            (["add", "PACKAGE=django-waffle>=5,<6"], "poetry add --lock -- django-waffle>=5,<6"),
+            (["add", "PACKAGE=ruff", "GROUP=dev"], "poetry add --lock --group dev -- ruff"),
+            (["lock"], "poetry lock"),
+        ],
+    )
+    def test_poetry_resolves_on_the_index_that_pip_knows(self, with_docker, target, command, variables, mirror):
+        # This machine's own configuration is not part of the test.
+        no_index = with_docker.folder / "no-index.conf"
+        no_index.write_text("[global]\nindex-url =\n")
+        result = with_docker.run("make", *target, PIP_CONFIG_FILE=str(no_index), **variables)
+
+        assert result.stdout.splitlines()[-1] == (
+            "docker compose --file compose.test.yml run --rm --no-deps --no-TTY tests"
+            f" env POETRY_PYPI_MIRROR_URL={mirror} {command}"
+        )
+
+
+class TestAdd:
+    @pytest.mark.parametrize(
+        ("words", "error"),
+        [
+            ([], "error: name the package: make add PACKAGE=django-waffle"),
+            (["PACKAGE=x", "GROUP=production"], "error: GROUP must be dev, or not set"),
+        ],
+    )
+    def test_what_cannot_be_added_is_one_sentence(self, machine, words, error):
+        result = machine.run("make", "add", *words)
+
+        assert (result.returncode, result.stdout, result.stderr.splitlines()[0]) == (2, "", error)
+
 
 def test_compose_passes_on_what_the_example_env_offers():
     offered = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
