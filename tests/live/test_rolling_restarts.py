@@ -4,7 +4,6 @@ import itertools
 import random
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,8 +12,9 @@ from typing import Self
 
 import pytest
 
-from apps.users.models import User
-from tests.factories import PASSWORD, UserFactory, token_of
+from tests.factories import token_of
+from tests.ledger.assertions import assert_books_balance
+from tests.ledger.factories import AccountFactory
 from tests.support.client import Address, Client, NoAnswer, Request
 from tests.support.databases import database_url
 from tests.support.nginx import Nginx, find_nginx
@@ -23,8 +23,7 @@ from tests.support.server import Instance
 
 pytestmark = pytest.mark.slow
 
-VISITORS = 4
-SIGN_UPS = 0.1
+CUSTOMERS = 4
 # The interval of a platform's /readyz/ probes here. Kubernetes and load balancers have seconds, and drain for longer.
 PROBE_EVERY_S = 0.2
 # How long an instance drains where it is deployed.
@@ -98,46 +97,52 @@ def is_ready(address: Address) -> bool:
         return False
 
 
-class Visitors:
-    """They sign up and look, each request on a connection of its own and sent once: nothing hides a failure."""
+class Customers:
+    """They pay in and out and look, each request on a connection of its own and sent once: nothing hides a failure."""
 
     def __init__(self, address: Address, seed: int) -> None:
         self._address, self._seed = address, seed
-        self._tokens = [token_of(UserFactory()) for _ in range(VISITORS)]
+        self._accounts = [AccountFactory(funded="1000.00") for _ in range(CUSTOMERS)]
+        self._tokens = [token_of(account.owner) for account in self._accounts]
         self.answers: Counter[int | str] = Counter()
+        self.balances = [1000] * CUSTOMERS
         self._count = threading.Lock()
 
     @contextmanager
-    def visiting(self) -> Iterator[None]:
-        """Let clients send requests for the length of the block, then compare the rows with their responses."""
-        before, over = User.objects.count(), threading.Event()
-        with ThreadPoolExecutor(VISITORS) as pool:
-            visits: list[Future[None]] = [pool.submit(self._visit, number, over) for number in range(VISITORS)]
+    def paying(self) -> Iterator[None]:
+        """Let clients pay for the length of the block, then compare the rows with their responses."""
+        over = threading.Event()
+        with ThreadPoolExecutor(CUSTOMERS) as pool:
+            paying: list[Future[None]] = [pool.submit(self._pay, number, over) for number in range(CUSTOMERS)]
             try:
                 yield
             finally:
                 over.set()
-            for each in visits:
+            for each in paying:
                 each.result()
-        assert User.objects.count() - before == self.answers[201]
+        for account, balance in zip(self._accounts, self.balances, strict=True):
+            account.refresh_from_db()
+            assert account.balance == balance
 
     @property
     def requests(self) -> int:
         return self.answers.total()
 
-    def _visit(self, number: int, over: threading.Event) -> None:
-        token, random_ = self._tokens[number], random.Random(self._seed + number)
+    def _pay(self, number: int, over: threading.Event) -> None:
+        account, token, random_ = self._accounts[number].pk, self._tokens[number], random.Random(self._seed + number)
         while not over.is_set():
-            request = Request("GET", "/api/v1/users/me/")
-            # Hashing a password takes a server's time.
-            if random_.random() < SIGN_UPS:
-                body = {"username": f"visitor-{uuid.uuid4()}", "password": PASSWORD}
-                request = Request("POST", "/api/v1/users/", body)
+            verb = random_.choice(("deposits", "withdrawals", None))
+            if verb:
+                request = Request.money(account, verb, {"amount": "1.00"})
+            else:
+                request = Request("GET", f"/api/v1/accounts/{account}/")
             try:
                 with Client(self._address, token) as client:
                     told: int | str = client.send(request).status
             except NoAnswer as error:
                 told = str(error)
+            if told == 201:
+                self.balances[number] += 1 if verb == "deposits" else -1
             with self._count:
                 self.answers[told] += 1
 
@@ -158,13 +163,14 @@ def platform(request, transactional_db, tmp_path) -> Iterator[Platform]:
 )
 def test_no_request_fails(platform, restarts, requests, seed):
     """A rolling restart replaces both instances."""
-    visitors = Visitors(platform.nginx.address, seed)
-    with visitors.visiting():
+    customers = Customers(platform.nginx.address, seed)
+    with customers.paying():
         for _ in range(2 * restarts):
             platform.restart()
-        while visitors.requests < requests:
+        while customers.requests < requests:
             time.sleep(0.1)
 
-    print(f"{visitors.requests} requests during {restarts} rolling restarts: {dict(visitors.answers)}")
-    assert set(visitors.answers) == {200, 201}
+    print(f"{customers.requests} requests during {restarts} rolling restarts: {dict(customers.answers)}")
+    assert set(customers.answers) == {200, 201}
     assert platform.exit_codes == [0] * 2 * restarts
+    assert_books_balance()

@@ -9,7 +9,7 @@ from typing import Any
 import promql_parser
 import yaml
 
-from monitoring import dashboards
+from monitoring import dashboards, parts
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "monitoring" / "prometheus" / "rules"
@@ -23,11 +23,11 @@ def as_sent(expr: str) -> str:
 
 
 @cache
-def of_panels() -> dict[tuple[str, str, str], tuple[dashboards.Panel, list[str]]]:
+def of_panels() -> dict[tuple[str, str, str], tuple[parts.Panel, list[str]]]:
     """Return the queries of all panels, by dashboard, row and title."""
     return {
         (dashboard.uid, row.title, panel.title): (panel, [as_sent(expr) for expr in panel.queries.values()])
-        for dashboard in dashboards.DASHBOARDS
+        for dashboard in dashboards.all_dashboards()
         for row in dashboard.rows
         for panel in row.panels
     }
@@ -41,7 +41,7 @@ def of_variables() -> set[tuple[str, str]]:
     """Return the name and the series of each template variable."""
     return {
         (variable.name, as_sent(variable.series))
-        for dashboard in dashboards.DASHBOARDS
+        for dashboard in dashboards.all_dashboards()
         for variable in dashboard.variables
     }
 

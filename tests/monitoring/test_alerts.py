@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from django.apps import apps
 
 from tests.monitoring.queries import ROOT, alerts, metrics, of_panels, rules
 from tests.support.monitoring_programs import program
 
 CONFIGURATION = ROOT / "monitoring" / "prometheus" / "prometheus.yml"
 TESTS = sorted((Path(__file__).parent / "alerts").glob("*.yml"))
-RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
+DOCS = ROOT / "docs"
+# The application's runbook, and one for each app that has alerts of its own.
+RUNBOOKS = {path: path.read_text() for path in [DOCS / "runbook.md", *sorted(DOCS.glob("*/runbook.md"))]}
+# Names of metrics: the application's, django-prometheus's, and those of each app.
+METRIC = re.compile(rf"\b(?:app|django|{'|'.join(config.label for config in apps.get_app_configs())})_[a-z0-9_]+")
 # Sections that no alert links to, but that the alerts' sections do.
 GENERAL = {"Roll back", "Secrets"}
 
@@ -24,18 +29,15 @@ def promtool(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def sections() -> dict[str, str]:
-    """Return the runbook's sections by their titles."""
-    _, *parts = re.split(r"^## (.+)\n", RUNBOOK, flags=re.MULTILINE)
+def sections(text: str) -> dict[str, str]:
+    """Return a runbook's sections by their titles."""
+    _, *parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def anchors() -> set[str]:
+def anchors(text: str) -> set[str]:
     """Return the anchors that GitHub derives from the titles."""
-    return {title.lower().replace(" ", "-") for title in sections()}
-
-
-WIDE_WINDOWS = re.compile("burn_rates|housekeeping")
+    return {title.lower().replace(" ", "-") for title in sections(text)}
 
 
 class TestRules:
@@ -82,32 +84,36 @@ class TestAlert:
 
     def test_links_to_a_section_of_its_own_with_answers(self, name):
         rule = alerts()[name]
-        section = sections()[name]
+        path, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+        runbook = ROOT / path.removeprefix("{{ $externalLabels.repository }}/")
+        section = sections(RUNBOOKS[runbook])[name]
 
-        assert rule["annotations"]["runbook_url"] == (
-            f"{{{{ $externalLabels.repository }}}}/docs/runbook.md#{name.lower()}"
-        )
+        assert anchor == name.lower()
         assert f"**{rule['labels']['severity']}**" in section
         for heading in ("**The user**", "**Look**", "**Do**"):
             assert heading in section
 
 
+def test_no_section_is_one_that_nothing_leads_to():
+    titles = [title for text in RUNBOOKS.values() for title in sections(text)]
+
+    assert sorted(titles) == sorted({*alerts()} | GENERAL)
+    for title in GENERAL:
+        assert f"(#{title.lower().replace(' ', '-')})" in RUNBOOKS[DOCS / "runbook.md"]
+
+
+@pytest.mark.parametrize("page", RUNBOOKS, ids=lambda page: page.parent.name)
 class TestRunbook:
-    def test_has_no_section_that_nothing_leads_to(self):
-        assert set(sections()) == set(alerts()) | GENERAL
-        for title in GENERAL:
-            assert f"(#{title.lower().replace(' ', '-')})" in RUNBOOK
-
-    def test_every_link_leads_somewhere(self):
-        for target in re.findall(r"\]\(([^)]+)\)", RUNBOOK):
+    def test_every_link_leads_somewhere(self, page):
+        for target in re.findall(r"\]\(([^)]+)\)", RUNBOOKS[page]):
             path, _, anchor = target.partition("#")
-            assert not path or (ROOT / "docs" / path).exists(), target
-            assert path or anchor in anchors(), target
+            assert not path or (page.parent / path).exists(), target
+            assert path or anchor in anchors(RUNBOOKS[page]), target
 
-    def test_every_query_in_it_names_metrics_that_rules_or_dashboards_know(self):
+    def test_every_query_in_it_names_metrics_that_rules_or_dashboards_know(self, page):
         known = {name for rule in rules() for name in metrics(rule["expr"])}
         known |= {name for _, exprs in of_panels().values() for expr in exprs for name in metrics(expr)}
-        named = set(re.findall(r"`[^`]*?\b((?:app|ledger|django)_[a-z0-9_]+)", RUNBOOK))
+        named = {name for quoted in re.findall(r"`([^`]+)`", RUNBOOKS[page]) for name in METRIC.findall(quoted)}
 
         assert named
         assert named <= known

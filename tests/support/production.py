@@ -19,7 +19,7 @@ PRODUCTION = {
 
 HTTPS = {"X-Forwarded-Proto": "https"}
 
-ME = "/api/v1/users/me/"
+ACCOUNTS = "/api/v1/accounts/"
 
 
 @dataclass(frozen=True)
