@@ -11,8 +11,8 @@ from rest_framework import serializers
 
 from apps.core.fields import TextField
 from apps.core.parsers import JSONFloat, parse_object
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PYTHONS = [sys.executable, *(f"python3.{minor}" for minor in range(11, 16))]
 NESTED = """
 from django.conf import settings

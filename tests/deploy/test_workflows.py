@@ -1,12 +1,13 @@
 """Rules for every workflow, beyond those of the linters in `make lint-delivery`."""
 
 import re
-from pathlib import Path
+import tomllib
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 WORKFLOWS = {path.name: path.read_text() for path in sorted((ROOT / ".github/workflows").glob("*.yml"))}
 # All values as strings: YAML 1.1 reads the key `on` as a boolean.
 PARSED = {name: yaml.load(text, Loader=yaml.BaseLoader) for name, text in WORKFLOWS.items()}  # noqa: S506  strings only
@@ -91,6 +92,16 @@ def test_the_one_required_check_needs_every_other_job():
     assert passed["if"] == "always()"
     assert set(passed["needs"]) == set(jobs)
     assert passed["steps"][0]["run"] == f'test "$RESULTS" = "{" ".join(["success"] * len(jobs))}"'
+
+
+def test_the_parser_is_tested_on_each_python_from_the_oldest():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    oldest = re.match(r">=3\.(\d+)", project["requires-python"])
+    versions = PARSED["ci.yml"]["jobs"]["python"]["strategy"]["matrix"]["version"]
+
+    assert oldest is not None
+    assert versions == [f"3.{int(oldest[1]) + number}" for number in range(len(versions))]
+    assert len(versions) > 1
 
 
 def test_ci_runs_every_gate_of_make_check():
