@@ -80,8 +80,10 @@ createsuperuser: ## Create an administrator in the local database.
 populate: ## Fill the local database with example data (SEED=<number> makes it repeatable).
 	@$(RUN) local python manage.py $(POPULATE)
 
+# <sample>
 verify-ledger: ## Check every invariant of the local ledger (ARGS="--format json --account <id>").
 	@$(RUN) local python manage.py verify_ledger $(ARGS)
+# </sample>
 
 housekeeping: ## Delete dead tokens, finished failure counts and expired sessions (ARGS=--verify recomputes the books, too).
 	@$(RUN) local python manage.py housekeeping $(ARGS)
@@ -123,8 +125,10 @@ test-slow: ## Run the tests that start whole processes or a browser; T and SEED 
 test-long: ## Run the tests that take minutes, and print their measurements; T and SEED as above.
 	@$(PYTEST) -m long -rA --show-capture=stdout $(if $(value T),,-n 2 --dist loadgroup)
 
+# <sample>
 mutants: ## Run mutation tests: each mutant must fail a test (ARGS="<name> ..." runs some).
 	@$(RUN) test python -m tests.ledger.mutants $(ARGS)
+# </sample>
 
 populate-test-db: ## Fill app_test on the test server with example data; the server runs until `make down`.
 	@$(TEST_MANAGE) migrate --noinput

@@ -20,7 +20,7 @@ back_office = [path(settings.ADMIN_PATH, admin.site.urls)]
 urlpatterns = [
     path("api/token/", TokenView.as_view(), name="token"),
     path("api/v1/", include("apps.users.urls")),
-    path("api/v1/", include("apps.ledger.urls")),
+    path("api/v1/", include("apps.ledger.urls")),  # <sample/>
     *(docs if settings.DOCS_OPEN else []),
     *(back_office if settings.ADMIN_PATH else []),
     # Locally, with SILK=true.

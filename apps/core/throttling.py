@@ -5,7 +5,7 @@ requests cannot pass the limit together. DRF's own throttles read a list, change
 The window is a minute of the clock and does not begin with a client's first request, so up to twice the limit fits around
 its end.
 
-It fails open, like the ledger's gate: the limit protects the service from a flood and protects no secret. While the cache
+It fails open: the limit protects the service from a flood and protects no secret. While the cache
 is down, slow or faulty, requests pass uncounted; a metric counts them, and the log has one line. Failed passwords are always
 counted, in PostgreSQL (`apps.users.login_attempts`).
 

@@ -4,7 +4,7 @@ The one exception to the rule that only `posting` writes: thousands of transacti
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -25,12 +25,13 @@ class ExampleHistory:
     and a withdrawal or transfer without cover is declined and has no entries. The same random generator gives the same
     kinds, amounts and accounts; ids, keys and times differ.
 
-    expected: the number of transactions over which 90 days are spread.
+    expected: the number of transactions over which 90 days are spread; an iteration adds one at each step.
     """
 
     def __init__(self, rng: random.Random, owner_ids: list[UUID], expected: int) -> None:
         self.rng = rng
         self.now = timezone.now() - HISTORY
+        self.expected = expected
         self.step = HISTORY / max(1, expected)
         self.accounts = [
             Account(owner_id=owner_id, name=name, currency="USD", created_at=self.now, balance=Decimal(0))
@@ -39,6 +40,18 @@ class ExampleHistory:
         ]
         self.transactions: list[Transaction] = []
         self.entries: list[Entry] = []
+
+    def __iter__(self) -> Iterator[None]:
+        for _ in range(self.expected):
+            self.add_transaction()
+            yield
+
+    def __str__(self) -> str:
+        return f"{len(self.accounts)} accounts, {len(self.transactions)} transactions, {len(self.entries)} entries"
+
+    def save(self) -> None:
+        """Insert all of it."""
+        bulk_load(accounts=self.accounts, transactions=self.transactions, entries=self.entries)
 
     def add_transaction(self) -> None:
         """Add one transaction; it is declined where the payer's balance does not cover it."""

@@ -34,7 +34,7 @@ SESSION = {
     "TimeZone": "UTC",
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
-    # A statement waits for a row, then reads its newest version (apps.ledger.posting).
+    # A statement waits for a row, then reads its newest version.
     "default_transaction_isolation": r"read\ committed",
     "default_transaction_deferrable": "off",
 }
@@ -130,7 +130,7 @@ INSTALLED_APPS = [
     "apps.core",
     "apps.database",
     "apps.users",
-    "apps.ledger",
+    "apps.ledger",  # <sample/>
 ]
 
 # apps/core/middleware/__init__.py gives the order and the reason for it.
@@ -313,17 +313,19 @@ THROTTLE_ANONYMOUS_PER_MINUTE = env("THROTTLE_ANONYMOUS_PER_MINUTE") if REDIS_UR
 DEFAULT_CURRENCY = "USD"
 MAX_AMOUNT = Decimal(1_000_000_000)
 
-# --- Ledger ----------------------------------------------------------------------------------------------------------
+# --- Example data ----------------------------------------------------------------------------------------------------
 
 # Example data is for local use and the test server.
 POPULATE_ALLOWED = False
 
+# <sample>
 # The queue in front of the posting statement; without this line there is none (apps/ledger/gate).
 LEDGER_GATE_FACTORY = "apps.ledger.gate.get_gate"
 # How long an account is held, and how long a command waits for it, in seconds.
 LEDGER_GATE = env("LEDGER_GATE")
 LEDGER_GATE_LEASE = env("LEDGER_GATE_LEASE")
 LEDGER_GATE_WAIT = env("LEDGER_GATE_WAIT")
+# </sample>
 
 # --- API -------------------------------------------------------------------------------------------------------------
 
