@@ -10,8 +10,11 @@ The migration has its own task definition, registered in the same run with the s
 the schema, and the application's task must never have them. A rollback does not undo migrations, so each migration must
 be compatible with the code before it.
 
+One deployment at a time holds the environment's lock (`deploy/lock.py`). Right before the service is updated or rolled
+back, its state is read again and the lock renewed: what another deployment or autoscaling has changed meanwhile stays.
+
 A failure prints one line with the reason; the exit code is 1. Before the step that updates the service, a failure
-changes nothing in the service.
+changes nothing in the service. SIGINT and SIGTERM stop a running migration task; after the update they start the rollback.
 """
 
 # A command line tool: it prints, and reads its environment.
@@ -22,107 +25,38 @@ import http.client
 import json
 import os
 import re
-import string
 import sys
 import time
 import urllib.parse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import ClientError
 
 from deploy.images import CLIENT_CONFIG, DeliveryError, Image, Registry, aws_errors
+from deploy.lock import Lock
+from deploy.target import Target, render
+from deploy.tasks import POLL_S, Tasks, caller, interrupted_by_signals, why_stopped
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
-    from mypy_boto3_ecs.type_defs import ContainerTypeDef, DeploymentTypeDef, ServiceTypeDef, TaskTypeDef
-    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_ecs.type_defs import DeploymentTypeDef, ServiceTypeDef, UpdateServiceRequestTypeDef
 
-TEMPLATES = Path(__file__).resolve().parent / "ecs"
 VERSION = re.compile(r"v\d+\.\d+\.\d+")
 
-POLL_S = 10
 MIGRATION_S = 20 * 60
 # Longer than ECS's deployment circuit breaker usually takes.
 ROLLOUT_S = 15 * 60
 SMOKE_S = 120
 # Behind a load balancer each response comes from one of several tasks.
 CONSECUTIVE_SUCCESSES = 5
-LOG_LINES = 50
 
 
 class RollbackError(DeliveryError):
     """The new version does not serve: the service must be rolled back."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """The deployment target: Terraform's output `deployment`."""
-
-    environment: str
-    region: str
-    repository: str
-    cluster: str
-    service: str
-    # The minimum number of tasks: the first deployment starts them, later ones keep the number that autoscaling set.
-    tasks: int
-    url: str
-    allowed_hosts: str
-    execution_role: str
-    migration_execution_role: str
-    task_role: str
-    app_secret: str
-    migration_secret: str
-    log_group: str
-    # The image must have the tag <requires>-<commit>: `sha` for staging, `staged` for production.
-    requires: str
-    # A successful deployment adds the tag <marks>-<commit>: `staged` in staging; empty, so none, in production.
-    marks: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Target":
-        """Parse JSON. Raises: one DeliveryError that names every missing, unknown and malformed key."""
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise DeliveryError(f"the deployment's target is not JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise DeliveryError("the deployment's target must be a JSON object")
-        types = {part.name: part.type for part in fields(cls)}
-        problems = [f"{name} is missing" for name in sorted(types.keys() - values.keys())]
-        problems += [f"{name} is unknown" for name in sorted(values.keys() - types.keys())]
-        for name in sorted(types.keys() & values.keys()):
-            if not isinstance(values[name], types[name]) or isinstance(values[name], bool):  # type: ignore[arg-type]  # no name of a type
-                problems.append(f"{name} must be of type {getattr(types[name], '__name__', types[name])}")
-            elif values[name] == "" and name != "marks":
-                problems.append(f"{name} is empty")
-        if not problems and not re.fullmatch(r"https?://[^/]+", values["url"]):
-            problems.append("url must be https://HOST and nothing more")
-        if problems:
-            raise DeliveryError(f"the deployment's target is invalid: {', '.join(problems)}")
-        return cls(**values)
-
-
-def render(template: str, target: Target, image: str) -> dict[str, Any]:
-    """Return the task definition rendered from a template in `deploy/ecs/`."""
-    path = TEMPLATES / template
-    values = {part.name: getattr(target, part.name) for part in fields(target)} | {"image": image}
-
-    def fill(node: Any) -> Any:
-        if isinstance(node, dict):
-            return {key: fill(value) for key, value in node.items()}
-        if isinstance(node, list):
-            return [fill(value) for value in node]
-        return string.Template(node).substitute(values) if isinstance(node, str) else node
-
-    try:
-        rendered: dict[str, Any] = fill(json.loads(path.read_text()))
-    except (OSError, ValueError, KeyError) as error:
-        raise DeliveryError(f"rendering {path.name}: {type(error).__name__}: {error}") from error
-    return rendered
 
 
 @dataclass(kw_only=True)
@@ -131,7 +65,8 @@ class Clients:
 
     registry: Registry
     ecs: "ECSClient"
-    logs: "CloudWatchLogsClient"
+    tasks: Tasks
+    lock: Lock
     get: Callable[[str], tuple[int, bytes]]
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.monotonic
@@ -145,20 +80,42 @@ class Deployment:
     reference: str
     migrates: bool
     release: str
+    # Take the lock from another deployment, and replace a rollout in progress.
+    takes_over: bool = False
     clients: Clients
     image: Image = field(init=False)
     before: "ServiceTypeDef" = field(init=False)
     # ARNs of the registered task definitions, by template name.
     registered: dict[str, str] = field(init=False, default_factory=dict)
+    locked: bool = field(init=False, default=False)
+    # The service runs, or is about to run, a revision that has not passed the smoke test.
+    untested: bool = field(init=False, default=False)
 
     def run(self) -> None:
-        """Run every step; roll back if the new version fails after its rollout has begun."""
-        for number, (description, step) in enumerate(self.steps(), start=1):
-            print(f"{number}. {description}", flush=True)
-            try:
-                step()
-            except RollbackError as error:
-                self._roll_back(error)
+        """Run every step; roll back if the new version fails, or this is interrupted, before it has passed the tests."""
+        try:
+            for number, (description, step) in enumerate(self.steps(), start=1):
+                print(f"{number}. {description}", flush=True)
+                try:
+                    step()
+                except RollbackError as error:
+                    self._roll_back(error)
+                except KeyboardInterrupt:
+                    interruption = DeliveryError(f"interrupted in step {number}")
+                    if self.untested:
+                        # Who cancels a job leaves it a few seconds.
+                        self._roll_back(interruption, waits=False)
+                    raise interruption from None
+        finally:
+            if self.locked:
+                self._release()
+
+    def _release(self) -> None:
+        """Release the lock. An error does not replace the deployment's own outcome: the lock expires by itself."""
+        try:
+            self.clients.lock.release()
+        except DeliveryError as error:
+            print(f"   ({error})")
 
     def steps(self) -> list[tuple[str, Callable[[], None]]]:
         """Return each step's description and function; `--dry-run` prints the descriptions."""
@@ -169,6 +126,7 @@ class Deployment:
                 f"Find {self.reference} in {target.repository}; it must be tagged {target.requires}-<commit>.",
                 self.find_image,
             ),
+            (f"Take the lock in {target.lock_table}.", self.lock),
             (
                 f"Check that service {target.service} in cluster {target.cluster} has no rollout in progress.",
                 self.check_service,
@@ -199,14 +157,24 @@ class Deployment:
         self.image = image
         print(f"   commit {image.commit}, {image.digest}")
 
+    def lock(self) -> None:
+        """Take the environment's lock; `--take-over` takes it from another deployment."""
+        if self.takes_over:
+            self.clients.lock.take_over()
+        else:
+            self.clients.lock.take()
+        self.locked = True
+
     def check_service(self) -> None:
         """Keep the service's current state for the rollback. Raises: while another rollout is in progress."""
         with aws_errors("describing the service"):
             self.before = self._service()
         if self.before["status"] != "ACTIVE":
             raise DeliveryError(f"service {self.target.service} is {self.before['status']}")
-        if primary(self.before).get("rolloutState") == "IN_PROGRESS":
-            raise DeliveryError(f"service {self.target.service} has a rollout in progress: wait until it has ended")
+        if primary(self.before).get("rolloutState") == "IN_PROGRESS" and not self.takes_over:
+            raise DeliveryError(
+                f"service {self.target.service} has a rollout in progress: wait until it has ended, or --take-over"
+            )
         print(f"   {self.before['desiredCount']} tasks of {short(self.before['taskDefinition'])}")
 
     def register(self) -> None:
@@ -220,74 +188,51 @@ class Deployment:
 
     def migrate(self) -> None:
         """Run the migration task in the service's network and wait for its exit code."""
-        with aws_errors("starting the migration task"):
-            answer = self.clients.ecs.run_task(
-                cluster=self.target.cluster,
-                taskDefinition=self.registered["migrate.json"],
-                launchType="FARGATE",
-                networkConfiguration=self.before["networkConfiguration"],
-                startedBy="deploy/deploy.py",
-            )
-        if answer["failures"] or not answer["tasks"]:
-            reasons = ", ".join(failure.get("reason", "no reason given") for failure in answer["failures"])
-            raise DeliveryError(f"the migration task was not started: {reasons or 'no reason given'}")
-        arn = answer["tasks"][0]["taskArn"]
-        task = self._until_stopped(arn)
-        container = next((one for one in task.get("containers", []) if one.get("name") == "migrate"), None)
-        code = container.get("exitCode") if container else None
-        if code != 0:
-            self._print_log_tail(arn)
-            raise DeliveryError(f"the migration failed: {why_stopped(task, container)}; the service was not changed")
-
-    def _until_stopped(self, arn: str) -> "TaskTypeDef":
-        """Wait until the task has stopped, and return it; stop it after MIGRATION_S."""
-        deadline = self.clients.now() + MIGRATION_S
-        while self.clients.now() < deadline:
-            with aws_errors("waiting for the migration task"):
-                answer = self.clients.ecs.describe_tasks(cluster=self.target.cluster, tasks=[arn])
-            # ECS may not list a task immediately after its start.
-            if answer["tasks"] and answer["tasks"][0].get("lastStatus") == "STOPPED":
-                return answer["tasks"][0]
-            self.clients.sleep(POLL_S)
-        self._print_log_tail(arn)
-        # PostgreSQL rolls back the open transaction. A task left running would interfere with the next deployment.
-        with aws_errors("stopping the migration task after its time limit"):
-            self.clients.ecs.stop_task(cluster=self.target.cluster, task=arn, reason="took too long")
-        raise DeliveryError(
-            f"the migration took longer than {MIGRATION_S} s and was stopped; the service was not changed"
-        )
-
-    def _print_log_tail(self, arn: str) -> None:
-        """Print the end of the migration's log. An error while reading it does not replace the migration's own failure."""
-        stream = f"ecs/migrate/{arn.rpartition('/')[2]}"
         try:
-            with aws_errors(f"reading {stream}"):
-                events = self.clients.logs.get_log_events(
-                    logGroupName=self.target.log_group, logStreamName=stream, limit=LOG_LINES, startFromHead=False
-                )["events"]
+            outcome = self.clients.tasks.run(
+                self.registered["migrate.json"],
+                "migrate",
+                MIGRATION_S,
+                networkConfiguration=self.before["networkConfiguration"],
+            )
         except DeliveryError as error:
-            print(f"   (the log cannot be read: {error})")
-            return
-        print(f"--- the end of {self.target.log_group} {stream}:")
-        for event in events:
-            print(event.get("message", ""))
+            raise DeliveryError(f"the migration: {error}; the service was not changed") from error
+        if outcome.code != 0:
+            raise DeliveryError(f"the migration failed: {outcome.reason}; the service was not changed")
 
     def update(self) -> None:
-        """Update the service to the new revision."""
-        tasks = max(self.before["desiredCount"], self.target.tasks)
+        """Update the service to the new revision, unless another deployment has changed it during the migration."""
+        expected = self.before["taskDefinition"]
+        self.check_service()
+        if self.before["taskDefinition"] != expected:
+            raise DeliveryError(
+                f"{short(self.before['taskDefinition'])} runs now, and no more {short(expected)}: another deployment"
+                " changed the service, and this one did not"
+            )
+        self.clients.lock.renew()
+        self.untested = True
         try:
             with aws_errors("updating the service"):
-                self._update_service(self.registered["web.json"], tasks)
+                # Sent only if it must rise: autoscaling may change it at any moment.
+                self._update_service(
+                    self.registered["web.json"],
+                    tasks=self.target.tasks if self.before["desiredCount"] < self.target.tasks else None,
+                )
         except DeliveryError as error:
             if is_refusal(error.__cause__):
                 raise
             # ECS may have applied the request although its response was lost.
             raise RollbackError(str(error)) from error
 
-    def _update_service(self, revision: str, tasks: int) -> None:
-        self.clients.ecs.update_service(
-            cluster=self.target.cluster, service=self.target.service, taskDefinition=revision, desiredCount=tasks
-        )
+    def _update_service(self, revision: str, *, tasks: int | None) -> None:
+        request: UpdateServiceRequestTypeDef = {
+            "cluster": self.target.cluster,
+            "service": self.target.service,
+            "taskDefinition": revision,
+        }
+        if tasks is not None:
+            request["desiredCount"] = tasks
+        self.clients.ecs.update_service(**request)
 
     def wait(self) -> None:
         """Wait until the service runs the new revision and nothing else."""
@@ -301,20 +246,12 @@ class Deployment:
 
     def _until_completed(self, revision: str) -> None:
         """Wait until a revision is the primary deployment and COMPLETED. Raises: RollbackError when that fails."""
-        ours = {self.registered["web.json"], self.before["taskDefinition"]}
         deadline = self.clients.now() + ROLLOUT_S
         seen = False
         while self.clients.now() < deadline:
-            try:
-                with aws_errors("waiting for the rollout"):
-                    deployment = primary(self._service())
-            except DeliveryError as error:
-                raise RollbackError(str(error)) from error
+            deployment = primary(self._service_until(deadline))
             current = deployment.get("taskDefinition", "")
-            if current not in ours:
-                raise DeliveryError(
-                    f"{short(current) or 'nothing'} is primary: another deployment took over, so this one stops"
-                )
+            self._ensure_ours(current)
             # describe_services is eventually consistent: the revision is lost only if it was primary before.
             if current != revision and seen:
                 raise RollbackError(f"ECS rolled back to {short(current)}")
@@ -325,6 +262,25 @@ class Deployment:
                 raise RollbackError(f"the rollout failed: {deployment.get('rolloutStateReason', 'no reason given')}")
             self.clients.sleep(POLL_S)
         raise RollbackError(f"the rollout of {short(revision)} was not COMPLETED after {ROLLOUT_S} s")
+
+    def _service_until(self, deadline: float) -> "ServiceTypeDef":
+        """Describe the service; a failed call says nothing about the rollout, so it is repeated until the deadline."""
+        while True:
+            try:
+                with aws_errors("describing the service"):
+                    return self._service()
+            except DeliveryError as error:
+                if self.clients.now() + POLL_S >= deadline:
+                    raise RollbackError(str(error)) from error
+                print(f"   {error}; trying again", flush=True)
+            self.clients.sleep(POLL_S)
+
+    def _ensure_ours(self, current: str) -> None:
+        """Raise DeliveryError if the service runs neither this deployment's revision nor the one before it."""
+        if current not in {self.registered["web.json"], self.before["taskDefinition"]}:
+            raise DeliveryError(
+                f"{short(current) or 'nothing'} is primary: another deployment took over, so this one stops"
+            )
 
     def _print_events(self) -> None:
         """Print the service's events and the reasons of its stopped tasks: ECS reports them nowhere else."""
@@ -351,6 +307,7 @@ class Deployment:
             if failure is None:
                 successes += 1
                 if successes == CONSECUTIVE_SUCCESSES:
+                    self.untested = False
                     return
             else:
                 successes, last_failure = 0, failure
@@ -389,17 +346,22 @@ class Deployment:
         except DeliveryError as error:
             raise DeliveryError(f"{error} (the new version is deployed; only the tag is missing)") from error
 
-    def _roll_back(self, failure: RollbackError) -> None:
-        """Restore the previous revision and task count. Raises: always, with both outcomes in one line."""
+    def _roll_back(self, failure: Exception, *, waits: bool = True) -> None:
+        """Restore the previous revision. Raises: always, with both outcomes in one line."""
         revision = self.before["taskDefinition"]
         print(f"Rolling back to {short(revision)}: {failure}", flush=True)
         try:
+            self._ensure_ours(self._service_until(self.clients.now() + SMOKE_S)["taskDefinition"])
+            self.clients.lock.renew()
             with aws_errors("rolling back"):
-                self._update_service(revision, self.before["desiredCount"])
-            self._until_completed(revision)
+                # The number of tasks stays what it is now, except the first deployment's: nothing served before it.
+                self._update_service(revision, tasks=None if self.before["desiredCount"] else 0)
+            if waits:
+                self._until_completed(revision)
         except DeliveryError as error:
             raise DeliveryError(f"{failure}; ROLLBACK FAILED, check the service now: {error}") from failure
-        raise DeliveryError(f"{failure}; the service was rolled back to {short(revision)}") from failure
+        end = "was rolled" if waits else "is on its way"
+        raise DeliveryError(f"{failure}; the service {end} back to {short(revision)}") from failure
 
     def _service(self) -> "ServiceTypeDef":
         answer = self.clients.ecs.describe_services(cluster=self.target.cluster, services=[self.target.service])
@@ -428,18 +390,6 @@ def short(arn: str) -> str:
     return arn.rpartition("/")[2]
 
 
-def why_stopped(task: "TaskTypeDef", container: "ContainerTypeDef | None") -> str:
-    """Return the exit code and the reasons that ECS reports for a stopped task, on one line."""
-    container = container or {}
-    reasons = [
-        f"exit code {container['exitCode']}" if "exitCode" in container else "no exit code",
-        task.get("stopCode", ""),
-        task.get("stoppedReason", ""),
-        container.get("reason", ""),
-    ]
-    return ", ".join(reason for reason in reasons if reason)
-
-
 def why_missing(reference: str) -> str:
     """Return the reason for which a tag is missing."""
     if reference.startswith("staged-"):
@@ -466,10 +416,19 @@ def connect(target: Target) -> Clients:
     """Create the clients; this makes no call yet."""
     with aws_errors("connecting to AWS"):
         session = boto3.session.Session(region_name=target.region)
+        ecs = session.client("ecs", config=CLIENT_CONFIG)
+        holder = caller()
         return Clients(
             registry=Registry(session.client("ecr", config=CLIENT_CONFIG), target.repository),
-            ecs=session.client("ecs", config=CLIENT_CONFIG),
-            logs=session.client("logs", config=CLIENT_CONFIG),
+            ecs=ecs,
+            tasks=Tasks(
+                ecs=ecs,
+                logs=session.client("logs", config=CLIENT_CONFIG),
+                cluster=target.cluster,
+                log_group=target.log_group,
+                started_by=holder,
+            ),
+            lock=Lock(client=session.client("dynamodb", config=CLIENT_CONFIG), table=target.lock_table, holder=holder),
             get=get,
         )
 
@@ -478,7 +437,7 @@ def print_plan(deployment: Deployment) -> None:
     """Print the steps and the task definitions, without any call to AWS."""
     for number, (description, _) in enumerate(deployment.steps(), start=1):
         print(f"{number}. {description}")
-    print("From the update on, a failure restores the service's previous revision and number of tasks.")
+    print("From the update on, a failure restores the service's previous revision .")
     address = f"{deployment.target.repository}@<the digest of {deployment.reference}>"
     for template in deployment._templates():  # noqa: SLF001  of this module
         print(f"\n{template}:\n{json.dumps(render(template, deployment.target, address), indent=2)}")
@@ -491,10 +450,14 @@ def main(arguments: Sequence[str], clients: Callable[[Target], Clients] = connec
     parser.add_argument("--release", default="", help="tag the digest with this version at the end")
     parser.add_argument("--to", type=Path, help="a file with the target (default: the variable DEPLOYMENT)")
     parser.add_argument("--without-migration", action="store_true", help="for a rollback to an earlier image")
+    parser.add_argument(
+        "--take-over", action="store_true", help="take the lock from a deployment at work, and end its rollout"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     options = parser.parse_args(arguments)
     try:
-        run_command(options, clients)
+        with interrupted_by_signals():
+            run_command(options, clients)
     except (DeliveryError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -514,6 +477,7 @@ def run_command(options: argparse.Namespace, clients: Callable[[Target], Clients
         reference=options.image,
         migrates=not options.without_migration,
         release=options.release,
+        takes_over=options.take_over,
         clients=clients(target),
     )
     if options.dry_run:

@@ -54,7 +54,9 @@ def aws_errors(action: str) -> Iterator[None]:
         yield
     except ClientError as error:
         details = error.response.get("Error", {})
-        raise DeliveryError(f"{action}: {details.get('Code')}: {details.get('Message')}") from error
+        # A proxy answers with a page of HTML.
+        message = str(details.get("Message")).partition("\n")[0]
+        raise DeliveryError(f"{action}: {details.get('Code')}: {message}") from error
     except BotoCoreError as error:
         raise DeliveryError(f"{action}: {error}") from error
 

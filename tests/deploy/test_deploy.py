@@ -4,8 +4,10 @@ import contextlib
 import http.server
 import json
 import re
+import signal
 import string
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,127 +15,76 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from deploy import deploy
+from deploy import deploy, target
 from deploy.images import Registry
+from deploy.lock import Lock
+from deploy.tasks import Tasks
 from tests.support import fake_aws
-from tests.support.fake_aws import COMMIT, ScriptedClient
+from tests.support.fake_aws import COMMIT
+from tests.support.fake_ecs import NETWORK, FakeEcs
 
 ROOT = Path(__file__).resolve().parents[2]
-OLD, NEW, MIGRATE = (
-    f"arn:aws:ecs:eu-central-1:123456789012:task-definition/{name}" for name in ("app:1", "app:2", "app-migrate:2")
-)
-TASK = "arn:aws:ecs:eu-central-1:123456789012:task/app/0af1"
-NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}}
+LOCK_TABLE = "app-staging-deployments"
 
 
 class Cloud:
-    """The services that a deployment calls, with the responses they will give."""
+    """The services that a deployment calls, and the pages that it requests."""
 
-    def __init__(self, registry: Registry, ecr: Any, ecs: ScriptedClient, logs: ScriptedClient) -> None:
-        self.registry, self.ecr, self.ecs, self.logs = registry, ecr, ecs, logs
+    def __init__(self, registry: Registry, ecr: Any, ecs: FakeEcs) -> None:
+        self.registry, self.ecr, self.ecs = registry, ecr, ecs
         self.target = json.loads((ROOT / "deploy/ecs/example.json").read_text())
         self.target |= {"repository": registry.uri, "service": "app", "cluster": "app"}
-        self.seconds = 0.0
         self.pages = {
             "/ping/": [(200, {"pong": True, "db": "ok"})],
             "/livez/": [(200, {"status": "ok", "version": COMMIT})],
         }
+        self.logs, self.locks = fake_aws.client_of("logs"), fake_aws.client_of("dynamodb")
+        self.logs.create_log_group(logGroupName="/ecs/app-staging")
+        self.locks.create_table(
+            TableName=LOCK_TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        )
 
-    def clients(self, target: deploy.Target) -> deploy.Clients:
-        def sleep(seconds: float) -> None:
-            self.seconds += seconds
+    def lock(self, holder: str) -> Lock:
+        return Lock(client=self.locks, table=LOCK_TABLE, holder=holder)
 
+    def clients(self, target: target.Target) -> deploy.Clients:
+        ecs = self.ecs
         return deploy.Clients(
             registry=self.registry,
-            ecs=self.ecs.client,
-            logs=self.logs.client,
+            ecs=ecs.client,
+            tasks=Tasks(
+                ecs=ecs.client,
+                logs=self.logs,
+                cluster=target.cluster,
+                log_group=target.log_group,
+                started_by="ours",
+                sleep=ecs.sleep,
+                now=ecs.now,
+            ),
+            lock=self.lock("ours"),
             get=deploy.get,
-            sleep=sleep,
-            now=lambda: self.seconds,
+            sleep=ecs.sleep,
+            now=ecs.now,
         )
 
-    # --- the calls to ECS, in the order of the steps
+    def migration_logs(self, *lines: str) -> None:
+        stream = {"logGroupName": "/ecs/app-staging", "logStreamName": "ecs/migrate/0001"}
+        self.logs.create_log_stream(**stream)
+        moment = int(time.time() * 1000)
+        self.logs.put_log_events(**stream, logEvents=[{"timestamp": moment, "message": line} for line in lines])
 
-    def describes_service(self, revision: str = OLD, desired: int = 2, state: str = "COMPLETED", **more: Any) -> None:
-        service = {
-            "status": "ACTIVE",
-            "taskDefinition": revision,
-            "desiredCount": desired,
-            "networkConfiguration": NETWORK,
-            "deployments": [
-                {"status": "PRIMARY", "taskDefinition": revision, "rolloutState": state, "rolloutStateReason": "crash"},
-                {"status": "ACTIVE", "taskDefinition": OLD, "rolloutState": "COMPLETED"},
-            ],
-        }
-        self.ecs.answers("describe_services", {"services": [service | more]}, cluster="app", services=["app"])
-
-    def registers(self, *, migrates: bool = True) -> None:
-        image = f"{self.registry.uri}@{fake_aws.digests(self.ecr)[f'sha-{COMMIT}']}"
-        target = deploy.Target(**self.target)
-        names = [("web.json", NEW)] + ([("migrate.json", MIGRATE)] if migrates else [])
-        for name, revision in names:
-            self.ecs.answers(
-                "register_task_definition",
-                {"taskDefinition": {"taskDefinitionArn": revision}},
-                **deploy.render(name, target, image),
-            )
-
-    def starts_the_migration(self, **answer: Any) -> None:
-        self.ecs.answers(
-            "run_task",
-            {"tasks": [{"taskArn": TASK}], "failures": []} | answer,
-            cluster="app",
-            taskDefinition=MIGRATE,
-            launchType="FARGATE",
-            networkConfiguration=NETWORK,
-            startedBy="deploy/deploy.py",
-        )
-
-    def describes_the_migration(self, **task: Any) -> None:
-        self.ecs.answers("describe_tasks", {"tasks": [{"taskArn": TASK} | task]}, cluster="app", tasks=[TASK])
-
-    def migrates(self, code: int = 0) -> None:
-        self.starts_the_migration()
-        self.describes_the_migration(lastStatus="RUNNING")
-        self.describes_the_migration(lastStatus="STOPPED", containers=[{"name": "migrate", "exitCode": code}])
-
-    def updates(self, revision: str = NEW, desired: int = 2) -> None:
-        self.ecs.answers(
-            "update_service", {}, cluster="app", service="app", taskDefinition=revision, desiredCount=desired
-        )
-
-    def logs_end_with(self, *lines: str) -> None:
-        self.logs.answers(
-            "get_log_events",
-            {"events": [{"message": line} for line in lines]},
-            logGroupName="/ecs/app-staging",
-            logStreamName="ecs/migrate/0af1",
-            limit=50,
-            startFromHead=False,
-        )
-
-    def describes_events(self, message: str = "(service app) failed container health checks.") -> None:
-        self.describes_service(NEW, events=[{"message": message}])
-        self.ecs.answers("list_tasks", {"taskArns": [TASK]}, cluster="app", serviceName="app", desiredStatus="STOPPED")
-        stopped = {"stopCode": "EssentialContainerExited", "containers": [{"name": "web", "exitCode": 3}]}
-        self.ecs.answers("describe_tasks", {"tasks": [{"taskArn": TASK} | stopped]}, cluster="app", tasks=[TASK])
-
-    def reaches_the_rollout(self) -> None:
-        self.describes_service()
-        self.registers()
-        self.migrates()
-        self.updates()
-
-    def rolls_back(self, desired: int = 2) -> None:
-        self.updates(OLD, desired)
-        self.describes_service(OLD, state="IN_PROGRESS")
-        self.describes_service(OLD)
+    @property
+    def is_locked(self) -> bool:
+        return "Item" in self.locks.get_item(TableName=LOCK_TABLE, Key={"id": {"S": "deployment"}})
 
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
-    with fake_aws.registry() as (registry, ecr), ScriptedClient("ecs") as ecs, ScriptedClient("logs") as logs:
-        cloud = Cloud(registry, ecr, ecs, logs)
+    with fake_aws.registry() as (registry, ecr), FakeEcs() as ecs:
+        cloud = Cloud(registry, ecr, ecs)
         fake_aws.push(ecr, f"sha-{COMMIT}")
         with served(cloud.pages) as cloud.target["url"]:
             yield cloud
@@ -166,13 +117,11 @@ def served(pages: dict[str, list[tuple[int, Any]]]) -> Iterator[str]:
 
 @pytest.fixture
 def run(cloud, monkeypatch, capsys):
-    """Run the script; every expected call must have been made."""
+    """Run the script."""
 
     def run(*arguments: str, image: str = f"sha-{COMMIT}", target: str | None = None) -> tuple[int, str, str]:
         monkeypatch.setenv("DEPLOYMENT", json.dumps(cloud.target) if target is None else target)
         code = deploy.main(["--image", image, *arguments], cloud.clients)
-        cloud.ecs.stub.assert_no_pending_responses()
-        cloud.logs.stub.assert_no_pending_responses()
         printed = capsys.readouterr()
         return code, printed.out, printed.err
 
@@ -180,24 +129,34 @@ def run(cloud, monkeypatch, capsys):
 
 
 @pytest.fixture
-def fails(run):
+def fails(cloud, run):
     """Run the script, expect one error line, and return that line and the output before it."""
 
     def fails(*arguments: str, **more: str) -> tuple[str, str]:
         code, out, err = run(*arguments, **more)
         assert code == 1
         assert re.fullmatch(r"error: .+\n", err), err
+        assert f"staged-{COMMIT}" not in fake_aws.digests(cloud.ecr)
         return err.removeprefix("error: ").rstrip(), out
 
     return fails
 
 
+@pytest.fixture
+def fails_before_the_update(cloud, fails):
+    """As `fails`, and the service is as it was."""
+
+    def fails_before_the_update(*arguments: str, **more: str) -> tuple[str, str]:
+        outcome = fails(*arguments, **more)
+        assert cloud.ecs.called("UpdateService") == []
+        assert not cloud.is_locked
+        return outcome
+
+    return fails_before_the_update
+
+
 class TestTheGoodRoad:
     def test_migrates_rolls_out_looks_and_marks_the_digest(self, cloud, run):
-        cloud.reaches_the_rollout()
-        cloud.describes_service(NEW, state="IN_PROGRESS")
-        cloud.describes_service(NEW)
-
         code, out, err = run()
 
         assert (code, err) == (0, "")
@@ -206,66 +165,67 @@ class TestTheGoodRoad:
         assert out.endswith(f"Deployed sha-{COMMIT} to staging.\n")
         tags = fake_aws.digests(cloud.ecr)
         assert tags[f"staged-{COMMIT}"] == tags[f"sha-{COMMIT}"]
+        assert not cloud.is_locked
+
+    def test_runs_the_migration_in_the_services_network_with_the_same_digest(self, cloud, run):
+        run()
+
+        (request,) = cloud.ecs.called("RunTask")
+        assert request["networkConfiguration"] == NETWORK
+        web, migrate = cloud.ecs.called("RegisterTaskDefinition")
+        address = f"{cloud.registry.uri}@{fake_aws.digests(cloud.ecr)[f'sha-{COMMIT}']}"
+        deployed_to = target.Target(**cloud.target)
+        assert web == target.render("web.json", deployed_to, address)
+        assert migrate == target.render("migrate.json", deployed_to, address)
 
     def test_runs_again_without_harm(self, cloud, run):
-        for _ in range(2):
-            cloud.reaches_the_rollout()
-            cloud.describes_service(NEW)
-
-            assert run()[0] == 0
+        assert run()[0] == 0
+        assert run()[0] == 0
+        assert cloud.ecs.running == "app:3"
 
     def test_production_takes_what_was_staged_and_gives_it_its_version(self, cloud, run):
         cloud.target |= {"environment": "production", "requires": "staged", "marks": ""}
         digest = fake_aws.push(cloud.ecr, f"staged-{COMMIT}")
-        cloud.reaches_the_rollout()
-        cloud.describes_service(NEW)
 
         assert run("--release", "v1.2.3", image=f"staged-{COMMIT}")[0] == 0
         assert fake_aws.digests(cloud.ecr)["v1.2.3"] == digest
 
-    def test_the_first_one_brings_the_tasks_and_later_ones_keep_what_autoscaling_chose(self, cloud, run):
-        for before, after in ((0, 2), (7, 7)):
-            cloud.describes_service(desired=before)
-            cloud.registers()
-            cloud.migrates()
-            cloud.updates(desired=after)
-            cloud.describes_service(NEW)
+    @pytest.mark.parametrize(("before", "sent"), [(0, {"desiredCount": 2}), (7, {})])
+    def test_the_first_one_starts_the_tasks_and_later_ones_leave_the_number_to_autoscaling(
+        self, cloud, run, before, sent
+    ):
+        cloud.ecs.scale(before)
 
-            assert run()[0] == 0
+        assert run()[0] == 0
+        (request,) = cloud.ecs.called("UpdateService")
+        assert request == {"cluster": "app", "service": "app", "taskDefinition": request["taskDefinition"]} | sent
 
     def test_an_earlier_digest_comes_back_without_migrations(self, cloud, run):
-        cloud.describes_service()
-        cloud.registers(migrates=False)
-        cloud.updates()
-        cloud.describes_service(NEW)
-
         code, _, _ = run("--without-migration", image=fake_aws.digests(cloud.ecr)[f"sha-{COMMIT}"])
 
         assert code == 0
+        assert cloud.ecs.called("RunTask") == []
         assert f"staged-{COMMIT}" not in fake_aws.digests(cloud.ecr)
 
     def test_what_ecs_describes_may_be_a_moment_old(self, cloud, run):
-        cloud.reaches_the_rollout()
-        cloud.describes_service(OLD)
-        cloud.describes_service(NEW)
+        cloud.ecs.late_s = 15
 
         assert run()[0] == 0
 
     def test_a_balancer_that_still_knows_the_old_version_is_waited_for(self, cloud, run):
-        cloud.reaches_the_rollout()
-        cloud.describes_service(NEW)
         right = cloud.pages["/livez/"][0]
         cloud.pages["/livez/"][:] = [(200, {"status": "ok", "version": "old"}), right, (502, None), right]
 
         assert run()[0] == 0
-        assert cloud.seconds < 60 + deploy.SMOKE_S
+        assert cloud.ecs.seconds < 80 + deploy.SMOKE_S
 
     def test_the_plan_is_printed_without_asking_anybody(self, cloud, run):
         code, out, _ = run("--dry-run")
 
         assert code == 0
-        assert "4. Run the migration task; its exit code must be 0." in out
+        assert "5. Run the migration task; its exit code must be 0." in out
         assert f'"image": "{cloud.registry.uri}@<the digest of sha-{COMMIT}>"' in out
+        assert cloud.ecs.calls == []
 
 
 class TestTheTarget:
@@ -280,11 +240,24 @@ class TestTheTarget:
             "url is empty"
         )
 
-    @pytest.mark.parametrize("url", ["ftp://app.example", "https://app.example/api", "app.example"])
-    def test_must_be_a_host(self, cloud, fails, url):
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "ftp://app.example",
+            "https://app.example/api",
+            "app.example",
+            "https://app..example",
+            "https://.example",
+            "https://-app.example",
+            f"https://{'a' * 64}.example",
+            "https://app.example:",
+        ],
+    )
+    def test_must_be_a_host(self, cloud, fails_before_the_update, url):
         cloud.target["url"] = url
 
-        assert "url must be https://HOST" in fails()[0]
+        assert "url must be https://HOST" in fails_before_the_update()[0]
+        assert cloud.ecs.calls == []
 
     @pytest.mark.parametrize(
         ("text", "reason"), [("", "DEPLOYMENT is not set"), ("{", "is not JSON"), ("[]", "must be a JSON object")]
@@ -318,215 +291,351 @@ class TestFindFails:
         assert fails(image="v9.9.9")[0].endswith("nothing was published under this name")
 
     def test_when_the_registry_refuses(self, cloud, fails):
-        with ScriptedClient("ecr") as ecr:
-            ecr.refuses("describe_images")
-            cloud.registry = Registry(ecr.client, cloud.registry.uri)
+        cloud.target["repository"] = "999999999999.dkr.ecr.eu-central-1.amazonaws.com/other"
+        cloud.registry = Registry(cloud.ecr, cloud.target["repository"])
 
-            assert fails()[0] == f"looking for sha-{COMMIT} in app: AccessDeniedException: no, you may not"
+        assert fails()[0].startswith(f"looking for sha-{COMMIT} in other: RepositoryNotFoundException: ")
+
+
+class TestTheLock:
+    def test_is_one_deployments_and_names_it(self, cloud, fails):
+        cloud.lock("ann/terminal/1").take()
+
+        assert fails()[0] == "ann/terminal/1 is deploying: wait until it has ended, or --take-over"
+        assert cloud.ecs.calls == []
+        cloud.lock("ann/terminal/1").renew()
+
+    def test_of_one_that_was_killed_expires(self, cloud, run, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr("time.time", lambda: 0.0)
+            cloud.lock("ann/terminal/1").take()
+
+        assert run()[0] == 0
+
+    def test_can_be_taken_over_and_then_the_other_changes_nothing_more(self, cloud, fails):
+        def ann_rolls_back():
+            cloud.lock("ann/terminal/1").take_over()
+
+        cloud.ecs.after(15, ann_rolls_back)
+
+        assert fails()[0] == "ann/terminal/1 took the lock over, so this deployment stops"
+        assert cloud.ecs.called("UpdateService") == []
+        cloud.lock("ann/terminal/1").renew()
+
+    def test_taken_over_replaces_a_rollout_in_progress(self, cloud, run):
+        cloud.lock("a release").take()
+        cloud.ecs.broken.add("app:2")
+        cloud.ecs.roll_out(cloud.ecs.register("app"))
+
+        assert run("--without-migration", "--take-over")[0] == 0
+        assert cloud.ecs.running == "app:3"
+
+    def test_without_a_table_is_an_error_of_one_line(self, cloud, fails):
+        cloud.locks.delete_table(TableName=LOCK_TABLE)
+
+        assert fails()[0].startswith("writing the lock: ResourceNotFoundException")
+
+    def test_that_cannot_be_released_fails_no_deployment(self, cloud, run):
+        cloud.pages["/livez/"].insert(0, (200, {"status": "ok", "version": "old"}))
+        cloud.ecs.after(60, lambda: cloud.locks.delete_table(TableName=LOCK_TABLE))
+
+        code, out, _ = run()
+
+        assert code == 0
+        assert "(releasing the lock: ResourceNotFoundException" in out
 
 
 class TestLookFails:
-    def test_without_a_service(self, cloud, fails):
-        cloud.ecs.answers("describe_services", {"services": [], "failures": [{"reason": "MISSING"}]})
+    def test_without_a_service(self, cloud, fails_before_the_update):
+        cloud.ecs.service = {}
 
-        assert fails()[0] == "there is no service app in app: MISSING"
+        assert fails_before_the_update()[0] == "there is no service app in app: MISSING"
 
-    def test_for_a_service_that_is_going(self, cloud, fails):
-        cloud.describes_service(status="DRAINING")
+    def test_for_a_service_that_is_going(self, cloud, fails_before_the_update):
+        cloud.ecs.service["status"] = "DRAINING"
+        cloud.ecs.scale(2)
 
-        assert fails()[0] == "service app is DRAINING"
+        assert fails_before_the_update()[0] == "service app is DRAINING"
 
-    def test_during_another_rollout(self, cloud, fails):
-        cloud.describes_service(state="IN_PROGRESS")
+    def test_during_another_rollout(self, cloud, fails_before_the_update):
+        cloud.ecs.roll_out(cloud.ecs.register("app"))
 
-        assert fails()[0] == "service app has a rollout in progress: wait until it has ended"
+        assert fails_before_the_update()[0] == (
+            "service app has a rollout in progress: wait until it has ended, or --take-over"
+        )
 
-    def test_when_ecs_refuses(self, cloud, fails):
-        cloud.ecs.refuses("describe_services")
+    def test_when_ecs_refuses(self, cloud, fails_before_the_update):
+        cloud.ecs.refuse("DescribeServices")
 
-        assert fails()[0] == "describing the service: AccessDeniedException: no, you may not"
+        assert fails_before_the_update()[0] == "describing the service: AccessDeniedException: no, you may not"
 
 
 class TestRegisterFails:
-    def test_for_a_template_that_asks_for_too_much(self, cloud, fails, monkeypatch, tmp_path):
+    def test_for_a_template_that_asks_for_too_much(self, fails_before_the_update, monkeypatch, tmp_path):
         (tmp_path / "web.json").write_text('{"family": "${weather}"}')
-        monkeypatch.setattr(deploy, "TEMPLATES", tmp_path)
-        cloud.describes_service()
+        monkeypatch.setattr(target, "TEMPLATES", tmp_path)
 
-        assert fails()[0] == "rendering web.json: KeyError: 'weather'"
+        assert fails_before_the_update()[0] == "rendering web.json: KeyError: 'weather'"
 
-    def test_when_ecs_refuses(self, cloud, fails):
-        cloud.describes_service()
-        cloud.ecs.refuses("register_task_definition", "ClientException")
+    def test_when_ecs_refuses(self, cloud, fails_before_the_update):
+        cloud.ecs.refuse("RegisterTaskDefinition", "ClientException")
 
-        assert fails()[0] == "registering web.json: ClientException: no, you may not"
+        assert fails_before_the_update()[0] == "registering web.json: ClientException: no, you may not"
 
 
 class TestMigrateFails:
-    @pytest.fixture(autouse=True)
-    def registered(self, cloud):
-        cloud.describes_service()
-        cloud.registers()
+    def test_with_an_exit_code_and_shows_why(self, cloud, fails_before_the_update):
+        cloud.ecs.exit_code = 1
+        cloud.migration_logs("Applying ledger.0003...", "canceling statement due to lock timeout")
 
-    def test_with_an_exit_code_and_shows_why(self, cloud, fails):
-        cloud.migrates(code=1)
-        cloud.logs_end_with("Applying ledger.0003...", "canceling statement due to lock timeout")
-
-        line, out = fails()
+        line, out = fails_before_the_update()
 
         assert line == "the migration failed: exit code 1; the service was not changed"
-        assert out.endswith("0af1:\nApplying ledger.0003...\ncanceling statement due to lock timeout\n")
+        assert "0001:\nApplying ledger.0003...\ncanceling statement due to lock timeout\n---\n" in out
 
-    def test_without_an_exit_code(self, cloud, fails):
-        cloud.starts_the_migration()
-        cloud.describes_the_migration(
-            lastStatus="STOPPED",
-            stopCode="TaskFailedToStart",
-            stoppedReason="CannotPullContainerError",
-            containers=[{"name": "migrate", "reason": "not found"}],
-        )
-        cloud.logs.refuses("get_log_events", "ResourceNotFoundException")
+    def test_without_an_exit_code(self, cloud, fails_before_the_update):
+        cloud.ecs.task = {
+            "stopCode": "TaskFailedToStart",
+            "stoppedReason": "CannotPullContainerError",
+            "containers": [{"name": "migrate", "reason": "not found"}],
+        }
 
-        line, out = fails()
+        line, out = fails_before_the_update()
 
         assert line == (
             "the migration failed: no exit code, TaskFailedToStart, CannotPullContainerError, not found; "
             "the service was not changed"
         )
-        assert "the log cannot be read: reading ecs/migrate/0af1: ResourceNotFoundException" in out
+        assert "the log cannot be read: reading ecs/migrate/0001: ResourceNotFoundException" in out
 
-    def test_with_another_containers_exit_code(self, cloud, fails):
-        cloud.starts_the_migration()
-        cloud.describes_the_migration(lastStatus="STOPPED", containers=[{"name": "sidecar", "exitCode": 0}])
-        cloud.logs_end_with()
+    def test_with_another_containers_exit_code(self, cloud, fails_before_the_update):
+        cloud.ecs.task = {"containers": [{"name": "sidecar", "exitCode": 0}]}
 
-        assert fails()[0] == "the migration failed: no exit code; the service was not changed"
+        assert fails_before_the_update()[0] == "the migration failed: no exit code; the service was not changed"
 
-    def test_when_there_is_no_room_for_it(self, cloud, fails):
-        cloud.starts_the_migration(tasks=[], failures=[{"reason": "RESOURCE:MEMORY"}])
+    def test_when_there_is_no_room_for_it(self, cloud, fails_before_the_update):
+        cloud.ecs.start_failures = [{"reason": "RESOURCE:MEMORY"}]
 
-        assert fails()[0] == "the migration task was not started: RESOURCE:MEMORY"
-
-    def test_when_ecs_refuses_to_start_it(self, cloud, fails):
-        cloud.ecs.refuses("run_task")
-
-        assert fails()[0] == "starting the migration task: AccessDeniedException: no, you may not"
-
-    def test_when_ecs_does_not_tell_of_it(self, cloud, fails):
-        cloud.starts_the_migration()
-        cloud.ecs.refuses("describe_tasks")
-
-        assert fails()[0] == "waiting for the migration task: AccessDeniedException: no, you may not"
-
-    def test_when_it_takes_too_long_and_stops_it(self, cloud, fails, monkeypatch):
-        monkeypatch.setattr(deploy, "MIGRATION_S", 15)
-        cloud.starts_the_migration()
-        cloud.describes_the_migration(lastStatus="PENDING")
-        cloud.describes_the_migration(lastStatus="RUNNING")
-        cloud.logs_end_with("Applying ledger.0003...")
-        cloud.ecs.answers("stop_task", {}, cluster="app", task=TASK, reason="took too long")
-
-        line, out = fails()
-
-        assert line == "the migration took longer than 15 s and was stopped; the service was not changed"
-        assert "Applying ledger.0003..." in out
-
-
-class TestUpdateFails:
-    @pytest.fixture(autouse=True)
-    def migrated(self, cloud):
-        cloud.describes_service()
-        cloud.registers()
-        cloud.migrates()
-
-    def test_when_ecs_refuses(self, cloud, fails):
-        cloud.ecs.refuses("update_service")
-
-        assert fails()[0] == "updating the service: AccessDeniedException: no, you may not"
-
-    def test_and_goes_back_when_the_answer_was_lost(self, cloud, fails):
-        cloud.ecs.refuses("update_service", "ServerException", status=500)
-        cloud.rolls_back()
-
-        assert (
-            fails()[0] == "updating the service: ServerException: no, you may not; the service was rolled back to app:1"
+        assert fails_before_the_update()[0] == (
+            "the migration: the task was not started: RESOURCE:MEMORY; the service was not changed"
         )
 
-    def test_and_goes_back_when_the_connection_was_lost(self, cloud, fails, monkeypatch):
-        update = cloud.ecs.client.update_service
+    def test_when_ecs_refuses_to_start_it(self, cloud, fails_before_the_update):
+        cloud.ecs.refuse("RunTask")
 
-        def lose_the_first(**arguments):
-            monkeypatch.setattr(cloud.ecs.client, "update_service", update)
-            raise botocore.exceptions.ReadTimeoutError(endpoint_url="ecs")
+        assert fails_before_the_update()[0] == (
+            "the migration: starting the task: AccessDeniedException: no, you may not; the service was not changed"
+        )
 
-        monkeypatch.setattr(cloud.ecs.client, "update_service", lose_the_first)
-        cloud.rolls_back()
+    def test_when_it_takes_too_long_and_stops_it(self, cloud, fails_before_the_update):
+        cloud.ecs.task_s = deploy.MIGRATION_S + 100
+        cloud.migration_logs("Applying ledger.0003...")
+
+        line, out = fails_before_the_update()
+
+        assert line == "the migration: the task took longer than 1200 s and was stopped; the service was not changed"
+        assert "Applying ledger.0003..." in out
+        assert [task["status"] for task in cloud.ecs.tasks.values()] == ["STOPPED"]
+
+    def test_when_ecs_never_tells_of_it_and_stops_it(self, cloud, fails_before_the_update):
+        cloud.ecs.refuse("DescribeTasks", "ThrottlingException", n=1000)
+
+        line, _ = fails_before_the_update()
+
+        assert "took longer than 1200 s and was stopped" in line
+        assert [task["status"] for task in cloud.ecs.tasks.values()] == ["STOPPED"]
+
+    def test_and_says_which_task_runs_on_if_it_cannot_be_stopped(self, cloud, fails_before_the_update):
+        cloud.ecs.task_s = deploy.MIGRATION_S + 100
+        cloud.ecs.refuse("StopTask")
+
+        assert "STILL RUNNING, stop it by hand: arn:aws:ecs:" in fails_before_the_update()[0]
+
+
+class TestWhatOthersDoMeanwhile:
+    def test_a_poll_that_fails_is_no_failed_migration(self, cloud, run):
+        cloud.ecs.refuse("DescribeTasks", "ThrottlingException")
+
+        code, out, _ = run()
+
+        assert code == 0
+        assert "waiting for the task: ThrottlingException: no, you may not; trying again" in out
+
+    def test_a_poll_that_fails_is_no_failed_rollout(self, cloud, run):
+        cloud.ecs.during("UpdateService", lambda: cloud.ecs.refuse("DescribeServices", "ThrottlingException", n=3))
+
+        code, out, _ = run()
+
+        assert code == 0
+        assert out.count("describing the service: ThrottlingException: no, you may not; trying again") == 3
+
+    def test_a_service_that_was_scaled_out_during_the_migration_stays_so(self, cloud, run):
+        cloud.ecs.after(15, lambda: cloud.ecs.scale(10))
+
+        assert run()[0] == 0
+        assert cloud.ecs.service["desiredCount"] == 10
+
+    def test_and_on_the_way_back(self, cloud, fails):
+        cloud.ecs.after(15, lambda: cloud.ecs.scale(10))
+        cloud.pages["/ping/"][:] = [(500, None)]
+
+        assert fails()[0].endswith("the service was rolled back to app:1")
+        assert cloud.ecs.service["desiredCount"] == 10
+
+    def test_a_first_version_that_does_not_serve_leaves_no_task(self, cloud, fails):
+        cloud.ecs.scale(0)
+        cloud.pages["/ping/"][:] = [(500, None)]
+
+        assert fails()[0].endswith("the service was rolled back to app:1")
+        assert cloud.ecs.service["desiredCount"] == 0
+
+    @pytest.mark.parametrize("later", [0, 1000])
+    def test_a_colleagues_rollback_during_the_migration_is_not_overwritten(self, cloud, fails_before_the_update, later):
+        """Whether it has ended, or is under way."""
+        cloud.ecs.rollout_s += later
+
+        def colleague():
+            cloud.ecs.rollout_s = later
+            cloud.ecs.roll_out(cloud.ecs.register("app"))
+
+        cloud.ecs.during("RunTask", colleague)
+
+        line, _ = fails_before_the_update()
+
+        assert cloud.ecs.running == "app:3"
+        assert line == (
+            "service app has a rollout in progress: wait until it has ended, or --take-over"
+            if later
+            else "app:3 runs now, and no more app:1: another deployment changed the service, and this one did not"
+        )
+
+    def test_a_colleagues_rollback_during_the_rollout_stays(self, cloud, fails):
+        cloud.ecs.after(30, lambda: cloud.ecs.roll_out(cloud.ecs.register("app")))
+
+        assert fails()[0] == "app:3 is primary: another deployment took over, so this one stops"
+        assert cloud.ecs.running == "app:3"
+
+    def test_a_colleagues_rollback_during_the_smoke_test_stays(self, cloud, fails):
+        cloud.pages["/ping/"][:] = [(500, None)]
+        cloud.ecs.after(100, lambda: cloud.ecs.roll_out(cloud.ecs.register("app")))
+
+        assert "app:3 is primary: another deployment took over" in fails()[0]
+        assert cloud.ecs.running == "app:3"
+        assert len(cloud.ecs.called("UpdateService")) == 1
+
+    def test_one_who_has_taken_the_lock_keeps_the_service_as_it_is(self, cloud, fails):
+        cloud.pages["/ping/"][:] = [(500, None)]
+        cloud.ecs.after(100, cloud.lock("ann/terminal/1").take_over)
+
+        assert "ann/terminal/1 took the lock over" in fails()[0]
+        assert len(cloud.ecs.called("UpdateService")) == 1
+
+
+class TestInterrupted:
+    @pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+    def interrupt(self, request):
+        return lambda: signal.raise_signal(request.param)
+
+    def test_while_migrating_it_stops_the_migration_and_says_so(self, cloud, fails_before_the_update, interrupt):
+        cloud.ecs.after(15, interrupt)
+
+        line, out = fails_before_the_update()
+
+        assert line == "interrupted in step 5"
+        assert "stopped arn:aws:ecs:eu-central-1:123456789012:task/app/0001: interrupted" in out
+        assert [task["status"] for task in cloud.ecs.tasks.values()] == ["STOPPED"]
+
+    @pytest.mark.parametrize("seconds", [30, 100], ids=["rollout", "smoke test"])
+    def test_after_the_update_it_starts_the_way_back_and_does_not_wait(self, cloud, fails, interrupt, seconds):
+        cloud.pages["/ping/"][:] = [(500, None)]
+        cloud.ecs.after(seconds, interrupt)
+        cloud.ecs.during("UpdateService", lambda: cloud.ecs.after(seconds, interrupt))
 
         line, _ = fails()
 
-        assert line.startswith("updating the service: Read timeout on endpoint")
-        assert line.endswith("the service was rolled back to app:1")
+        assert re.fullmatch(r"interrupted in step [78]; the service is on its way back to app:1", line)
+        assert cloud.ecs.running == "app:1"
+        assert cloud.ecs.service["rollout"] == "IN_PROGRESS"
+        assert not cloud.is_locked
+
+    def test_a_second_signal_does_not_stop_what_the_first_one_began(self, cloud, fails, interrupt):
+        cloud.ecs.after(15, interrupt)
+        cloud.ecs.during("StopTask", interrupt)
+
+        assert fails()[0] == "interrupted in step 5"
+        assert [task["status"] for task in cloud.ecs.tasks.values()] == ["STOPPED"]
+
+    def test_the_signals_are_the_programs_again_afterwards(self, run):
+        before = signal.getsignal(signal.SIGTERM)
+        run()
+
+        assert signal.getsignal(signal.SIGTERM) == before
+
+
+class TestUpdateFails:
+    def test_when_ecs_refuses(self, cloud, fails):
+        cloud.ecs.refuse("UpdateService")
+
+        assert fails()[0] == "updating the service: AccessDeniedException: no, you may not"
+        assert cloud.ecs.running == "app:1"
+
+    @pytest.mark.parametrize(
+        ("failure", "reason"),
+        [
+            ("ServerException", "updating the service: ServerException: no, you may not"),
+            (
+                botocore.exceptions.ReadTimeoutError(endpoint_url="ecs"),
+                "updating the service: Read timeout on endpoint",
+            ),
+        ],
+        ids=["answer", "connection"],
+    )
+    def test_and_goes_back_when_the_answer_was_lost(self, cloud, fails, failure, reason):
+        cloud.ecs.refuse("UpdateService", failure, status=500)
+
+        line, _ = fails()
+
+        assert line.startswith(reason)
+        assert line.endswith("; the service was rolled back to app:1")
+        assert cloud.ecs.running == "app:1"
 
 
 class TestWaitFails:
-    @pytest.fixture(autouse=True)
-    def updated(self, cloud):
-        cloud.reaches_the_rollout()
-
     def test_when_the_rollout_does_and_tells_what_ecs_knows(self, cloud, fails):
-        cloud.describes_service(NEW, state="IN_PROGRESS")
-        cloud.describes_service(NEW, state="FAILED")
-        cloud.describes_events()
-        cloud.rolls_back()
+        cloud.ecs.broken.add("app:2")
+        cloud.ecs.breaker = False
 
         line, out = fails()
 
         assert line == "the rollout failed: crash; the service was rolled back to app:1"
         assert "(service app) failed container health checks." in out
-        assert "stopped task 0af1: exit code 3, EssentialContainerExited" in out
-        assert f"staged-{COMMIT}" not in fake_aws.digests(cloud.ecr)
+        assert "stopped task crashed: exit code 3" in out
+        assert cloud.ecs.running == "app:1"
 
     def test_when_ecs_went_back_by_itself(self, cloud, fails):
-        cloud.describes_service(NEW, state="IN_PROGRESS")
-        cloud.describes_service(OLD, state="IN_PROGRESS")
-        cloud.describes_events()
-        cloud.rolls_back()
+        cloud.ecs.broken.add("app:2")
 
         assert fails()[0] == "ECS rolled back to app:1; the service was rolled back to app:1"
 
     def test_when_it_takes_too_long(self, cloud, fails, monkeypatch):
         monkeypatch.setattr(deploy, "ROLLOUT_S", 15)
-        cloud.describes_service(NEW, state="IN_PROGRESS")
-        cloud.describes_service(NEW, state="IN_PROGRESS")
-        cloud.describes_events()
-        cloud.rolls_back()
+        cloud.ecs.during("ListTasks", lambda: setattr(cloud.ecs, "rollout_s", 5))
 
         assert fails()[0] == "the rollout of app:2 was not COMPLETED after 15 s; the service was rolled back to app:1"
 
-    def test_when_ecs_does_not_tell(self, cloud, fails):
-        cloud.ecs.refuses("describe_services", "ServerException", status=500)
-        cloud.ecs.refuses("describe_services", "ServerException", status=500)
-        cloud.rolls_back()
+    def test_when_ecs_tells_nothing_until_the_deadline(self, cloud, fails):
+        polls = deploy.ROLLOUT_S // 10
+        cloud.ecs.during(
+            "UpdateService", lambda: cloud.ecs.refuse("DescribeServices", "ServerException", status=500, n=polls + 1)
+        )
 
         line, out = fails()
 
-        assert line == "waiting for the rollout: ServerException: no, you may not; the service was rolled back to app:1"
+        assert line == "describing the service: ServerException: no, you may not; the service was rolled back to app:1"
         assert "the rest cannot be read: reading the service's events" in out
-
-    def test_when_somebody_else_deploys_and_lets_them(self, cloud, fails):
-        cloud.describes_service(NEW, state="IN_PROGRESS")
-        cloud.describes_service(NEW.replace(":2", ":3"), state="IN_PROGRESS")
-
-        assert fails()[0] == "app:3 is primary: another deployment took over, so this one stops"
 
 
 class TestSmokeFails:
-    @pytest.fixture(autouse=True)
-    def rolled_out(self, cloud):
-        cloud.reaches_the_rollout()
-        cloud.describes_service(NEW)
-        cloud.rolls_back()
-
     @pytest.mark.parametrize(
         ("path", "answer", "reason"),
         [
@@ -545,7 +654,7 @@ class TestSmokeFails:
             line
             == f"{cloud.target['url']} does not serve it: {path} returns {reason}; the service was rolled back to app:1"
         )
-        assert f"staged-{COMMIT}" not in fake_aws.digests(cloud.ecr)
+        assert cloud.ecs.running == "app:1"
 
     def test_for_no_answer(self, cloud, fails):
         cloud.target["url"] = "http://127.0.0.1:1"
@@ -562,48 +671,46 @@ class TestSmokeFails:
 class TestGoingBackFails:
     @pytest.fixture(autouse=True)
     def does_not_serve(self, cloud):
-        cloud.reaches_the_rollout()
-        cloud.describes_service(NEW)
         cloud.pages["/ping/"][:] = [(500, None)]
 
     def test_when_ecs_refuses(self, cloud, fails):
-        cloud.ecs.refuses("update_service")
+        cloud.ecs.after(100, lambda: cloud.ecs.refuse("UpdateService"))
 
         assert fails()[0].endswith(
             "ROLLBACK FAILED, check the service now: rolling back: AccessDeniedException: no, you may not"
         )
 
     def test_when_the_old_version_does_not_come_up_either(self, cloud, fails):
-        cloud.updates(OLD)
-        cloud.describes_service(OLD, state="FAILED")
+        cloud.ecs.breaker = False
+        cloud.ecs.after(100, lambda: cloud.ecs.broken.add("app:1"))
 
         assert fails()[0].endswith("ROLLBACK FAILED, check the service now: the rollout failed: crash")
 
     def test_not_from_a_description_that_is_a_moment_old(self, cloud, fails):
-        cloud.updates(OLD)
-        cloud.describes_service(NEW)
-        cloud.describes_service(OLD)
+        cloud.ecs.late_s = 15
 
         assert fails()[0].endswith("the service was rolled back to app:1")
 
 
 class TestMarkFails:
-    def test_when_the_tag_is_another_images_and_the_version_serves(self, cloud, fails):
+    def test_when_the_tag_is_another_images_and_the_version_serves(self, cloud, run):
         fake_aws.push(cloud.ecr, f"staged-{COMMIT}", content="another image")
-        cloud.reaches_the_rollout()
-        cloud.describes_service(NEW)
 
-        assert fails()[0] == (
-            f"tag staged-{COMMIT} is already on another image, and tags are immutable "
-            "(the new version is deployed; only the tag is missing)"
+        code, _, err = run()
+
+        assert code == 1
+        assert err == (
+            f"error: tag staged-{COMMIT} is already on another image, and tags are immutable "
+            "(the new version is deployed; only the tag is missing)\n"
         )
+        assert cloud.ecs.running == "app:2"
 
 
 class TestTheTaskDefinitions:
     @pytest.fixture
     def both(self):
-        target = deploy.Target.parse((ROOT / "deploy/ecs/example.json").read_text())
-        return [deploy.render(name, target, "an image") for name in ("web.json", "migrate.json")]
+        deployed_to = target.Target.parse((ROOT / "deploy/ecs/example.json").read_text())
+        return [target.render(name, deployed_to, "an image") for name in ("web.json", "migrate.json")]
 
     def test_run_the_same_image_in_the_same_way(self, both):
         web, migrate = both
@@ -633,7 +740,7 @@ class TestTheTaskDefinitions:
     def test_ask_for_nothing_that_the_example_lacks_and_the_other_way_round(self):
         texts = [(ROOT / "deploy/ecs" / name).read_text() for name in ("web.json", "migrate.json")]
         asked = {name for text in texts for name in string.Template(text).get_identifiers()}
-        about_the_deployment = {"repository", "cluster", "tasks", "url", "requires", "marks"}
+        about_the_deployment = {"repository", "cluster", "tasks", "url", "lock_table", "requires", "marks"}
 
         assert asked | about_the_deployment == json.loads((ROOT / "deploy/ecs/example.json").read_text()).keys() | {
             "image"

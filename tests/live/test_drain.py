@@ -8,9 +8,8 @@ import time
 
 import pytest
 
-from tests.factories import new_idempotency_key, token_of
-from tests.ledger.assertions import assert_books_balance
-from tests.ledger.factories import AccountFactory
+from apps.users.models import User
+from tests.factories import PASSWORD
 from tests.support.client import Address, Answer, Client, NoAnswer, Request
 from tests.support.databases import database_url
 from tests.support.patience import HANG_S, eventually
@@ -158,13 +157,11 @@ class TestRequestsInFlight:
         ("drain_s", "body_s"), [(1, 3), pytest.param(5, 20, marks=pytest.mark.long)], ids=["quick", "long"]
     )
     def test_end_after_the_drain_and_within_the_grace(self, start, drain_s, body_s):
-        """Deposits whose bodies are still arriving when the drain begins, as from a slow network, are booked."""
-        account = AccountFactory()
-        token = token_of(account.owner)
+        """Sign-ups whose bodies are still arriving when the drain begins, as from a slow network, are served."""
         server = start(drain_s=drain_s)
-        body = json.dumps({"amount": "1.00"}).encode()
+        bodies = [json.dumps({"username": f"late-{number}", "password": PASSWORD}).encode() for number in range(3)]
         # One thread is left to answer the probes.
-        begun = [begin_deposit(server.address, account.pk, token, body) for _ in range(3)]
+        begun = [begin_sign_up(server.address, body) for body in bodies]
 
         server.signal(signal.SIGTERM)
         sent = time.monotonic()
@@ -174,23 +171,19 @@ class TestRequestsInFlight:
         # whoever still comes then was not told by the drain.
         assert eventually(lambda: is_silent(server.address))
         assert not server.has_ended
-        statuses = [finish(connection, body) for connection in begun]
+        statuses = [finish(connection, body) for connection, body in zip(begun, bodies, strict=True)]
 
         assert statuses == [201] * len(begun)
         assert server.exit_code() == 0
         print(f"ended {time.monotonic() - sent:.1f} s after the signal, of {GRACE_S}")
-        account.refresh_from_db()
-        assert account.balance == len(begun)
-        assert_books_balance()
+        assert User.objects.filter(username__startswith="late-").count() == len(begun)
 
 
-def begin_deposit(address: Address, account: object, token: str, body: bytes) -> socket.socket:
-    """Send all of a deposit but the last byte."""
+def begin_sign_up(address: Address, body: bytes) -> socket.socket:
+    """Send all of a sign-up but the last byte."""
     head = [
-        f"POST /api/v1/accounts/{account}/deposits/ HTTP/1.1",
+        "POST /api/v1/users/ HTTP/1.1",
         "Host: localhost",
-        f"Authorization: Token {token}",
-        f"Idempotency-Key: {new_idempotency_key()}",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
     ]

@@ -74,12 +74,12 @@ def test_passes_on_who_asks_and_how(nginx):
 
 def test_its_log_has_the_applications_request_id_and_no_query(nginx):
     with Client(nginx.address, token=None) as client:
-        answer = client.send(Request("GET", "/api/v1/accounts/?cursor=secret"))
+        answer = client.send(Request("GET", "/api/v1/users/me/?cursor=secret"))
 
     # The line is written after the answer.
     lines = eventually(
         lambda: [line for line in nginx.log.read_text().splitlines() if answer.headers["x-request-id"] in line]
     )
     assert len(lines) == 1
-    assert '"path": "/api/v1/accounts/"' in lines[0]
+    assert '"path": "/api/v1/users/me/"' in lines[0]
     assert "secret" not in nginx.log.read_text()

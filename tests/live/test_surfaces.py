@@ -6,13 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.factories import UserFactory, token_of
-from tests.ledger.factories import AccountFactory
 from tests.support.databases import database_url
-from tests.support.production import ACCOUNTS, HOST, HTTPS, PRODUCTION, Answer, ask
+from tests.support.production import HOST, HTTPS, ME, PRODUCTION, Answer, ask
 from tests.support.responses import API_POLICY, EVERYWHERE
 from tests.support.server import Server
 
-CLOSED = ["/admin/", "/admin/login/", "/admin/ledger/account/", "/schema/", "/schema/swagger-ui/"]
+CLOSED = ["/admin/", "/admin/login/", "/admin/users/user/", "/schema/", "/schema/swagger-ui/"]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +69,7 @@ def test_a_server_says_once_what_it_has_probably_not_been_given(closed, alone):
 
 
 class TestHTTPS:
-    PATHS = (ACCOUNTS, "/api/token/", "/api/v1/users/me/", "/api/nowhere/", "/api/")
+    PATHS = (ME, "/api/token/", "/api/v1/users/", "/api/nowhere/", "/api/")
 
     @pytest.mark.parametrize("headers", [{}, {"X-Forwarded-Proto": "http"}, {"X-Forwarded-Proto": "http, https"}])
     def test_the_api_is_refused_over_plain_http_and_never_redirected(self, closed, headers):
@@ -85,9 +84,9 @@ class TestHTTPS:
 
     @pytest.mark.django_db(transaction=True)
     def test_a_token_opens_the_api_over_https(self, closed):
-        token = token_of(AccountFactory(owner=UserFactory()).owner)
+        token = token_of(UserFactory())
 
-        answer = ask(closed, ACCOUNTS, Authorization=f"Token {token}", **HTTPS)
+        answer = ask(closed, ME, Authorization=f"Token {token}", **HTTPS)
 
         assert answer.status == 200
         assert {name: answer.headers[name] for name in EVERYWHERE} == EVERYWHERE
@@ -104,7 +103,7 @@ class TestHTTPS:
         """Not even at 127.0.0.1, whom gunicorn trusts as it comes."""
         name, _, value = header.partition(": ")
 
-        answer = ask(alone, ACCOUNTS, **{name: value})
+        answer = ask(alone, ME, **{name: value})
 
         assert (answer.status, answer.code) == (403, "https_required")
 
@@ -132,7 +131,7 @@ HOSTS = [
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_another_host_is_refused_and_never_repeated(closed, host):
-    for path in (ACCOUNTS, "/nowhere"):
+    for path in (ME, "/nowhere"):
         # Over plain HTTP as well: a redirect would lead to where the host says.
         for headers in (HTTPS, {"X-Forwarded-Host": HOST, "Forwarded": f"host={HOST}"}):
             answer = ask(closed, path, Host=host, **headers)

@@ -10,10 +10,9 @@ from django.db import connection
 
 from apps.core.throttling import WINDOW_S
 from tests.factories import UserFactory, token_of
-from tests.ledger.factories import AccountFactory
 from tests.support.databases import database_url
 from tests.support.patience import HANG_S
-from tests.support.production import ACCOUNTS, HTTPS, PRODUCTION, Answer, ask
+from tests.support.production import HTTPS, ME, PRODUCTION, Answer, ask
 from tests.support.redis_server import RedisServer
 from tests.support.server import Server
 
@@ -54,8 +53,8 @@ def count_lines(server: Server, words: str) -> int:
 
 def test_exactly_so_many_pass_and_all_when_there_is_nothing_to_count_in(tmp_path):
     url = database_url()
-    account = AccountFactory(owner=UserFactory())
-    tokens = [token_of(account.owner) for _ in range(2)]
+    user = UserFactory()
+    tokens = [token_of(user) for _ in range(2)]
     connection.close()
     environment = PRODUCTION | {
         "DATABASE_URL": url,
@@ -70,10 +69,10 @@ def test_exactly_so_many_pass_and_all_when_there_is_nothing_to_count_in(tmp_path
     ):
 
         def customer(token: str = tokens[0]) -> Answer:
-            return ask(server, ACCOUNTS, Authorization=f"Token {token}", **HTTPS)
+            return ask(server, ME, Authorization=f"Token {token}", **HTTPS)
 
         def nobody() -> Answer:
-            return ask(server, ACCOUNTS, Authorization="Token tok_forged", X_Forwarded_For="203.0.113.9", **HTTPS)
+            return ask(server, ME, Authorization="Token tok_forged", X_Forwarded_For="203.0.113.9", **HTTPS)
 
         def counted_exactly() -> None:
             users = at_once(customer, 3 * USER)
@@ -86,7 +85,7 @@ def test_exactly_so_many_pass_and_all_when_there_is_nothing_to_count_in(tmp_path
             assert 1 <= int(refusal.headers["Retry-After"]) <= WINDOW_S
             # Another token of a user counts for the same user; another address counts for itself, whatever its headers.
             assert customer(tokens[1]).status == 429
-            assert ask(server, ACCOUNTS, X_Forwarded_For="203.0.113.9, 203.0.113.10", **HTTPS).status == 401
+            assert ask(server, ME, X_Forwarded_For="203.0.113.9, 203.0.113.10", **HTTPS).status == 401
             assert ask(server, "/api/token/", "POST", X_Forwarded_For="203.0.113.9", **HTTPS).status == 429
             assert {ask(server, path).status for path in ("/ping/", "/livez/", "/readyz/") for _ in range(25)} == {200}
 

@@ -1,14 +1,13 @@
-"""Fake AWS for the deploy scripts: ECR with real digests by moto, and scripted answers of ECS and CloudWatch Logs."""
+"""Fake AWS for the deploy scripts: ECR with real digests by moto, and clients of other services."""
 
 import functools
 import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import boto3
-from botocore.stub import Stubber
 from moto import mock_aws
 
 from deploy.images import Registry
@@ -63,24 +62,3 @@ def client_of(service: str) -> Any:
     """Make a client once: reading a service's model takes longer than a test."""
     keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "unused")
     return boto3.client(service, region_name=REGION, **keys)
-
-
-class ScriptedClient:
-    """A client that takes these calls, in this order and no others; each has its answer."""
-
-    def __init__(self, service: str) -> None:
-        self.client = client_of(service)
-        self.stub = Stubber(self.client)
-
-    def __enter__(self) -> Self:
-        self.stub.activate()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stub.deactivate()
-
-    def answers(self, call: str, response: dict[str, Any], **expected: Any) -> None:
-        self.stub.add_response(call, response, expected or None)
-
-    def refuses(self, call: str, code: str = "AccessDeniedException", status: int = 400) -> None:
-        self.stub.add_client_error(call, code, "no, you may not", status)

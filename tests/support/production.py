@@ -19,7 +19,7 @@ PRODUCTION = {
 
 HTTPS = {"X-Forwarded-Proto": "https"}
 
-ACCOUNTS = "/api/v1/accounts/"
+ME = "/api/v1/users/me/"
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,7 @@ locals {
     app_secret               = aws_secretsmanager_secret.app.arn
     migration_secret         = aws_secretsmanager_secret.migration.arn
     log_group                = aws_cloudwatch_log_group.this.name
+    lock_table               = aws_dynamodb_table.deployments.name
     # Production accepts only images with staging's tag.
     requires = var.environment == "staging" ? "sha" : "staged"
     marks    = var.environment == "staging" ? "staged" : ""

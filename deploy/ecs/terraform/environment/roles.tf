@@ -135,6 +135,10 @@ data "aws_iam_policy_document" "deploy" {
     }
   }
   statement {
+    actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]
+    resources = [aws_dynamodb_table.deployments.arn]
+  }
+  statement {
     actions   = ["logs:GetLogEvents"]
     resources = ["${aws_cloudwatch_log_group.this.arn}:log-stream:ecs/migrate/*"]
   }

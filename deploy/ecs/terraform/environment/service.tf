@@ -13,6 +13,17 @@ resource "aws_ecs_cluster" "this" {
   }
 }
 
+# The lock of deploy/lock.py: one item, written on conditions.
+resource "aws_dynamodb_table" "deployments" {
+  name         = "${local.full_name}-deployments"
+  billing_mode = "PAY_PER_REQUEST"
+  hash_key     = "id"
+  attribute {
+    name = "id"
+    type = "S"
+  }
+}
+
 locals {
   web = jsondecode(templatefile("${path.module}/../../web.json", merge(local.deployment, {
     image = "${data.aws_ecr_repository.images.repository_url}:none"
