@@ -6,7 +6,8 @@ Raises: ConfigurationError.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from config.env import LIMITS_PER_MINUTE, ConfigurationError, Environment
+from config.env import ConfigurationError, Environment
+from config.keys import LIMITS_PER_MINUTE
 
 CACHES_OF_ONE_PROCESS: Final = ("django.core.cache.backends.locmem.", "django.core.cache.backends.dummy.")
 OUR_THROTTLE: Final = "apps.core.throttling.RequestThrottle"

@@ -23,8 +23,6 @@ BOOT_DEADLINE_S: Final = 7.5
 SERVING_DEADLINE_S: Final = 3.0
 # The least time between two calls of AWS.
 PAUSE_S: Final = 0.5
-# server.__main__ reads the secret to check the configuration; gunicorn does not read it again a moment later.
-RELOAD_PAUSE_S: Final = 2.0
 
 AWS_ERROR_REASONS: Final[Mapping[str, str]] = {
     "ResourceNotFoundException": "names no secret in this region and account, or one without a current version",

@@ -65,7 +65,7 @@ worker_exit, child_exit = metrics.worker_exit, metrics.child_exit
 
 # The arbiter logs in the workers' format. The workers log each request, so there is no access log.
 logconfig_dict = logs.configuration(
-    log_format=env("LOG_FORMAT", default="json" if env.deployed else "text"),
+    log_format=env("LOG_FORMAT"),
     stream="stdout",
     release=env("REVISION"),
     environment=env.name,
@@ -80,7 +80,7 @@ def when_ready(server: Any) -> None:
     for warning in environment.deployment_warnings(env):
         server.log.warning(warning)
     serve_metrics(server)
-    if drain_s := env("DRAIN_SECONDS", default=5 if env.deployed else 0):
+    if drain_s := env("DRAIN_SECONDS"):
         drain_before_stop(server, drain_s)
 
 

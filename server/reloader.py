@@ -16,6 +16,7 @@ from typing import Any
 from gunicorn import util  # type: ignore[import-untyped]  # it ships no types
 from gunicorn.reloader import ReloaderBase  # type: ignore[import-untyped]  # it ships no types
 
+from apps.core import configuration
 from config import env
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +54,8 @@ def load(app: Any, log: Any) -> Any:
     """Return the application, or one that responds with the traceback of loading it."""
     try:
         # The arbiter has imported it before the fork: a key that was added since is unknown there.
-        importlib.reload(env)
+        for module in (configuration, *importlib.reload(env).DECLARATIONS, env):
+            importlib.reload(module)
         return app.wsgi()
     # Invalid settings raise SystemExit. Any error may be fixed by the next change.
     except (Exception, SystemExit) as error:

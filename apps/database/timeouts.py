@@ -1,7 +1,7 @@
 """Time limits that the client keeps for a database connection, in seconds.
 
 They stand between the server's own limits and gunicorn's: LOCK_TIMEOUT < STATEMENT_TIMEOUT < RESPONSE_TIMEOUT_S <
-WORKER_TIMEOUT. The innermost limit ends the work, because its error names the reason. `config.env` checks this order while
+WORKER_TIMEOUT. The innermost limit ends the work, because its error names the reason. `config.keys` checks this order while
 the process starts, so this module imports nothing.
 """
 

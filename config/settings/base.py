@@ -1,7 +1,7 @@
 """Settings of all environments, safe by default.
 
 `production` and `staging` use them unchanged; `local` and `test` change what differs there. What differs by machine is an
-environment variable, declared in config/env.py; nothing outside `config/` reads the environment.
+environment variable, declared in config/keys.py or by an app; nothing outside `config/` reads the environment.
 """
 
 from datetime import timedelta
@@ -15,7 +15,8 @@ from csp.constants import NONE, SELF
 from apps.core.observability import logs
 from apps.database import libpq
 from config import product
-from config.env import SSLMODES, load, set_environment_variable
+from config.env import load, set_environment_variable
+from config.keys import SSLMODES
 
 # Makes annotations like ModelAdmin[Account] work at run time.
 django_stubs_ext.monkeypatch()
@@ -68,7 +69,7 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
         "tcp_user_timeout": 10_000,
     }
     if route.over_network:
-        options["sslmode"] = max(env.weakest_sslmode, route.sslmode, key=SSLMODES.index)
+        options["sslmode"] = max(env("DATABASE_SSLMODE"), route.sslmode, key=SSLMODES.index)
     # The last one wins: a URL may name another schema.
     session = [
         "-c search_path=public",

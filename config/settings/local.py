@@ -6,7 +6,6 @@ from config.settings.base import *  # noqa: F403  a settings module is its paren
 from config.settings.base import (
     CONTENT_SECURITY_POLICY,
     INSTALLED_APPS,
-    LOGGING,
     MIDDLEWARE,
     REDIS_URL,
     SPECTACULAR_SETTINGS,
@@ -24,7 +23,6 @@ DOCS_OPEN = env("DOCS_OPEN", default=True)
 SIGN_UP_OPEN = env("SIGN_UP_OPEN", default=True)
 THROTTLE_USER_PER_MINUTE = env("THROTTLE_USER_PER_MINUTE", default=0) if REDIS_URL else 0
 THROTTLE_ANONYMOUS_PER_MINUTE = env("THROTTLE_ANONYMOUS_PER_MINUTE", default=0) if REDIS_URL else 0
-LOGGING["formatters"]["line"]["log_format"] = env("LOG_FORMAT", default="text")
 # The browser's storage keeps the token that is typed into Swagger UI.
 SPECTACULAR_SETTINGS["SWAGGER_UI_SETTINGS"]["persistAuthorization"] = DEBUG
 DATABASES = {"default": database(env("DATABASE_URL") or embedded_postgres.url("local"))}

@@ -1,7 +1,7 @@
 """Settings of the test suite: real PostgreSQL, cheap password hashing, plain HTTP, independent of the local environment."""
 
 from config.settings.base import *  # noqa: F403  a settings module is its parent's names with some changed
-from config.settings.base import LOGGING, MIDDLEWARE, REST_FRAMEWORK, database, env
+from config.settings.base import MIDDLEWARE, REST_FRAMEWORK, database, env
 from devtools import embedded_postgres
 
 DEBUG = False
@@ -17,8 +17,6 @@ REST_FRAMEWORK = REST_FRAMEWORK | {"NUM_PROXIES": 0}
 # Without one, the tests that need Redis start it (tests/support/redis_server.py).
 TEST_REDIS_URL = env("TEST_REDIS_URL")
 THROTTLE_USER_PER_MINUTE = THROTTLE_ANONYMOUS_PER_MINUTE = 0
-
-LOGGING["formatters"]["line"]["log_format"] = env("LOG_FORMAT", default="text")
 
 POPULATE_ALLOWED = True
 SIGN_UP_OPEN = True

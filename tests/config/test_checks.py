@@ -4,7 +4,8 @@ import pytest
 from django.conf import UserSettingsHolder, settings
 
 from config.checks import check_deployment_settings
-from config.env import LIMITS_PER_MINUTE, ConfigurationError
+from config.env import ConfigurationError
+from config.keys import LIMITS_PER_MINUTE
 from config.settings import base
 from tests.support.configuration import FULL, configure
 

@@ -8,6 +8,7 @@ import pytest
 
 from apps.core.middleware import probes as health
 from config import env as environment
+from config import keys
 from config import secrets_manager as secrets
 from config.env import KEYS, ConfigurationError, read
 from tests.support.configuration import CANARY, FULL, STRONG_KEY, configure
@@ -55,6 +56,23 @@ def test_an_image_and_the_suite_ask_nobody(settings):
 
 def test_nobody_is_asked_where_no_secret_is_named():
     assert configure(**FULL).sources["SECRET_KEY"] == "environment"
+
+
+@pytest.mark.parametrize(("settings", "drain", "log_format"), [("production", 5, "json"), ("local", 0, "text")])
+def test_a_default_may_be_another_where_it_is_not_deployed(settings, drain, log_format):
+    env = configure(settings, **FULL | {"DJANGO_SETTINGS_MODULE": f"config.settings.{settings}"})
+
+    assert (env("DRAIN_SECONDS"), env("LOG_FORMAT")) == (drain, log_format)
+
+
+def test_each_app_brings_its_own_keys_and_no_key_is_declared_twice():
+    declared = [key for module in environment.DECLARATIONS for key in module.KEYS]
+
+    assert {module.__name__ for module in environment.DECLARATIONS} == {
+        "config.keys",
+        *(f"apps.{path.parent.name}.environment" for path in (ROOT / "apps").glob("*/environment.py")),
+    }
+    assert sorted(declared) == sorted(KEYS)
 
 
 def test_what_finds_the_secret_is_not_read_from_it():
@@ -276,7 +294,7 @@ def test_origins_are_taken_as_browsers_send_them():
 def test_what_other_modules_decide_is_what_the_rules_count_with():
     probes = [value for value in vars(health).values() if isinstance(value, health.DatabaseProbe)]
 
-    assert len(probes) == environment.PROBE_CONNECTIONS
+    assert len(probes) == keys.PROBE_CONNECTIONS
 
 
 def test_the_examples_name_only_keys_that_there_are():

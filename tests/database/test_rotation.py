@@ -21,6 +21,7 @@ from apps.database.postgresql.base import DatabaseWrapper
 from apps.database.postgresql.credentials import password_was_sent
 from config import env as environment
 from config import secrets_manager as secrets
+from config.keys import connections_fit
 from config.settings.base import database
 from tests.support import aws
 from tests.support.configuration import FULL
@@ -338,7 +339,7 @@ def test_a_rotation_under_load_fails_no_request_for_longer_than_one_retry(live, 
 @pytest.mark.slow
 def test_a_reload_takes_the_new_secret_and_keeps_the_old_one_if_the_new_is_no_good(live, password_postgres, moto):
     def reload_and_ask(host: str, expected: int) -> None:
-        time.sleep(secrets.RELOAD_PAUSE_S)
+        time.sleep(secrets.PAUSE_S)
         before = set(live.workers())
         live.reload()
         eventually(
@@ -361,7 +362,7 @@ def test_a_server_opens_as_many_connections_as_the_rule_counts(live, password_po
     values = {"WEB_CONCURRENCY": "2", "GUNICORN_THREADS": "3", "DATABASE_RESERVED_CONNECTIONS": "0"}
     for available, words in [(8, ""), (7, "do not fit")]:
         env = environment.Environment("test", values | {"DATABASE_MAX_CONNECTIONS": str(available)}, {})
-        assert environment.connections_fit(env).startswith(words)
+        assert connections_fit(env).startswith(words)
     stop = threading.Event()
     clients = [LoadClient(live.address, stop) for _ in range(12)]
     most = 0
