@@ -1,7 +1,7 @@
 # Resources shared by all environments of one AWS account: the image repository, GitHub's OIDC provider, the publish role.
 #
 #   terraform init -backend-config=bucket=... -backend-config=key=app/account -backend-config=region=...
-#   terraform apply -var github=OWNER/REPOSITORY -var region=...
+#   terraform apply -var github=OWNER/NAME -var github_ids=OWNER_ID/REPOSITORY_ID -var region=...
 
 terraform {
   required_version = ">= 1.10"
@@ -19,6 +19,19 @@ terraform {
 variable "github" {
   description = "The repository on GitHub, as OWNER/NAME in its exact case."
   type        = string
+  validation {
+    condition     = can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github))
+    error_message = "OWNER/NAME, for example octo-org/octo-repo: no URL, no ids (they are github_ids)."
+  }
+}
+
+variable "github_ids" {
+  description = "The ids of the owner and the repository, as OWNER_ID/REPOSITORY_ID."
+  type        = string
+  validation {
+    condition     = can(regex("^[0-9]+/[0-9]+$", var.github_ids))
+    error_message = "Two numbers: gh api repos/OWNER/NAME --jq '\"\\(.owner.id)/\\(.id)\"' prints them."
+  }
 }
 
 variable "region" {
@@ -26,8 +39,19 @@ variable "region" {
 }
 
 variable "name" {
-  type    = string
-  default = "app"
+  description = "The project's name, the first part of every other name."
+  type        = string
+  default     = "app"
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.name)) && length(var.name) >= 3 && length(var.name) <= 24
+    error_message = "3 to 24 characters: a to z, digits, single hyphens between them, a letter first."
+  }
+}
+
+variable "create_github_provider" {
+  description = "Whether this account has no OIDC provider of GitHub yet: an account can have one only."
+  type        = bool
+  default     = true
 }
 
 provider "aws" {
@@ -59,8 +83,24 @@ resource "aws_ecr_lifecycle_policy" "images" {
 }
 
 resource "aws_iam_openid_connect_provider" "github" {
+  count          = var.create_github_provider ? 1 : 0
   url            = "https://token.actions.githubusercontent.com"
   client_id_list = ["sts.amazonaws.com"]
+}
+
+data "aws_iam_openid_connect_provider" "github" {
+  count = var.create_github_provider ? 0 : 1
+  url   = "https://token.actions.githubusercontent.com"
+}
+
+locals {
+  provider_arn = one(concat(aws_iam_openid_connect_provider.github[*].arn, data.aws_iam_openid_connect_provider.github[*].arn))
+
+  # GitHub names a repository in two ways in the subject of a token: OWNER@ID/NAME@ID if it was made, renamed or moved since
+  # 15 July 2026 or has switched to it, OWNER/NAME otherwise.
+  names    = split("/", var.github)
+  ids      = split("/", var.github_ids)
+  subjects = ["repo:${var.github}", "repo:${local.names[0]}@${local.ids[0]}/${local.names[1]}@${local.ids[1]}"]
 }
 
 # The role of staging.yml's publish job: it may push images, from main only, and nothing else.
@@ -74,7 +114,7 @@ data "aws_iam_policy_document" "main_may_publish" {
     actions = ["sts:AssumeRoleWithWebIdentity"]
     principals {
       type        = "Federated"
-      identifiers = [aws_iam_openid_connect_provider.github.arn]
+      identifiers = [local.provider_arn]
     }
     condition {
       test     = "StringEquals"
@@ -84,7 +124,7 @@ data "aws_iam_policy_document" "main_may_publish" {
     condition {
       test     = "StringEquals"
       variable = "token.actions.githubusercontent.com:sub"
-      values   = ["repo:${var.github}:ref:refs/heads/main"]
+      values   = [for subject in local.subjects : "${subject}:ref:refs/heads/main"]
     }
   }
 }

@@ -61,7 +61,7 @@ resource "aws_db_instance" "this" {
   engine                      = "postgres"
   engine_version              = "18"
   instance_class              = var.database_class
-  db_name                     = var.name
+  db_name                     = replace(var.name, "-", "_") # RDS takes no hyphen
   username                    = "owner"
   manage_master_user_password = true
 

@@ -29,6 +29,19 @@ variable "environment" {
 variable "github" {
   description = "The repository on GitHub, as OWNER/NAME in its exact case."
   type        = string
+  validation {
+    condition     = can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github))
+    error_message = "OWNER/NAME, for example octo-org/octo-repo: no URL, no ids (they are github_ids)."
+  }
+}
+
+variable "github_ids" {
+  description = "The ids of the owner and the repository, as OWNER_ID/REPOSITORY_ID."
+  type        = string
+  validation {
+    condition     = can(regex("^[0-9]+/[0-9]+$", var.github_ids))
+    error_message = "Two numbers: gh api repos/OWNER/NAME --jq '\"\\(.owner.id)/\\(.id)\"' prints them."
+  }
 }
 
 variable "region" {
@@ -36,8 +49,13 @@ variable "region" {
 }
 
 variable "name" {
-  type    = string
-  default = "app"
+  description = "The project's name, the first part of every other name."
+  type        = string
+  default     = "app"
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.name)) && length(var.name) >= 3 && length(var.name) <= 24
+    error_message = "3 to 24 characters: a to z, digits, single hyphens between them, a letter first."
+  }
 }
 
 variable "vpc_id" {
@@ -57,6 +75,10 @@ variable "private_subnet_ids" {
 variable "domain" {
   description = "The host name under which the API is served; point it at the output load_balancer."
   type        = string
+  validation {
+    condition     = can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$", var.domain))
+    error_message = "A host name such as api.example.org, without https:// and in lower case."
+  }
 }
 
 variable "certificate_arn" {
@@ -96,7 +118,9 @@ data "aws_ecr_repository" "images" {
 
 locals {
   full_name = "${var.name}-${var.environment}"
-  in_ecs    = "arn:aws:ecs:${var.region}:${data.aws_caller_identity.current.account_id}"
+  # A load balancer's name has 32 characters at most.
+  short_name = trimsuffix(substr(local.full_name, 0, 32), "-")
+  in_ecs     = "arn:aws:ecs:${var.region}:${data.aws_caller_identity.current.account_id}"
 
   # The target of deploy/deploy.py, which also renders deploy/ecs/*.json with it.
   deployment = {

@@ -75,7 +75,7 @@ resource "aws_vpc_security_group_ingress_rule" "tasks_to_database" {
 }
 
 resource "aws_lb" "this" {
-  name                       = local.full_name
+  name                       = local.short_name
   load_balancer_type         = "application"
   subnets                    = var.public_subnet_ids
   security_groups            = [aws_security_group.balancer.id]
@@ -84,7 +84,7 @@ resource "aws_lb" "this" {
 }
 
 resource "aws_lb_target_group" "web" {
-  name        = local.full_name
+  name        = local.short_name
   target_type = "ip"
   protocol    = "HTTP"
   port        = 8000

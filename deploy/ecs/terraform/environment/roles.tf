@@ -78,6 +78,14 @@ data "aws_iam_openid_connect_provider" "github" {
   url = "https://token.actions.githubusercontent.com"
 }
 
+locals {
+  # GitHub names a repository in two ways in the subject of a token: OWNER@ID/NAME@ID if it was made, renamed or moved since
+  # 15 July 2026 or has switched to it, OWNER/NAME otherwise.
+  names    = split("/", var.github)
+  ids      = split("/", var.github_ids)
+  subjects = ["repo:${var.github}", "repo:${local.names[0]}@${local.ids[0]}/${local.names[1]}@${local.ids[1]}"]
+}
+
 data "aws_iam_policy_document" "environment_may_deploy" {
   statement {
     actions = ["sts:AssumeRoleWithWebIdentity"]
@@ -93,7 +101,7 @@ data "aws_iam_policy_document" "environment_may_deploy" {
     condition {
       test     = "StringEquals"
       variable = "token.actions.githubusercontent.com:sub"
-      values   = ["repo:${var.github}:environment:${var.environment}"]
+      values   = [for subject in local.subjects : "${subject}:environment:${var.environment}"]
     }
   }
 }

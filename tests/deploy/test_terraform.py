@@ -1,0 +1,123 @@
+"""Terraform applied on moto: an account and its environments, with the names and the accounts that projects have."""
+
+import json
+
+import boto3
+import pytest
+
+from deploy.target import Target
+from tests.support import aws
+from tests.support.terraform import Terraform
+
+pytestmark = pytest.mark.slow
+
+GITHUB = {"github": "octo-org/octo-repo", "github_ids": "123456/456789"}
+LONGEST_NAME = "a-name-of-24-characters1"
+# github.blog, 2026-04-23: immutable subject claims for GitHub Actions OIDC tokens.
+OLD_FORM, NEW_FORM = "repo:octo-org/octo-repo", "repo:octo-org@123456/octo-repo@456789"
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory):
+    with aws.Moto(tmp_path_factory.mktemp("moto") / "log") as moto:
+        yield moto
+
+
+@pytest.fixture(scope="module")
+def network(moto):
+    """What must exist before: a VPC with its subnets, and a certificate."""
+    keys = {"region_name": aws.REGION, "endpoint_url": moto.url}
+    keys |= {name.lower(): value for name, value in aws.CREDENTIALS.items()}
+    ec2 = boto3.client("ec2", **keys)
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{part}.0/24", AvailabilityZone=f"{aws.REGION}{zone}")["Subnet"]
+        for part, zone in ((0, "a"), (1, "b"))
+    ]
+    ids = [subnet["SubnetId"] for subnet in subnets]
+    certificate = boto3.client("acm", **keys).request_certificate(DomainName="api.example.org")["CertificateArn"]
+    return {
+        "vpc_id": vpc,
+        "public_subnet_ids": ids,
+        "private_subnet_ids": ids,
+        "domain": "api.example.org",
+        "certificate_arn": certificate,
+        "region": aws.REGION,
+    }
+
+
+@pytest.fixture(scope="module")
+def account(moto, tmp_path_factory):
+    terraform = Terraform("account", tmp_path_factory.mktemp("account") / "ecs", moto.url)
+    terraform.apply(**GITHUB, region=aws.REGION, name=LONGEST_NAME)
+    return terraform
+
+
+@pytest.fixture(scope="module")
+def production(moto, account, network, tmp_path_factory):
+    """The longest name and the longest environment."""
+    terraform = Terraform("environment", tmp_path_factory.mktemp("environment") / "ecs", moto.url)
+    terraform.apply(**GITHUB, **network, environment="production", name=LONGEST_NAME)
+    return terraform
+
+
+def trusted(policy: str) -> list[str]:
+    (statement,) = json.loads(policy)["Statement"]
+    assert statement["Condition"]["StringEquals"]["token.actions.githubusercontent.com:aud"] == "sts.amazonaws.com"
+    return statement["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"]
+
+
+def test_both_forms_of_the_subject_are_trusted_and_no_other(account, production):
+    publish = account.resources["aws_iam_role.publish"]["assume_role_policy"]
+    deploy = production.resources["aws_iam_role.deploy"]["assume_role_policy"]
+
+    assert trusted(publish) == [f"{form}:ref:refs/heads/main" for form in (OLD_FORM, NEW_FORM)]
+    assert trusted(deploy) == [f"{form}:environment:production" for form in (OLD_FORM, NEW_FORM)]
+
+
+def test_a_name_with_hyphens_and_of_24_characters_is_applied(production):
+    resources = production.resources
+
+    assert resources["aws_db_instance.this"]["db_name"] == "a_name_of_24_characters1"
+    for balancer in ("aws_lb.this", "aws_lb_target_group.web"):
+        assert resources[balancer]["name"] == "a-name-of-24-characters1-product"
+    assert all(len(each["name"]) <= 64 for address, each in resources.items() if address.startswith("aws_iam_role."))
+
+
+def test_the_deployment_scripts_target_is_an_output(production):
+    target = Target.parse(production.output("deployment"))
+
+    assert target.url == "https://api.example.org"
+    assert target.lock_table == production.resources["aws_dynamodb_table.deployments"]["name"]
+
+
+def test_a_second_project_uses_the_accounts_provider(moto, account, tmp_path):
+    second = Terraform("account", tmp_path / "ecs", moto.url)
+    refused = second.run("apply", "-auto-approve", **GITHUB, region=aws.REGION, name="second")
+    assert "EntityAlreadyExists" in refused.stderr
+
+    second.apply(**GITHUB, region=aws.REGION, name="second", create_github_provider=False)
+
+    (provider,) = json.loads(second.resources["aws_iam_role.publish"]["assume_role_policy"])["Statement"]
+    assert provider["Principal"]["Federated"] == account.resources["aws_iam_openid_connect_provider.github[0]"]["arn"]
+
+
+@pytest.mark.parametrize(
+    ("github", "github_ids", "name"),
+    [
+        ("https://github.com/octo-org/octo-repo", "octo-org/octo-repo", "a-name-of-25-characters12"),
+        ("octo-org@123456/octo-repo@456789", "123456", "My_app"),
+    ],
+)
+def test_variables_are_refused_before_anything_is_made(account, github, github_ids, name):
+    line = account.refusal(github=github, github_ids=github_ids, name=name, region=aws.REGION)
+
+    assert "OWNER/NAME, for example octo-org/octo-repo: no URL, no ids" in line
+    assert "Two numbers: gh api repos/OWNER/NAME --jq '\"\\(.owner.id)/\\(.id)\"' prints them." in line
+    assert "3 to 24 characters" in line
+
+
+def test_a_domain_is_refused_that_dns_cannot_have(production, network):
+    variables = GITHUB | network | {"environment": "production", "domain": "api..example.org"}
+
+    assert "A host name such as api.example.org" in production.refusal(**variables)
