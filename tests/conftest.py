@@ -19,7 +19,7 @@ from tests.factories import UserFactory, client_of
 pytest.register_assert_rewrite("tests.support", "tests.ledger", "tests.live")
 pytest_plugins = ["tests.support.fixtures"]
 
-TEST_SETTINGS = "config.settings.test"
+TEST_SETTINGS = "tests.settings.test"
 TEST_DATABASE = "app_test"
 
 

@@ -27,7 +27,7 @@ class TestTheGuard:
         result = run("-m", "pytest", "-q", "tests/core", "--ds", "config.settings.local")
 
         assert result.returncode == 4
-        assert "runs on config.settings.test only" in result.stderr
+        assert "runs on tests.settings.test only" in result.stderr
 
 
 def test_import_contracts_fail_when_they_are_broken(tmp_path):

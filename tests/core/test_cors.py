@@ -8,7 +8,7 @@ from django.test import Client
 from tests.factories import token_of
 from tests.support.configuration import FULL
 from tests.support.processes import run
-from tests.support.responses import ACCOUNTS, Answers
+from tests.support.responses import ANSWERS, ME, USERS
 
 pytestmark = pytest.mark.django_db
 
@@ -21,7 +21,7 @@ NOT_OF_THE_API = {
     "unknown_url", "unknown_url_while_debugging", "unknown_static_file", "other_method_at_a_probe", "alive", "ready", "ping",
     "ping_without_a_database", "document",
 }  # fmt: skip  # a table: many short values to a line
-OF_THE_API = [name for name in vars(Answers) if not name.startswith("_") and name not in NOT_OF_THE_API]
+OF_THE_API = [name for name in ANSWERS if name not in NOT_OF_THE_API]
 
 
 @pytest.fixture
@@ -44,14 +44,14 @@ def words(response, header: str) -> set[str]:
     return {word.strip().lower() for word in response.headers.get(header, "").split(",") if word.strip()}
 
 
-def preflight(client: Client, path: str = ACCOUNTS, method: str = "POST", **headers: str):
+def preflight(client: Client, path: str = USERS, method: str = "POST", **headers: str):
     asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization,idempotency-key"}
     return client.options(path, headers={"Origin": ORIGIN} | asked | headers)
 
 
 @pytest.mark.parametrize("kind", OF_THE_API)
 def test_a_page_reads_every_answer(page, monkeypatch, kind):
-    status, response = getattr(Answers(), kind)(page, monkeypatch)
+    status, response = ANSWERS[kind](page, monkeypatch)
 
     assert response.status_code == status
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
@@ -62,19 +62,19 @@ def test_a_page_reads_every_answer(page, monkeypatch, kind):
 
 def test_a_page_reads_that_plain_http_is_refused(page, settings):
     settings.SECURE_SSL_REDIRECT = True
-    response = page.get(ACCOUNTS, headers={"X-Forwarded-Proto": "http"})
+    response = page.get(ME, headers={"X-Forwarded-Proto": "http"})
 
     assert (response.status_code, response.json()["code"]) == (403, "https_required")
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
-@pytest.mark.parametrize("path", ["/api/nowhere", "/api/v1/accounts/%00/", "/api/v1/accounts/?x=%00"])
+@pytest.mark.parametrize("path", ["/api/nowhere", "/api/v1/users/%00/", "/api/v1/users/?x=%00"])
 def test_a_page_reads_what_no_view_has_answered(page, path):
     assert page.get(path).headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
 @pytest.mark.usefixtures("_named")
-@pytest.mark.parametrize("path", [ACCOUNTS, "/api/token/", "/api/nowhere"])
+@pytest.mark.parametrize("path", [USERS, "/api/token/", "/api/nowhere"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE", "PUT"])
 def test_a_preflight_says_what_is_allowed_and_needs_no_token(path, method):
     response = preflight(Client(), path, method)
@@ -99,7 +99,7 @@ def test_a_preflight_says_what_is_allowed_and_needs_no_token(path, method):
     ],
 )  # fmt: skip  # a table: many short values to a line
 def test_another_origin_is_allowed_nothing(page, origin):
-    for response in (page.get(ACCOUNTS, headers={"Origin": origin}), preflight(page, Origin=origin)):
+    for response in (page.get(ME, headers={"Origin": origin}), preflight(page, Origin=origin)):
         # A slash at the end no browser sends: what comes back fits none.
         expected = origin if origin == f"{ORIGIN}/" else None
         assert response.headers.get("Access-Control-Allow-Origin") == expected
@@ -118,14 +118,14 @@ def test_what_is_not_the_api_is_for_no_page(page, path):
 
 
 def test_options_that_are_no_preflight_are_refused_as_ever(page):
-    response = page.options(ACCOUNTS)
+    response = page.options(ME)
 
     assert (response.status_code, response.headers["Access-Control-Allow-Origin"]) == (405, ORIGIN)
 
 
 def test_where_no_origin_is_named_nothing_is_said(client, settings):
     assert CORS not in settings.MIDDLEWARE
-    for response in (client.get(ACCOUNTS, headers={"Origin": ORIGIN}), preflight(Client())):
+    for response in (client.get(ME, headers={"Origin": ORIGIN}), preflight(Client())):
         assert not [name for name in response.headers if name.startswith("Access-Control-")]
         assert "origin" not in words(response, "Vary")
     assert preflight(Client()).status_code == 405

@@ -93,6 +93,21 @@ def money(path: str, body: dict[str, str], *bad_values: BadValues) -> Endpoint:
     )
 
 
+def unchanged(client, monkeypatch):
+    place = client.post(ACCOUNTS, {}, content_type="application/json").headers["Location"]
+    return 304, client.get(place, headers={"If-None-Match": client.get(place).headers["ETag"]})
+
+
+def refused_by_the_state(client, monkeypatch):
+    place = client.post(ACCOUNTS, {}, content_type="application/json").headers["Location"]
+    body, key = {"amount": "1.00"}, {"Idempotency-Key": "k"}
+    return 422, client.post(f"{place}withdrawals/", body, content_type="application/json", headers=key)
+
+
+def somebody_elses(client, monkeypatch):
+    return 404, client.get(f"{ACCOUNTS}{AccountFactory().pk}/")
+
+
 APP = AppOperations(
     access="""
              owner other anonymous revoked expired deactivated staff session
@@ -165,4 +180,9 @@ reversal     POST     403   404   401       401     401     401         201   40
     },
     create_objects=create_objects,
     add_rows=add_rows,
+    answers={
+        "unchanged": unchanged,
+        "refused_by_the_state": refused_by_the_state,
+        "somebody_elses": somebody_elses,
+    },
 )

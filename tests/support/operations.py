@@ -78,6 +78,8 @@ class AppOperations:
     create_objects: makes the objects that paths and bodies name, for this owner; returns their ids by name.
     add_rows: makes one more row wherever a statement a row would show.
     tables_of_failures: tables that a refused request may write.
+    answers: by name, a request to the app with a status that no other answer of tests/support/responses.py has; it takes a
+        client and pytest's monkeypatch, and returns the status and the response.
     """
 
     access: str
@@ -86,3 +88,4 @@ class AppOperations:
     create_objects: Callable[[User], dict[str, str]] = create_nothing
     add_rows: Callable[[User], object] = create_nothing
     tables_of_failures: Sequence[str] = ()
+    answers: Mapping[str, Callable[[Any, Any], tuple[int, Any]]] = field(default_factory=dict)

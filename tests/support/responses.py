@@ -1,12 +1,15 @@
 """Responses of every status and of every layer that can give one, and the headers that all of them carry."""
 
+from collections.abc import Callable
+from typing import Any
+
 from django.db import OperationalError
 
 from apps.core.middleware import probes as health
 from apps.core.middleware import request_validation
 from apps.users.models import LoginFailures
 from tests.factories import PASSWORD
-from tests.ledger.factories import AccountFactory
+from tests.support.endpoints import APPS, unite
 
 API_POLICY = {"default-src": "'none'", "frame-ancestors": "'none'", "base-uri": "'none'", "form-action": "'none'"}
 
@@ -19,7 +22,10 @@ EVERYWHERE = {
     "X-Frame-Options": "DENY",
 }
 
-ACCOUNTS = "/api/v1/accounts/"
+ME = "/api/v1/users/me/"
+USERS = "/api/v1/users/"
+# The last step of a GET of it.
+MAKES_THE_BODY = "apps.users.views.MeView.get"
 
 
 def broken(error):
@@ -33,26 +39,22 @@ class Answers:
     """One request for each status of the API, and for each layer that can answer."""
 
     def ok(self, https, monkeypatch):
-        return 200, https.get(ACCOUNTS)
+        return 200, https.get(ME)
 
     def created(self, https, monkeypatch):
-        return 201, https.post(ACCOUNTS, {}, content_type="application/json")
-
-    def unchanged(self, https, monkeypatch):
-        place = https.post(ACCOUNTS, {}, content_type="application/json").headers["Location"]
-        return 304, https.get(place, headers={"If-None-Match": https.get(place).headers["ETag"]})
+        return 201, https.post(USERS, {"username": "eve", "password": PASSWORD}, content_type="application/json")
 
     def nothing_to_say(self, https, monkeypatch):
         return 204, https.delete("/api/token/")
 
     def malformed(self, https, monkeypatch):
-        return 400, https.post(ACCOUNTS, "{", content_type="application/json")
+        return 400, https.post(USERS, "{", content_type="application/json")
 
     def another_host(self, https, monkeypatch):
-        return 400, https.get(ACCOUNTS, headers={"Host": "evil.example"})
+        return 400, https.get(ME, headers={"Host": "evil.example"})
 
     def no_token(self, https, monkeypatch):
-        return 401, https.get(ACCOUNTS, headers={"Authorization": "Token x"})
+        return 401, https.get(ME, headers={"Authorization": "Token x"})
 
     def forbidden(self, https, monkeypatch):
         monkeypatch.setattr("django.conf.settings.SIGN_UP_OPEN", False)
@@ -69,31 +71,23 @@ class Answers:
     def unknown_static_file(self, https, monkeypatch):
         return 404, https.get("/static/nothing.css")
 
-    def missing_object(self, https, monkeypatch):
-        return 404, https.get(f"{ACCOUNTS}{AccountFactory().pk}/")
-
     def other_method(self, https, monkeypatch):
-        return 405, https.put(ACCOUNTS)
+        return 405, https.put(ME)
 
     def other_method_at_a_probe(self, https, monkeypatch):
         return 405, https.post("/livez/")
 
     def other_type(self, https, monkeypatch):
-        return 406, https.get(ACCOUNTS, headers={"Accept": "text/html"})
+        return 406, https.get(ME, headers={"Accept": "text/html"})
 
     def chunked(self, https, monkeypatch):
-        return 411, https.get(ACCOUNTS, headers={"Transfer-Encoding": "chunked"})
+        return 411, https.get(ME, headers={"Transfer-Encoding": "chunked"})
 
     def too_large(self, https, monkeypatch):
-        return 413, https.post(ACCOUNTS, "x" * 70_000, content_type="application/json")
+        return 413, https.post(USERS, "x" * 70_000, content_type="application/json")
 
     def not_json(self, https, monkeypatch):
-        return 415, https.post(ACCOUNTS, "x", content_type="text/plain")
-
-    def no_funds(self, https, monkeypatch):
-        place = https.post(ACCOUNTS, {}, content_type="application/json").headers["Location"]
-        body, key = {"amount": "1.00"}, {"Idempotency-Key": "k"}
-        return 422, https.post(f"{place}withdrawals/", body, content_type="application/json", headers=key)
+        return 415, https.post(USERS, "x", content_type="text/plain")
 
     def too_many_failures(self, https, monkeypatch):
         def log_in():
@@ -105,8 +99,8 @@ class Answers:
         return 429, log_in()
 
     def a_bug(self, https, monkeypatch):
-        monkeypatch.setattr("apps.ledger.models.AccountQuerySet.owned_by", broken(RuntimeError()))
-        return 500, https.get(ACCOUNTS)
+        monkeypatch.setattr(MAKES_THE_BODY, broken(RuntimeError()))
+        return 500, https.get(ME)
 
     def a_bug_while_debugging(self, https, monkeypatch):
         monkeypatch.setattr("django.conf.settings.DEBUG", True)
@@ -114,11 +108,11 @@ class Answers:
 
     def a_bug_in_middleware(self, https, monkeypatch):
         monkeypatch.setattr(request_validation.RequestValidationMiddleware, "_reject", broken(RuntimeError()))
-        return 500, https.get(ACCOUNTS)
+        return 500, https.get(ME)
 
     def no_database(self, https, monkeypatch):
-        monkeypatch.setattr("apps.ledger.models.AccountQuerySet.owned_by", broken(OperationalError()))
-        return 503, https.get(ACCOUNTS)
+        monkeypatch.setattr(MAKES_THE_BODY, broken(OperationalError()))
+        return 503, https.get(ME)
 
     def alive(self, https, monkeypatch):
         return 200, https.get("/livez/")
@@ -135,3 +129,12 @@ class Answers:
 
     def document(self, https, monkeypatch):
         return 200, https.get("/schema/")
+
+
+# Those of the apps are statuses that nothing here has.
+ANSWERS: dict[str, Callable[..., tuple[int, Any]]] = unite(
+    [
+        {name: getattr(Answers(), name) for name in vars(Answers) if not name.startswith("_")},
+        *(app.answers for app in APPS.values()),
+    ]
+)
