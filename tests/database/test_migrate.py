@@ -88,9 +88,11 @@ def show(name: str) -> str:
 
 
 @pytest.fixture
-def triggers(two_role_database):
+def triggers(migrates_as_owner, two_role_database):
+    """Count the ledger's trigger; afterwards apply what a test took back, for other tests use the database, too."""
     with two_role_database.as_owner() as owner:
         yield lambda: owner.execute(LEDGERS_TRIGGER).fetchone()[0]
+    call_command("migrate", "ledger", verbosity=0)
 
 
 class TestALock:

@@ -11,6 +11,8 @@ bounded as tightly. psycopg gives each host of DATABASE_URL at least 2 s (two si
 connect_timeout=1), and a name lookup has no limit. `/ping/` must answer within 3 s in all these cases. The thread may
 stay blocked for longer; the probe's answer does not wait for it. All waiters share one check and one connection, so a
 silent database does not get one more connection per probe.
+Neither mechanism can do the other's work. A blocked name lookup cannot be interrupted, only left behind on another thread.
+A request cannot leave its statement behind: it must know that the connection is broken and its locks are gone.
 """
 
 import logging
@@ -84,10 +86,10 @@ class DatabaseProbe:
 
 
 def is_reachable() -> bool:
-    """Ask the database for an answer, and record whether it takes writes: not a standby, nor one that was told to only read.
+    """Return True if the database answers, and record whether it is read-only: a standby, or set to be.
 
-    A transaction finds that out when it begins, so a connection that is kept learns of a change by this question. One that
-    only reads is not kept: the next may lead to another server.
+    A transaction's mode is fixed when it begins, so each check reads it anew. A read-only connection is closed: the next may
+    lead to another server.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('transaction_read_only')::bool")

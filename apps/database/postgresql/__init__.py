@@ -10,12 +10,15 @@ from psycopg import errors as postgres
 
 # A session without `statement_timeout` ends with its client.
 CLIENT_CHECK_INTERVAL_MS: Final = 1000
-CLIENT_CHECK_SETTINGS: Final = (
+SESSION_SETTINGS: Final = [
+    "lock_timeout",
+    "statement_timeout",
+    "idle_in_transaction_session_timeout",
     "client_connection_check_interval",
     "tcp_keepalives_idle",
     "tcp_keepalives_interval",
     "tcp_keepalives_count",
-)
+]
 
 # Longer than any lock is held: the server ends an idle transaction after 10 s, a statement after 5.
 MAINTENANCE_LOCK_TIMEOUT_S = 60
@@ -28,16 +31,11 @@ def transaction_without_timeouts() -> Iterator[None]:
     The commit is included: it checks the foreign keys of all written rows. Requires: no open transaction.
     """
     connection.ensure_connection()
-    session = connection.connection
-    before, session.response_timeout_s = session.response_timeout_s, None
-    try:
-        with transaction.atomic(durable=True):
-            with connection.cursor() as cursor:
-                cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
-            enable_client_checks(connection, "LOCAL")
-            yield
-    finally:
-        session.response_timeout_s = before
+    with connection.connection.response_timeout(None), transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+        enable_client_checks(connection, "LOCAL")
+        yield
 
 
 def enable_client_checks(connection: BaseDatabaseWrapper, scope: Literal["LOCAL", "SESSION"]) -> None:
@@ -63,24 +61,27 @@ def enable_client_checks(connection: BaseDatabaseWrapper, scope: Literal["LOCAL"
 
 
 @contextmanager
-def session_without_timeouts(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Lift a session's time limits, for work on a whole database: creating, dropping, flushing.
+def session_without_timeouts(
+    connection: BaseDatabaseWrapper, *, lock_timeout_s: float = MAINTENANCE_LOCK_TIMEOUT_S
+) -> Iterator[None]:
+    """Lift a session's time limits, for work on a whole database: creating, dropping, flushing, migrating.
 
-    It waits for the disk and for all other transactions. Only a lock that is not released within
-    `MAINTENANCE_LOCK_TIMEOUT_S` ends it.
+    It waits for the disk and for all other transactions. Only a lock that is not released within `lock_timeout_s` ends it.
+    At its end every setting of the session has its first value again, also those of `enable_client_checks`.
     """
     connection.ensure_connection()
     session = connection.connection
-    before, session.response_timeout_s = session.response_timeout_s, None
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SET lock_timeout = '{MAINTENANCE_LOCK_TIMEOUT_S}s'; SET statement_timeout = 0;"
-                " SET idle_in_transaction_session_timeout = 0"
-            )
-        yield
+        with session.response_timeout(None):
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    f"SET lock_timeout = {round(lock_timeout_s * 1000)}; SET statement_timeout = 0;"
+                    " SET idle_in_transaction_session_timeout = 0"
+                )
+            yield
     finally:
-        session.response_timeout_s = before
         if not session.closed:
             with connection.cursor() as cursor:
-                cursor.execute("RESET lock_timeout; RESET statement_timeout; RESET idle_in_transaction_session_timeout")
+                # Not RESET, which is an error where the server lacks one of them.
+                reset = "SELECT set_config(name, reset_val, false) FROM pg_settings WHERE name = ANY(%s)"
+                cursor.execute(reset, [SESSION_SETTINGS])

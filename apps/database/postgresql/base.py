@@ -77,11 +77,8 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships n
     def is_usable(self) -> bool:
         if self.connection is None:
             return False
-        before, self.connection.response_timeout_s = self.connection.response_timeout_s, HEALTH_CHECK_TIMEOUT_S
-        try:
+        with self.connection.response_timeout(HEALTH_CHECK_TIMEOUT_S):
             usable: bool = super().is_usable()
-        finally:
-            self.connection.response_timeout_s = before
         if usable and self.connection.only_reads:
             return time.monotonic() - self.connection.opened_at < READ_ONLY_CONNECTION_MAX_AGE_S
         return usable

@@ -22,6 +22,8 @@ Not among them: 40001, 40P01, 55P03 and 57014, which are about other transaction
 and XX001, corrupted data, which must be seen.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar
 
@@ -59,6 +61,15 @@ class TimeoutConnection(psycopg.Connection[Any]):
     def only_reads(self) -> bool:
         """Whether the server's last response reports it as read-only. PostgreSQL 14 and later do; poolers do not."""
         return any(self.pgconn.parameter_status(name) == b"on" for name in READ_ONLY_PARAMETERS)
+
+    @contextmanager
+    def response_timeout(self, seconds: float | None) -> Iterator[None]:
+        """Use another response timeout during the block; None waits without limit."""
+        before, self.response_timeout_s = self.response_timeout_s, seconds
+        try:
+            yield
+        finally:
+            self.response_timeout_s = before
 
     def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
         kwargs.setdefault("timeout", self.response_timeout_s)

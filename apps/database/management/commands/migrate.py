@@ -14,11 +14,11 @@ from django.db.migrations.executor import MigrationExecutor
 from psycopg import errors as postgres
 
 from apps.database import grants
-from apps.database.postgresql import CLIENT_CHECK_SETTINGS, enable_client_checks
+from apps.database.postgresql import enable_client_checks, session_without_timeouts
 
 # Pauses between the tries: a transaction that holds a lock has half a minute to end.
 RETRY_PAUSES_S: Final = (1, 2, 4, 8, 15)
-# "app " and "migr": any two numbers that no other lock uses.
+# Any two numbers that no other lock uses.
 ADVISORY_LOCK_ID: Final = (0x62616E6B, 0x6D696772)
 LOCK_POLL_S: Final = 0.5
 LOCK_WAIT_TIMEOUT_S: Final = 600
@@ -118,7 +118,6 @@ def _as_owner(connection: BaseDatabaseWrapper) -> Iterator[None]:
 @contextmanager
 def _migration_timeouts(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Lift the time limits of statements, and shorten the wait for locks."""
-    lock_timeout = f"SET lock_timeout = {round(settings.MIGRATION_LOCK_TIMEOUT_S * 1000)}"
 
     def no_lock_timeout_for_concurrently(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
         """Concurrent work on an index waits for transactions to end and blocks none, so it needs no limit."""
@@ -129,23 +128,12 @@ def _migration_timeouts(connection: BaseDatabaseWrapper) -> Iterator[None]:
             try:
                 return execute(sql, *args)
             finally:
-                cursor.execute(lock_timeout)
+                cursor.execute(f"SET lock_timeout = {round(settings.MIGRATION_LOCK_TIMEOUT_S * 1000)}")
 
-    limits = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", *CLIENT_CHECK_SETTINGS)
-    connection.ensure_connection()
-    session = connection.connection
-    before, session.response_timeout_s = session.response_timeout_s, None
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(f"{lock_timeout}; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+    with session_without_timeouts(connection, lock_timeout_s=settings.MIGRATION_LOCK_TIMEOUT_S):
         enable_client_checks(connection, "SESSION")
         with connection.execute_wrapper(no_lock_timeout_for_concurrently):
             yield
-    finally:
-        session.response_timeout_s = before
-        if not session.closed:
-            with connection.cursor() as cursor:
-                cursor.execute("; ".join(f"RESET {name}" for name in limits))
 
 
 def _advisory_lock_call(connection: BaseDatabaseWrapper, sql: str) -> Any:
