@@ -2,8 +2,8 @@
 
     python -m devtools.example_traffic [--url http://127.0.0.1:8000] [--seconds 60] [--customers 4] [--seed N]
 
-Customers deposit, withdraw, transfer, read, mistype and repeat requests. The amount of traffic is bounded, and the same
-seed sends the same requests but for the ids. The script signs customers up, so sign-up must be open.
+Customers sign up, log in, look at themselves and mistype; what they do beside that is in the modules `<app>_traffic` of this
+folder. The amount of traffic is bounded, and the same seed sends the same requests but for the ids. Sign-up must be open.
 """
 
 # A command line tool: it prints; its randomness is an example, not a secret.
@@ -20,7 +20,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from devtools.daemon import DevtoolsError
@@ -31,9 +34,31 @@ PASSWORD = "correct horse battery staple"  # noqa: S105  of users who are made u
 WRONG_PASSWORDS = 11
 PAUSE_S = 0.05
 
+WeightedActions = tuple[tuple[int, Callable[[], None]], ...]
+
+
+class Activity(Protocol):
+    """What customers do with one app: class `Activity` of a module `<app>_traffic`."""
+
+    weighted_actions: WeightedActions
+
+    def __init__(self, customer: "Customer", rng: random.Random) -> None: ...
+
+    def begin(self) -> None:
+        """Create what the actions need; the customer has signed up and logged in."""
+
+
+def activities() -> list[type[Activity]]:
+    """Return the apps' classes."""
+    names = sorted(
+        module.name for module in iter_modules([str(Path(__file__).parent)]) if module.name.endswith("_traffic")
+    )
+    modules = [import_module(f"devtools.{name}") for name in names if name != Path(__file__).stem]
+    return [module.Activity for module in modules]
+
 
 class Customer:
-    """One customer on one connection, with two accounts."""
+    """One customer on one connection."""
 
     def __init__(self, address: tuple[str, int], rng: random.Random) -> None:
         self._connection = http.client.HTTPConnection(*address, timeout=20)
@@ -41,20 +66,13 @@ class Customer:
         self._token = ""
         self.name = f"traffic-{uuid.uuid4()}"
         self.statuses: Counter[int] = Counter()
-        self._accounts: list[str] = []
+        self._activities = [activity(self, rng) for activity in activities()]
         # Each action with its weight: how often of a hundred a customer takes it.
-        self._weighted_actions: tuple[tuple[int, Callable[[], None]], ...] = (
-            (25, self._read_statement),
-            (20, lambda: self._move_random_amount("withdrawals")),
-            (15, lambda: self._move_random_amount("deposits")),
-            (15, self._transfer),
-            (10, self._read_account),
-            (6, self._repeat_a_withdrawal),
-            (3, self._withdraw_too_much),
-            (2, self._transfer_to_the_same_account),
+        self._weighted_actions: WeightedActions = (
+            (3, self._read_own_user),
             (2, self.log_in),
             (1, self._request_unknown_url),
-            (1, self._read_unknown_account),
+            *(action for activity in self._activities for action in activity.weighted_actions),
         )
         actions = [action for _, action in self._weighted_actions]
         # Each action once, in random order, before any is chosen by its weight.
@@ -84,15 +102,13 @@ class Customer:
         self._token = answer.get("token", "")
 
     def sign_up(self) -> None:
-        """Sign up, log in, and open two accounts with 1000.00 each."""
+        """Sign up, log in, and begin with each app."""
         signed_up = self.send("POST", "/api/v1/users/", {"username": self.name, "password": PASSWORD})
         if "id" not in signed_up:
             raise DevtoolsError(f"cannot sign up: {signed_up.get('detail')} (SIGN_UP_OPEN opens it)")
         self.log_in()
-        for name in ("Everyday", "Savings"):
-            account = self.send("POST", "/api/v1/accounts/", {"currency": "USD", "name": name})["id"]
-            self._accounts.append(account)
-            self._move(account, "deposits", "1000.00")
+        for activity in self._activities:
+            activity.begin()
 
     def act(self) -> None:
         """Take one action: at first each once, then by weight."""
@@ -108,47 +124,11 @@ class Customer:
         for _ in range(WRONG_PASSWORDS):
             self.log_in("hunter2")
 
-    def _read_statement(self) -> None:
-        self.send("GET", f"/api/v1/accounts/{self._account()}/transactions/?limit={self._rng.choice([5, 50])}")
-
-    def _read_account(self) -> None:
-        self.send("GET", f"/api/v1/accounts/{self._account()}/")
-
-    def _move_random_amount(self, resource: str) -> None:
-        self._move(self._account(), resource, self._amount())
-
-    def _transfer(self) -> None:
-        source, destination = self._rng.sample(self._accounts, 2)
-        self._move(source, "transfers", self._amount(), destination=destination)
-
-    def _repeat_a_withdrawal(self) -> None:
-        """Send one withdrawal twice, as a client does whose first response was lost."""
-        account, key = self._account(), str(uuid.uuid4())
-        self._move(account, "withdrawals", "1.00", key)
-        self._move(account, "withdrawals", "1.00", key)
-
-    def _withdraw_too_much(self) -> None:
-        self._move(self._account(), "withdrawals", "999999.00")
-
-    def _transfer_to_the_same_account(self) -> None:
-        account = self._account()
-        self._move(account, "transfers", self._amount(), destination=account)
+    def _read_own_user(self) -> None:
+        self.send("GET", "/api/v1/users/me/")
 
     def _request_unknown_url(self) -> None:
         self.send("GET", "/wp-login.php")
-
-    def _read_unknown_account(self) -> None:
-        self.send("GET", f"/api/v1/accounts/{uuid.uuid4()}/")
-
-    def _move(self, account: str, resource: str, amount: str, key: str = "", **more: str) -> None:
-        body = {"amount": amount, **more}
-        self.send("POST", f"/api/v1/accounts/{account}/{resource}/", body, key=key or str(uuid.uuid4()))
-
-    def _account(self) -> str:
-        return self._rng.choice(self._accounts)
-
-    def _amount(self) -> str:
-        return f"{self._rng.randint(1, 2000) / 100:.2f}"
 
 
 def run_customer(address: tuple[str, int], seed: int, ends_at: float) -> Counter[int]:

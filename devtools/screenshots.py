@@ -35,7 +35,7 @@ TRAFFIC_SECONDS = 60
 PATIENCE_SECONDS = 30
 # The graphs' queries, by file name.
 GRAPHS = {
-    "money-commands": "sum by (outcome) (rate(ledger_money_commands_total[15s]))",
+    "ledger-commands": "sum by (outcome) (rate(ledger_money_commands_total[15s]))",  # <sample/>
     "requests": "sum by (view) (rate(django_http_responses_total_by_status_view_method_total[15s]))",
 }
 # Prometheus' page before 3.0 draws an SVG (Debian's) or a canvas (upstream's).
@@ -144,7 +144,7 @@ def main() -> int:
                 for name, expr in GRAPHS.items():
                     take(driver, name, graph(prometheus, expr), DRAWN)
                 swagger = f"http://127.0.0.1:{port}/schema/swagger-ui/"
-                take(driver, "swagger-ui", swagger, "return document.querySelectorAll('.opblock').length > 10")
+                take(driver, "swagger-ui", swagger, "return document.querySelectorAll('.opblock').length > 3")
         except (DevtoolsError, WebDriverException, subprocess.CalledProcessError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1

@@ -263,6 +263,7 @@ DATABASE_AND_LOGINS = Dashboard(
                     {"{{kind}}": rate("app_idempotent_replays_total", INSTANCE, "kind")},
                     "ops",
                     description="Requests repeated with the same Idempotency-Key: responses are lost, or arrive too late.",
+                    may_be_empty=True,
                 ),
                 Panel(
                     "Contention",
