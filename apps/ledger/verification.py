@@ -19,8 +19,8 @@ from apps.ledger.models import Account, Entry, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
-    """The result for one invariant: how many violations, the earliest and the one with the largest discrepancy."""
+class InvariantResult:
+    """The result of checking one invariant: how many violations, the earliest and the one with the largest discrepancy."""
 
     invariant: Invariant
     violations: int
@@ -43,16 +43,16 @@ def snapshot() -> Iterator[None]:
         yield
 
 
-def check(accounts: Sequence[UUID] | None = None) -> Iterator[Violation]:
+def check(accounts: Sequence[UUID] | None = None) -> Iterator[InvariantResult]:
     """Check the invariants one after the other, of the whole ledger or of some accounts."""
     for invariant in INVARIANTS:
         if invariant.is_global and accounts is not None:
-            yield Violation(invariant=invariant, violations=0, first=None, worst=None, is_skipped=True)
+            yield InvariantResult(invariant=invariant, violations=0, first=None, worst=None, is_skipped=True)
         else:
-            yield _find(invariant, accounts)
+            yield _check(invariant, accounts)
 
 
-def _find(invariant: Invariant, accounts: Sequence[UUID] | None) -> Violation:
+def _check(invariant: Invariant, accounts: Sequence[UUID] | None) -> InvariantResult:
     guards = _guards()
     parameters = {
         "accounts": None if accounts is None else list(accounts),
@@ -72,7 +72,7 @@ def _find(invariant: Invariant, accounts: Sequence[UUID] | None) -> Violation:
         violations, *examples = cursor.fetchone()
     # Django switches psycopg's decoding of jsonb off, because its JSONField decodes.
     first, worst = (None if text is None else json.loads(text) for text in examples)
-    return Violation(invariant=invariant, violations=violations, first=first, worst=worst)
+    return InvariantResult(invariant=invariant, violations=violations, first=first, worst=worst)
 
 
 def _guards() -> list[tuple[str, str, str]]:

@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from checks import api_changes
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
 
 BEFORE = {
     "paths": {

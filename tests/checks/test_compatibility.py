@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.migrations import last_migration
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 FOLDERS = ("apps", "config", "server", "devtools", "checks", "docs", "tests")
 MIGRATION = """from django.db import migrations, models
 class Migration(migrations.Migration):

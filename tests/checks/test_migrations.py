@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,10 +11,10 @@ from checks import migrations as check_migrations
 from checks.migrations import MigrationProblem
 from tests.support.databases import database_url
 from tests.support.migrations import last_migration
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 
 # Migrations in order: the expected rules (none for a safe one), the operations, more lines.
 MIGRATIONS = {

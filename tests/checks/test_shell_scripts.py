@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 SHEBANG = re.compile(r"#!(/usr/bin/env bash|/bin/bash|/bin/sh)\n")
 # Runs in Debian only: in CI, or inside an image.
 FOR_DEBIAN = {".ci/run": r"dpkg-query|apt-get", "checks/check-image": r"inside find"}

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from datetime import timedelta
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -26,10 +25,10 @@ from apps.users.models import LoginFailures, Token
 from tests.factories import UserFactory, client_of
 from tests.ledger.factories import AccountFactory
 from tests.support.databases import database_url
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROOT = Path(__file__).parents[2]
 LOGGER = "apps.core.management.commands.housekeeping"
 ADDRESS = {"host", "port", "user", "password", "dbname"}
 CLEANUP, VERIFICATION = HousekeepingRun.Part

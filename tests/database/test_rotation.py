@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -27,10 +26,10 @@ from tests.support import aws
 from tests.support.configuration import FULL
 from tests.support.metric_deltas import counting
 from tests.support.password_postgres import PasswordPostgres
+from tests.support.paths import ROOT
 from tests.support.patience import HANG_S, eventually
 from tests.support.server import Server
 
-ROOT = Path(__file__).parents[2]
 HOST = "app.example.org"
 
 

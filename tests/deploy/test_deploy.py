@@ -9,7 +9,6 @@ import string
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
@@ -22,8 +21,8 @@ from deploy.tasks import Tasks
 from tests.support import fake_aws
 from tests.support.fake_aws import COMMIT
 from tests.support.fake_ecs import NETWORK, FakeEcs
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 LOCK_TABLE = "app-staging-deployments"
 
 

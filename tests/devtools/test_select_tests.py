@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from devtools import select_tests
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = "tests/devtools/test_run.py"
 SHOW = """#!/usr/bin/env python3
 import json, sys

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -26,11 +25,10 @@ from tests.ledger.assertions import assert_books_balance
 from tests.ledger.factories import AccountFactory, deposit, transfer, withdraw
 from tests.ledger.races import OneAccountRaces, TwoAccountsRaces
 from tests.support.metric_deltas import counting
+from tests.support.paths import ROOT
 from tests.support.patience import HANG_S, eventually
 from tests.support.races import codes
 from tests.support.redis_server import RedisServer, again_and_again
-
-ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,7 +7,6 @@ import sys
 import threading
 import uuid
 from io import StringIO
-from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -20,8 +19,8 @@ from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
 from tests.factories import UserFactory, new_idempotency_key
 from tests.ledger.factories import AccountFactory, deposit, transfer, withdraw
 from tests.support.databases import database_url
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 COPY_OF_A_TRANSACTION = """
     INSERT INTO ledger_transaction
     SELECT (jsonb_populate_record(original, jsonb_build_object('id', gen_random_uuid()) || {changes})).*
@@ -52,8 +51,8 @@ def books(user) -> list[Account]:
     return [one, two, yen, gone]
 
 
-def broken() -> dict[str, verification.Violation]:
-    return {finding.invariant.id: finding for finding in verification.check() if finding.violations}
+def broken() -> dict[str, verification.InvariantResult]:
+    return {result.invariant.id: result for result in verification.check() if result.violations}
 
 
 def run(*statements: str) -> None:
@@ -239,9 +238,9 @@ class TestCheck:
 
         of_one, of_two = (list(verification.check([account.pk])) for account in (one, two))
 
-        assert [finding.invariant.id for finding in of_one if finding.violations] == ["I1"]
-        assert not [finding for finding in of_two if finding.violations]
-        assert [finding.invariant.id for finding in of_two if finding.is_skipped] == ["I7"]
+        assert [result.invariant.id for result in of_one if result.violations] == ["I1"]
+        assert not [result for result in of_two if result.violations]
+        assert [result.invariant.id for result in of_two if result.is_skipped] == ["I7"]
 
 
 @pytest.mark.django_db(transaction=True)

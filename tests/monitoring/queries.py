@@ -3,15 +3,14 @@
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import promql_parser
 import yaml
 
 from monitoring import dashboards, parts
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "monitoring" / "prometheus" / "rules"
 # Grafana's values of the variables before a user selects any.
 DEFAULTS = {"job": "app", "__rate_interval": "1m", "environment": ".*", "instance": ".*", "view": ".*", "method": ".*"}

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support import aws
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
 
 
 class Terraform:

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from apps.ledger.invariants import INVARIANTS
 from apps.ledger.models import Account, Entry, Transaction
-from apps.ledger.verification import Violation, check, snapshot
+from apps.ledger.verification import InvariantResult, check, snapshot
 
 USAGE_ERROR = 2
 
@@ -21,15 +21,15 @@ USAGE_ERROR = 2
 class Report:
     """The results for all invariants, and the number of rows checked."""
 
-    findings: list[Violation]
+    results: list[InvariantResult]
     accounts: int
     transactions: int
     entries: int
     seconds: float
 
     @property
-    def violated(self) -> list[Violation]:
-        return [finding for finding in self.findings if finding.violations]
+    def violated(self) -> list[InvariantResult]:
+        return [result for result in self.results if result.violations]
 
 
 class Command(BaseCommand):
@@ -62,14 +62,14 @@ class Command(BaseCommand):
                 known = set(Account.objects.filter(pk__in=accounts).values_list("pk", flat=True))
                 if unknown := [str(account) for account in accounts if account not in known]:
                     raise CommandError(f"There is no account {', '.join(unknown)}.", returncode=USAGE_ERROR)
-            findings = []
-            for finding in check(accounts):
-                findings.append(finding)
+            results = []
+            for result in check(accounts):
+                results.append(result)
                 if sys.stderr.isatty():
-                    self.stderr.write(f"{len(findings)}/{len(INVARIANTS)} {finding.invariant.sentence}")
+                    self.stderr.write(f"{len(results)}/{len(INVARIANTS)} {result.invariant.sentence}")
             of_accounts = {} if accounts is None else {"account__in": accounts}
             return Report(
-                findings=findings,
+                results=results,
                 accounts=Account.objects.count() if accounts is None else len(known),
                 transactions=Transaction.objects.filter(**of_accounts).count(),
                 entries=Entry.objects.filter(**of_accounts).count(),
@@ -87,14 +87,14 @@ def _uuid(text: str) -> UUID:
 def _as_json(report: Report) -> str:
     invariants = [
         {
-            "id": finding.invariant.id,
-            "invariant": finding.invariant.sentence,
-            "checked": not finding.is_skipped,
-            "violations": finding.violations,
-            "first": finding.first,
-            "worst": finding.worst,
+            "id": result.invariant.id,
+            "invariant": result.invariant.sentence,
+            "checked": not result.is_skipped,
+            "violations": result.violations,
+            "first": result.first,
+            "worst": result.worst,
         }
-        for finding in report.findings
+        for result in report.results
     ]
     figures = {
         "ok": not report.violated,
@@ -108,13 +108,13 @@ def _as_json(report: Report) -> str:
 
 def _as_text(report: Report) -> str:
     lines = []
-    for finding in report.findings:
-        verdict = "skipped: it holds for the whole ledger only" if finding.is_skipped else "OK"
-        if finding.violations:
-            verdict = f"FAILED, {finding.violations} violations"
-        lines.append(f"{finding.invariant.id:>4} {finding.invariant.sentence} {verdict}")
-        for name, example in (("first", finding.first), ("worst", finding.worst)):
-            if example is not None and (name == "first" or example != finding.first):
+    for result in report.results:
+        verdict = "skipped: it holds for the whole ledger only" if result.is_skipped else "OK"
+        if result.violations:
+            verdict = f"FAILED, {result.violations} violations"
+        lines.append(f"{result.invariant.id:>4} {result.invariant.sentence} {verdict}")
+        for name, example in (("first", result.first), ("worst", result.worst)):
+            if example is not None and (name == "first" or example != result.first):
                 lines.append(f"       {name}: {example['subject']}: {example['detail']}")
     verdict = (
         f"FAILED, {len(report.violated)} of {len(INVARIANTS)} invariants are violated" if report.violated else "OK"
