@@ -13,7 +13,9 @@ PATH = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", ["SECURITY.md", "docs/threat-model.md"])
+@pytest.mark.parametrize(
+    "name", ["SECURITY.md", *sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/threat-model.md"))]
+)
 def test_every_path_leads_somewhere(name):
     page = ROOT / name
     text = page.read_text(encoding="utf-8")
