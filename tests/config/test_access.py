@@ -11,12 +11,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.db import transaction
 from django.test import Client
 from django.urls import resolve, reverse
 from django.utils import timezone
 
-from apps.ledger.models import Entry
+from apps.core.admin import ReadOnlyAdmin
 from apps.users.models import Token, User
 from tests.factories import UserFactory, new_idempotency_key, token_of
 from tests.support.endpoints import CALLERS, ENDPOINTS, ApiWorld, access_table, rows
@@ -52,7 +53,6 @@ def test_every_url_and_method_is_in_the_table():
     served -= {(name, "OPTIONS") for name in API}
 
     assert served == EXPECTED.keys()
-    assert len(API) * len(METHODS) * len(CALLERS) >= 500
 
 
 class AccessWorld(ApiWorld):
@@ -161,18 +161,24 @@ def test_no_token_opens_the_admin(world, route):
             assert response.headers["Location"].startswith("/admin/" if "/logout/" in route else "/admin/login/")
 
 
-@pytest.mark.parametrize("route", [route for route in ADMIN if route.startswith("admin/ledger/")])
-def test_not_even_a_superuser_writes_the_books_in_the_admin(world, route):
-    entry = Entry.objects.get(transaction=world.names["transaction"])
-    keys = {"account": entry.account_id, "transaction": entry.transaction_id, "entry": entry.pk}
-    path = concrete(route).replace(UNKNOWN_ID, str(keys[route.split("/")[2]]))
+READ_ONLY = {
+    f"admin/{model._meta.app_label}/{model._meta.model_name}/": model
+    for model, admin in site._registry.items()
+    if isinstance(admin, ReadOnlyAdmin)
+}
+
+
+@pytest.mark.parametrize("route", [route for route in ADMIN if route.startswith(tuple(READ_ONLY))])
+def test_not_even_a_superuser_writes_what_the_admin_only_shows(world, route):
+    (key,) = (model.objects.first().pk for place, model in READ_ONLY.items() if route.startswith(place))
+    path = concrete(route).replace(UNKNOWN_ID, str(key))
     before = rows()
 
     read, written = (world.send_to(path, method, "session", "balance=1000&_save=Save") for method in ("GET", "POST"))
 
     if path.endswith(("/add/", "/delete/")):
         assert read.status_code == 403
-    elif path.endswith(f"/{keys[route.split('/')[2]]}/"):
+    elif path.endswith(f"/{key}/"):
         # Without /change/, where it leads.
         assert read.status_code == 302
     else:

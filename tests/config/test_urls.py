@@ -42,13 +42,13 @@ def test_the_admin_is_where_its_key_says_and_nowhere_else(served):
     assert there.headers["Location"].startswith("/back-office/door-7/login/")
     assert client.get("/admin/").json()["code"] == "not_found"
     client.force_login(UserFactory(is_staff=True, is_superuser=True))
-    assert client.get("/back-office/door-7/ledger/account/").status_code == 200
+    assert client.get("/back-office/door-7/users/user/").status_code == 200
 
 
 def test_without_their_keys_there_are_neither_docs_nor_admin(served):
     client = served(ADMIN_PATH="", DOCS_OPEN=False)
 
-    for path in ("/admin/", "/", "/login/", "/ledger/account/", "/schema/", "/schema/swagger-ui/"):
+    for path in ("/admin/", "/", "/login/", "/users/user/", "/schema/", "/schema/swagger-ui/"):
         assert client.get(path).json()["code"] == "not_found"
 
 

@@ -54,7 +54,7 @@ DUPLICATED = {
 }
 UNKNOWN = {
     "an unknown field": b'{"refrence": "x", MEMBERS}',
-    "a field of the model": b'{"id": "018f0000-0000-7000-8000-000000000000", "balance": "9.00", "is_staff": true, MEMBERS}',
+    "a field of the model": b'{"id": "018f0000-0000-7000-8000-000000000000", "owner": 1, "is_staff": true, MEMBERS}',
     "a prototype": b'{"__proto__": {"is_staff": true}, "constructor": 1, MEMBERS}',
     "an empty name": b'{"": 1, MEMBERS}',
     "a name in capitals": b'{"AMOUNT": "1.00", MEMBERS}',
@@ -315,11 +315,10 @@ def with_id(world: ApiWorld, path: str, kind: str) -> str:
 
 
 NOWHERE = [
-    "/", "//", "/api", "/api/", "/api/v1", "/api/v1/", "/api/v2/accounts/", "/api/token", "/api/v1/accounts",
-    "/api/v1//accounts/", "/API/v1/accounts/", "/api/v1/accounts/{account}",
-    "/api/v1/accounts/{account}/deposits", "/api/v1/accounts.json", "/api/v1/accounts/%2e%2e/accounts/",
-    "/api/v1/accounts/;/", "/metrics", "/.env", "/.git/config", "/ping", "/schema", "/%00", "/%FF",
-    "/%0d%0aSet-Cookie:x", "/static/%00", "/static/../manage.py", "/static/nothing.css", "/" + "x" * 3000,
+    "/", "//", "/api", "/api/", "/api/v1", "/api/v1/", "/api/v2/users/", "/api/token", "/api/v1/users",
+    "/api/v1//users/", "/API/v1/users/", "/api/v1/users/me", "/api/v1/users/me/password", "/api/v1/users.json",
+    "/api/v1/users/%2e%2e/users/", "/api/v1/users/;/", "/metrics", "/.env", "/.git/config", "/ping", "/schema", "/%00",
+    "/%FF", "/%0d%0aSet-Cookie:x", "/static/%00", "/static/../manage.py", "/static/nothing.css", "/" + "x" * 3000,
 ]  # fmt: skip  # a table: many short values to a line
 
 
@@ -337,9 +336,9 @@ LIMITS = [
 ]  # fmt: skip  # a table: many short values to a line
 OF_ANY_LIST = [
     *(f"limit={value}" for value in LIMITS),
-    "offset=1", "page=2", "page_size=1000", "ordering=-balance", "owner__password=x", "account__owner=1", "format=api",
-    "knd=deposit", "LIMIT=1", "limit[]=1", "limit=1&limit=1", "limit=1&limit=2", "limit=1&%6Cimit=2", "%00=1", "%FF=1",
-    "=1", "x", "__proto__=1", "format=json", "id__in=1", "cursor__gt=1", "token={account}", "x=" + "9" * 3000,
+    "offset=1", "page=2", "page_size=1000", "ordering=-id", "owner__password=x", "owner__id=1", "format=api",
+    "lmit=1", "LIMIT=1", "limit[]=1", "limit=1&limit=1", "limit=1&limit=2", "limit=1&%6Cimit=2", "%00=1", "%FF=1",
+    "=1", "x", "__proto__=1", "format=json", "id__in=1", "cursor__gt=1", "token=x", "x=" + "9" * 3000,
     "&".join(f"a{n}=1" for n in range(200)),
 ]  # fmt: skip  # a table: many short values to a line
 

@@ -10,11 +10,14 @@ import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import jsonschema_rs
 import pytest
 import yaml
+from django.apps import apps
+from django.utils.module_loading import module_has_submodule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework import serializers
@@ -22,9 +25,10 @@ from rest_framework import serializers
 from apps.core.fields import TextField
 from apps.core.money import currencies
 from apps.core.money import fields as of_money
-from apps.ledger import serializers as of_ledger
+from apps.core.views import ListEndpoint
 from apps.users import serializers as of_users
-from tests.support.endpoints import ENDPOINTS, READS, ApiWorld
+from config import urls  # noqa: F401  loads every view
+from tests.support.endpoints import ENDPOINTS, LISTS, OPERATIONS, READS, ApiWorld
 from tests.support.paths import OPENAPI_DOCUMENT
 
 pytestmark = pytest.mark.no_cover
@@ -35,8 +39,9 @@ WITHDRAWN = [*currencies.EXPONENTS.keys() - currencies.CURRENT.keys()]
 DOCUMENT = yaml.safe_load(OPENAPI_DOCUMENT.read_text())
 INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
     f"{name}Request": serializer
-    for module in (of_ledger, of_users)
-    for name, serializer in vars(module).items()
+    for app in apps.get_app_configs()
+    if app.name.startswith("apps.") and module_has_submodule(app.module, "serializers")
+    for name, serializer in vars(import_module(f"{app.name}.serializers")).items()
     if f"{name}Request" in DOCUMENT["components"]["schemas"]
 }
 DECLARED = [
@@ -44,8 +49,13 @@ DECLARED = [
     for component in INPUTS
     for name in DOCUMENT["components"]["schemas"][component].get("properties", ())
 ]
-STATEMENT = DOCUMENT["paths"]["/api/v1/accounts/{account_id}/transactions/"]["get"]["parameters"]
-FILTERS = [parameter for parameter in STATEMENT if parameter["name"] in of_ledger.StatementQuery().fields]
+FILTERS = [
+    (view.filters, parameter)
+    for view in ListEndpoint.__subclasses__()
+    for operations in DOCUMENT["paths"].values()
+    for parameter in operations.get("get", {}).get("parameters", ())
+    if operations["get"]["operationId"] in OPERATIONS and parameter["name"] in view.filters().fields
+]
 
 
 def as_json_schema(node: Any) -> Any:
@@ -184,9 +194,9 @@ def test_a_field_takes_what_its_declaration_allows_and_nothing_else(component, n
     holds()
 
 
-@pytest.mark.parametrize("parameter", FILTERS, ids=lambda parameter: parameter["name"])
-def test_so_does_a_filter_of_a_list(parameter):
-    field = of_ledger.StatementQuery().fields[parameter["name"]]
+@pytest.mark.parametrize(("filters", "parameter"), FILTERS)
+def test_so_does_a_filter_of_a_list(filters, parameter):
+    field = filters().fields[parameter["name"]]
     for value in POOL:
         if isinstance(value, str):
             assert_agreement(parameter["schema"], field, value)
@@ -218,11 +228,17 @@ def world(for_all) -> ApiWorld:
     return for_all(ApiWorld)
 
 
+def unnamed(path: str) -> str:
+    """Return a path whose parameters have no names: the tests name the objects, the document the parameters."""
+    return re.sub(r"\{.*?\}", "{}", path)
+
+
+PATHS = {unnamed(path): operations for path, operations in DOCUMENT["paths"].items()}
+
+
 def declared(method: str, path: str, status: int) -> dict[str, Any] | None:
     """Return the schema of an answer; None of one without a body."""
-    for name, parameter in (("account", "account_id"), ("empty", "account_id"), ("transaction", "transaction_id")):
-        path = path.replace(f"{{{name}}}", f"{{{parameter}}}")
-    answer = DOCUMENT["paths"][path][method]["responses"][str(status)]
+    answer = PATHS[unnamed(path)][method]["responses"][str(status)]
     return next((media["schema"] for media in answer.get("content", {}).values()), None)
 
 
@@ -239,7 +255,7 @@ def test_answers_of_an_operation_are_as_declared(world, door):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", [*READS, "/api/v1/accounts/", "/api/v1/users/me/"])
+@pytest.mark.parametrize("path", sorted({*READS, *(each.path for each in LISTS), "/api/v1/users/me/"}))
 def test_answers_of_a_read_are_as_declared(world, path):
     schema = declared("get", path, 200)
 

@@ -10,23 +10,24 @@ from rest_framework.test import APIClient, APIRequestFactory
 
 from apps.core.problem import from_exception
 from tests.factories import client_of
+from tests.notes.urls import NOTES
 from tests.support.problems import assert_problem
 
-BODY = "/api/v1/accounts/"
+pytestmark = pytest.mark.urls("tests.notes.urls")
 
 
 class TestBodies:
     """Bodies that are accepted; the refused ones are in test_bad_input.py."""
 
     def test_brackets_in_strings_are_not_depth(self, client):
-        assert client.post(BODY, {"name": '\\"' + "[" * 60}).status_code == 201
+        assert client.post(NOTES, {"text": '\\"' + "[" * 60}).status_code == 201
 
     def test_utf8_may_be_named(self, client):
-        answer = client.generic("POST", BODY, b"{}", content_type="application/json; charset=UTF-8")
+        answer = client.generic("POST", NOTES, b'{"text": "x"}', content_type="application/json; charset=UTF-8")
         assert answer.status_code == 201
 
     def test_a_problem_names_fifty_fields_at_most(self, client):
-        problem = assert_problem(client.post(BODY, {str(number): 1 for number in range(60)}), 400, "unknown_field")
+        problem = assert_problem(client.post(NOTES, {str(number): 1 for number in range(60)}), 400, "unknown_field")
         assert len(problem["errors"]) == 50
 
 
@@ -34,20 +35,20 @@ class TestEverywhere:
     def test_unknown_urls_whatever_the_method(self, db):
         for method in ("get", "post", "put", "delete", "options"):
             assert_problem(getattr(Client(enforce_csrf_checks=True), method)("/nowhere"), 404, "not_found")
-            assert_problem(getattr(Client(), method)("/api/v1/accounts/1/"), 404, "not_found")
+            assert_problem(getattr(Client(), method)("/api/v1/users/1/"), 404, "not_found")
 
     def test_debug_changes_nothing(self, db, settings):
         settings.DEBUG = True
         assert_problem(Client().get("/nowhere/"), 404, "not_found")
-        assert_problem(Client().get("/api/v1/accounts/", headers={"Host": "evil.example"}), 400, "invalid_host")
+        assert_problem(Client().get("/api/v1/users/me/", headers={"Host": "evil.example"}), 400, "invalid_host")
 
     def test_other_hosts(self):
-        assert_problem(Client().get("/api/v1/accounts/", headers={"Host": "evil.example"}), 400, "invalid_host")
+        assert_problem(Client().get("/api/v1/users/me/", headers={"Host": "evil.example"}), 400, "invalid_host")
 
     def test_other_methods_name_the_allowed_ones(self, client):
         for method in ("put", "patch", "options", "trace"):
             response = getattr(client, method, None) or (lambda url, method=method: client.generic(method.upper(), url))
-            answer = response(BODY)
+            answer = response(NOTES)
             assert_problem(answer, 405, "method_not_allowed")
             assert answer.headers["Allow"] == "GET, HEAD, POST"
 
@@ -69,10 +70,10 @@ class TestEverywhere:
         assert asked == whole
 
     def test_an_accept_header_that_json_does_not_satisfy(self, client):
-        assert_problem(client.get(BODY, headers={"Accept": "text/html"}), 406, "not_acceptable")
+        assert_problem(client.get(NOTES, headers={"Accept": "text/html"}), 406, "not_acceptable")
 
     def test_no_token(self, db):
-        assert_problem(APIClient().get(BODY), 401, "not_authenticated")
+        assert_problem(APIClient().get(NOTES), 401, "not_authenticated")
 
 
 class TestExceptions:
@@ -83,9 +84,9 @@ class TestExceptions:
             message = "connection to server failed: secret detail"
             raise OperationalError(message)
 
-        monkeypatch.setattr("apps.ledger.models.AccountQuerySet.owned_by", away)
+        monkeypatch.setattr("tests.notes.models.NoteQuerySet.owned_by", away)
 
-        response = client.get(BODY)
+        response = client.get(NOTES)
 
         problem = assert_problem(response, 503, "unavailable")
         assert response.headers["Retry-After"] == "5"
@@ -96,11 +97,11 @@ class TestExceptions:
             message = "secret detail"
             raise RuntimeError(message)
 
-        monkeypatch.setattr("apps.ledger.models.AccountQuerySet.owned_by", broken)
+        monkeypatch.setattr("tests.notes.models.NoteQuerySet.owned_by", broken)
 
         # The signal for Sentry is sent as well; the test client would raise the exception of that signal.
         client.raise_request_exception = False
-        problem = assert_problem(client.get(BODY), 500, "internal_error")
+        problem = assert_problem(client.get(NOTES), 500, "internal_error")
 
         assert "secret" not in str(problem)
         assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
@@ -127,8 +128,8 @@ class TestExceptions:
 class TestRequestId:
     def test_a_good_one_is_kept_and_a_bad_one_replaced(self, user):
         client = client_of(user)
-        assert client.get(BODY, headers={"X-Request-ID": "abc-123.X_y"}).headers["X-Request-ID"] == "abc-123.X_y"
+        assert client.get(NOTES, headers={"X-Request-ID": "abc-123.X_y"}).headers["X-Request-ID"] == "abc-123.X_y"
         for bad in ("short", "x" * 65, "a b c d e f", "ümlaut-ümlaut"):
-            made = client.get(BODY, HTTP_X_REQUEST_ID=bad).headers["X-Request-ID"]
+            made = client.get(NOTES, HTTP_X_REQUEST_ID=bad).headers["X-Request-ID"]
             assert made != bad
             assert len(made) == 32

@@ -1,17 +1,23 @@
 """Fixtures of several folders: AWS, a PostgreSQL with passwords, and the two roles of a deployment."""
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from apps.core.observability.redaction import TOKEN_PREFIX
 from config import secrets_manager as secrets
 from config.settings.base import database
+from tests.factories import PASSWORD
 from tests.support.aws import Moto
 from tests.support.configuration import FULL
 from tests.support.password_postgres import APP_ROLE, PasswordPostgres, TwoRoleDatabase, connected
 from tests.support.patience import HANG_S
 from tests.support.processes import run
+
+# The loggers of the audit log.
+EVENTS = ("apps.users.audit_log", "apps.core.problem")
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +71,22 @@ def _no_secret_held(monkeypatch):
     secrets.set_cached(None)
     yield
     secrets.set_cached(None)
+
+
+@pytest.fixture
+def new_lines(caplog, user, staff):
+    """Return a function that returns the lines since its last call, as level, event and user."""
+    caplog.set_level(logging.INFO)
+
+    def since() -> list[tuple[str, str, str | None]]:
+        records = [record for record in caplog.records if record.name in EVENTS]
+        for record in records:
+            text = f"{vars(record)}"
+            assert not [typed for typed in (user.username, staff.username, PASSWORD, TOKEN_PREFIX) if typed in text]
+        caplog.clear()
+        return [
+            (record.levelname, record.getMessage(), str(record.user_id) if record.user_id else None)
+            for record in records
+        ]
+
+    return since
