@@ -8,60 +8,18 @@ die() {
     exit 1
 }
 
-# Print a setting from the environment, else from .env, as Compose reads it; for values without spaces or escapes.
-setting() {
-    local name=$1 default=${2:-} line=""
-    if [[ -n ${!name+set} ]]; then
-        echo "${!name:-$default}"
-        return
-    fi
-    if [[ -r .env ]]; then
-        # Programs on Windows begin a file with a byte order mark and end lines with CR.
-        line=$(LC_ALL=C sed $'1s/^\xef\xbb\xbf//' .env | tr -d '\r' |
-            grep -E "^[[:space:]]*(export[[:space:]]+)?${name}[[:space:]]*=" | tail -1 || true)
-    fi
-    line=$(sed -E "s/^[^=]*=[[:space:]]*//; s/[[:space:]]+#.*//; s/[[:space:]]*$//
-        s/^'(.*)'$/\1/; s/^\"(.*)\"$/\1/" <<<"$line")
-    echo "${line:-$default}"
-}
-
-# Print the package indexes of pip on this machine as a pip.conf for the build: variables override files, later files earlier
-# ones. An index in a local folder is left out: the build cannot read it. The files are not passed as they are, since their
-# other settings (constraint, cert, find-links) name paths that the build does not have.
+# Print what pip on this machine knows of package indexes, as a pip.conf for the build. pip merges its files and variables
+# itself; variables win over its section `install`, and that over `global`. An index in a local folder is left out, and so are other settings
+# (constraint, cert, find-links): they name paths that the build does not have. Without pip, only variables are known.
 pip_conf() {
-    local files=(/etc/xdg/pip/pip.conf /etc/pip.conf ~/.pip/pip.conf "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf"
-        "$HOME/Library/Application Support/pip/pip.conf" "${PIP_CONFIG_FILE:-}") file
-    {
-        for file in "${files[@]}"; do
-            if [[ -f $file && -r $file ]]; then
-                cat "$file"
-                echo
-            fi
-        done
-        echo "[global]"
-        [[ -z ${PIP_INDEX_URL:-} ]] || echo "index-url = $PIP_INDEX_URL"
-        [[ -z ${PIP_EXTRA_INDEX_URL:-} ]] || echo "extra-index-url = $PIP_EXTRA_INDEX_URL"
-        [[ -z ${PIP_TRUSTED_HOST:-} ]] || echo "trusted-host = $PIP_TRUSTED_HOST"
-    } | awk '
-        /^[ \t]*([#;]|$)/ { next }
-        /^\[/ { wanted = /^\[(global|install)\]/; key = ""; next }
-        /^[ \t]/ { if (key != "") value[key] = value[key] " " $0; next }
-        {
-            key = ""
-            if (wanted && match($0, /^(index-url|extra-index-url|trusted-host)[ \t]*[=:]/)) {
-                key = $0; sub(/[ \t]*[=:].*/, "", key)
-                value[key] = $0; sub(/^[^=:]*[=:]/, "", value[key])
-            }
-        }
-        END {
-            for (key in value) {
-                line = ""
-                count = split(value[key], words, /[ \t]+/)
-                for (i = 1; i <= count; i++) if (words[i] != "" && words[i] !~ /^file:/) line = line " " words[i]
-                if (line != "") lines = lines key " =" line "\n"
-            }
-            if (lines != "") printf "[global]\n%s", lines
-        }'
+    local found section indexes
+    found=$(pip3 config list 2>/dev/null || python3 -m pip config list 2>/dev/null ||
+        printf ":env:.%s='%s'\n" index-url "${PIP_INDEX_URL:-}" extra-index-url "${PIP_EXTRA_INDEX_URL:-}" \
+            trusted-host "${PIP_TRUSTED_HOST:-}")
+    indexes=$(for section in :env: install global; do
+        sed -nE "s/^$section\.((extra-)?index-url|trusted-host)='(.*)'\$/\1 = \3/p" <<<"$found"
+    done | sed -E 's/\\n/ /g; s/ file:[^ ]*//g; s/ +/ /g; / = ?$/d' | sort --stable --unique --key=1,1)
+    [[ -z $indexes ]] || printf '[global]\n%s\n' "$indexes"
 }
 
 # Print the name of the Compose project: the folder's name with a checksum of its path, so that two clones share nothing.
@@ -71,13 +29,39 @@ project() {
     echo "${name:-app}-$(pwd -P | cksum | cut -d ' ' -f 1)"
 }
 
+# Print what the environment and .env set, as Compose reads them: a line for each setting.
+settings() {
+    DEFAULT_PROJECT_NAME=$(project) docker compose --project-directory . --file - config <<'END'
+name: ${DEFAULT_PROJECT_NAME}
+services: {}
+x-settings:
+  PORT: ${PORT:-8000}
+  METRICS_PORT: ${METRICS_PORT:-9464}
+  DB_PORT: ${DB_PORT:-5432}
+  TEST_DB_PORT: ${TEST_DB_PORT:-5433}
+  PROMETHEUS_PORT: ${PROMETHEUS_PORT:-9090}
+  GRAFANA_PORT: ${GRAFANA_PORT:-3000}
+  DATABASE_URL: ${DATABASE_URL:+given}
+  TEST_DATABASE_URL: ${TEST_DATABASE_URL:+given}
+  REDIS_URL: ${REDIS_URL:+given}
+  TEST_REDIS_URL: ${TEST_REDIS_URL:+given}
+  LEDGER_GATE: ${LEDGER_GATE:-off}
+END
+}
+
+# Print one of these settings; of a URL only whether it is given.
+setting() {
+    sed -nE "s/^ *$1: *\"?([^\"]*)\"?$/\1/p" <<<"$SETTINGS"
+}
+
 HOST_UID=$(id -u) HOST_GID=$(id -g)
 if [[ $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) == *rootless* ]]; then
     # In a rootless engine the container's root is the host's user.
     HOST_UID=0 HOST_GID=0
 fi
 PIP_CONF=$(pip_conf)
-COMPOSE_PROJECT_NAME=$(setting COMPOSE_PROJECT_NAME "$(project)")
+SETTINGS=$(settings)
+COMPOSE_PROJECT_NAME=$(setting name)
 # Two files make one project; without this, Compose warns of the services of the other file.
 COMPOSE_IGNORE_ORPHANS=true
 export HOST_UID HOST_GID PIP_CONF COMPOSE_PROJECT_NAME COMPOSE_IGNORE_ORPHANS
@@ -99,7 +83,7 @@ build() {
 # Stop if a port is taken by anything but its own service.
 claim_port() {
     local compose=$1 service=$2 inside=$3 name=$4 port
-    port=$(setting "$name" "$5")
+    port=$(setting "$name")
     if ! [[ $port =~ ^[0-9]{1,5}$ ]] || ((10#$port < 1 || 10#$port > 65535)); then
         die "$name is '$port': it must be a number from 1 to 65535"
     fi
@@ -114,11 +98,11 @@ start_database() {
     case $1 in
         local)
             [[ -z $(setting DATABASE_URL) ]] || return 0
-            claim_port local_compose db 5432 DB_PORT 5432
+            claim_port local_compose db 5432 DB_PORT
             local_compose up --detach --wait db ;;
         test)
             [[ -z $(setting TEST_DATABASE_URL) ]] || return 0
-            claim_port test_compose test-db 5432 TEST_DB_PORT 5433
+            claim_port test_compose test-db 5432 TEST_DB_PORT
             test_compose up --detach --wait test-db ;;
     esac
 }
@@ -147,8 +131,8 @@ run() {
 }
 
 up() {
-    claim_port local_compose app 8000 PORT 8000
-    claim_port local_compose app 9464 METRICS_PORT 9464
+    claim_port local_compose app 8000 PORT
+    claim_port local_compose app 9464 METRICS_PORT
     build local_compose app
     start_database local
     start_redis local
@@ -159,16 +143,16 @@ up() {
         local_compose rm --stop --force app >/dev/null 2>&1
         die "the application did not start: the reason is above"
     fi
-    ./devtools/print-urls app "$(setting PORT 8000)" "$(setting METRICS_PORT 9464)"
+    ./devtools/print-urls app "$(setting PORT)" "$(setting METRICS_PORT)"
 }
 
 # Start Prometheus and Grafana beside the application. Their images come from outside, so one may be unavailable.
 monitoring() {
     local port grafana
     up
-    claim_port local_compose prometheus 9090 PROMETHEUS_PORT 9090
-    claim_port local_compose grafana 3000 GRAFANA_PORT 3000
-    port=$(setting PROMETHEUS_PORT 9090) grafana=$(setting GRAFANA_PORT 3000)
+    claim_port local_compose prometheus 9090 PROMETHEUS_PORT
+    claim_port local_compose grafana 3000 GRAFANA_PORT
+    port=$(setting PROMETHEUS_PORT) grafana=$(setting GRAFANA_PORT)
     local_compose up --detach --no-deps prometheus ||
         die "Prometheus did not start: the reason is above; PROMETHEUS_TAG names another version"
     await prometheus "$port" /-/ready

@@ -20,6 +20,10 @@ case "$*" in
     "info "*) [ -e "$here/engine" ] && echo 28.0 ;;
     *" config --quiet") [ -e "$here/compose" ] ;;
     "images "* | *" port "*) ;;
+    # Compose fills in what is set, in the shell's own syntax; this one reads no .env.
+    *"--file - config") eval "cat <<END
+$(cat)
+END" ;;
     *) echo "docker $*"; printf '%s' "$PIP_CONF" >"$here/pip.conf" ;;
 esac
 """
@@ -29,6 +33,13 @@ case "$1" in
     *) echo "python $*" ;;
 esac
 """
+
+
+# `config` needs no engine.
+COMPOSE_IS_INSTALLED = (
+    shutil.which("docker") is not None
+    and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0  # noqa: S607
+)
 
 
 class Machine:
@@ -136,11 +147,14 @@ class TestDotenv:
 
         assert with_docker.run(f"{checkout}/devtools/run", "tool", "true").returncode == 0
 
+    @pytest.mark.skipif(not COMPOSE_IS_INSTALLED, reason="Docker Compose reads the file")
     @pytest.mark.parametrize(
         "line", ["PORT=8001", "\ufeffPORT=8001\r", "PORT='8001'\r", 'export PORT="8001" # a remark', "PORT = 8001  "]
     )
     def test_says_the_port_as_compose_reads_it(self, with_docker, checkout, line):
         (checkout / ".env").write_bytes(f"{line}\nDB_PORT=18998\nMETRICS_PORT=18997\n".encode())
+        real = f'*"--file - config") exec {shutil.which("docker")} "$@" ;;\n    *) echo'
+        with_docker.install("docker", DOCKER.replace(' *"--file - config")', " never)").replace("*) echo", real))
 
         result = with_docker.run(f"{checkout}/devtools/run", "up")
 
@@ -260,6 +274,7 @@ class TestDocker:
         )
 
     def test_an_index_that_pip_knows_reaches_the_build(self, with_docker):
+        with_docker.install("pip3", f'#!/bin/sh\nexec {shutil.which("pip")} "$@"\n')
         (with_docker.folder / ".config" / "pip").mkdir(parents=True)
         (with_docker.folder / ".config" / "pip" / "pip.conf").write_text(
             "[global]\nindex-url = https://one.example/simple\nextra-index-url =\n"
@@ -278,6 +293,19 @@ class TestDocker:
 
         with_docker.run_devtools("build", PIP_INDEX_URL="https://three.example/simple")
         assert "index-url = https://three.example/simple" in (with_docker.folder / "pip.conf").read_text().splitlines()
+
+    def test_without_pip_an_index_in_a_variable_reaches_the_build(self, with_docker):
+        for name in ("pip3", "python3"):
+            with_docker.install(name, "#!/bin/sh\nexit 127\n")
+
+        with_docker.run_devtools("build", PIP_INDEX_URL="https://three.example/simple")
+        assert (with_docker.folder / "pip.conf").read_text() == "[global]\nindex-url = https://three.example/simple"
+
+    def test_no_index_that_pip_knows_is_no_configuration(self, with_docker):
+        with_docker.install("pip3", "#!/bin/sh\necho \"global.extra-index-url='file:///here/only'\"\n")
+
+        with_docker.run_devtools("build")
+        assert (with_docker.folder / "pip.conf").read_text() == ""
 
     @pytest.mark.parametrize(
         ("variables", "mirror"),
