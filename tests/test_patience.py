@@ -1,4 +1,4 @@
-"""No test of `make test` or `make test-slow` decides by a time of the machine's: a look at what their code compares."""
+"""Check of the tests' code: no test of `make test` or `make test-slow` compares a measured time."""
 
 import ast
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def is_short(node: ast.AST) -> bool:
 
 
 def times(node: ast.AST) -> bool:
-    """Tell whether it is how long something took: a difference of clocks, or what is called like one."""
+    """Return whether an expression is a measured time: a difference of clocks, or a name like one."""
     return any(
         (isinstance(each, ast.BinOp) and isinstance(each.op, ast.Sub) and reads_a_clock(each))
         or (isinstance(each, ast.Name | ast.Attribute) and any(word in ast.unparse(each) for word in TIMES))

@@ -1,4 +1,4 @@
-"""A clone on a machine whose git turns line ends: every file is byte for byte what was committed."""
+"""Line ends of a clone with core.autocrlf: every file equals the committed one byte for byte."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The shell scripts run in macOS's bash 3.2, with its programs. Neither is here: this looks for what they lack."""
+"""Shell scripts on macOS: they use no syntax that its bash 3.2 lacks, and no option that its programs lack."""
 
 import re
 from pathlib import Path

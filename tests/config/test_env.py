@@ -1,4 +1,4 @@
-"""Each key alone, and the rules between keys; test_boot.py has whole processes."""
+"""Configuration keys: each alone, and the rules between them; test_boot.py starts whole processes."""
 
 import ast
 import itertools

@@ -1,4 +1,4 @@
-"""AWS Secrets Manager over real sockets: what is asked, what may come back, and what an outage does."""
+"""AWS Secrets Manager over real sockets: requests, responses of every kind, and outages."""
 
 import json
 import threading

@@ -46,7 +46,7 @@ def limit(settings, redis_server, monkeypatch) -> Callable[..., CircuitBreaker]:
 
 @pytest.fixture
 def clock(monkeypatch) -> SimpleNamespace:
-    """What the throttle takes for the time."""
+    """The throttle's clock."""
     clock = SimpleNamespace(start=NOW, now=NOW)
     monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: clock.now))
     return clock

@@ -188,7 +188,7 @@ def test_a_header_that_asks_for_what_is_not_done_here(world, kind):
 
 @pytest.mark.parametrize("content_type", FORM_TYPES)
 def test_a_form_where_only_json_is_taken(world, content_type):
-    """Which is also what a form on somebody else's page could send."""
+    """A form on another origin's page could send it."""
     for endpoint in (name for name, endpoint in ENDPOINTS.items() if not endpoint.takes_forms):
         world.refused(415, "unsupported_media_type", world.call, endpoint, VALID_FORM, CONTENT_TYPE=content_type)
 

@@ -98,7 +98,7 @@ def test_conditions_are_judged_in_the_order_of_the_standard(world):
 
 
 class TestChange:
-    """An operation that changes what the condition is about."""
+    """A write to the resource whose ETag the condition names."""
 
     def patch(self, world: ApiWorld, **conditions: str):
         etag = world.send("GET", NOTE).headers["ETag"]

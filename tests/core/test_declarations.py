@@ -91,7 +91,7 @@ def takes(field: serializers.Field[Any, Any, Any, Any], value: Any) -> bool:
 
 
 class Undeclarable:
-    """What a field decides by more than JSON Schema can say."""
+    """A field whose rule JSON Schema cannot express."""
 
     @staticmethod
     def length(field: Any, value: Any) -> bool:
@@ -127,7 +127,7 @@ class Undeclarable:
 
     @staticmethod
     def withdrawn(field: Any, value: Any) -> bool:
-        """Codes that there were: the use case refuses them, which knows what was opened under a key before."""
+        """Withdrawn codes: the use case refuses them, because a replay of an older key must still succeed."""
         return isinstance(field, of_money.NewCurrencyField) and value in WITHDRAWN
 
     @classmethod
@@ -160,7 +160,7 @@ POOL = [
 
 
 def patterns(schema: dict[str, Any]) -> Iterator[str]:
-    """Yield what the schema's own text must look like."""
+    """Yield the `pattern` keywords of a schema."""
     for part in (schema, *schema.get("oneOf", ())):
         if "pattern" in part:
             yield part["pattern"]

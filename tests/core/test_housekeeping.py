@@ -1,4 +1,4 @@
-"""`manage.py housekeeping`: what it deletes, how it ends, and what it never does to those who work meanwhile."""
+"""`manage.py housekeeping`: deleted rows, exit codes, and that requests and other sessions are not blocked."""
 
 import json
 import logging
@@ -61,7 +61,7 @@ def without_registered(monkeypatch):
 
 @pytest.fixture
 def other():
-    """Somebody else's session on the same database."""
+    """Another session on the same database."""
     parameters = connection.get_connection_params()
     with psycopg.connect(
         **{name: parameters[name] for name in ADDRESS & parameters.keys()}, autocommit=True

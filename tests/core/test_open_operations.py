@@ -113,7 +113,7 @@ def test_all_others_still_ask_for_one(world, headers):
 
 
 def test_no_view_authenticates_where_anybody_may():
-    """Whatever the schema says of it: what is open by its permission asks nobody, in an app of tomorrow, too."""
+    """A view open by its permission authenticates nobody, whatever its schema declares; new apps are included."""
     for name, pattern in API.items():
         for method in pattern.callback.cls.http_method_names:
             view = pattern.callback.cls(**pattern.callback.initkwargs)

@@ -1,4 +1,4 @@
-"""PostgreSQL's own log, as the shipped configurations have it: of what the serving role sends, nothing is in it.
+"""PostgreSQL's log under the shipped configurations: it contains nothing that the application's role sends.
 
 A real server, started as `make up` and `make test` start theirs, and a role that is no superuser on it. Each incident
 carries canaries in every place that a customer's data can be in, as literals (as Django sends them) and as parameters of
@@ -49,7 +49,7 @@ TABLES = """
 
 
 class LoggedPostgres:
-    """The server, and whoever talks to it."""
+    """The server, and sessions of its roles."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -104,7 +104,7 @@ def lock_timeout(logged_postgres: LoggedPostgres, send: Send) -> None:
 
 
 def a_logged_wait(logged_postgres: LoggedPostgres, send: Send) -> None:
-    """As where somebody has switched log_lock_waits on."""
+    """A server with log_lock_waits on."""
     with logged_postgres.connect("app") as superuser:
         superuser.execute("ALTER ROLE sparrow SET log_lock_waits = on")
         superuser.execute("ALTER ROLE sparrow SET deadlock_timeout = '50ms'")
@@ -183,7 +183,7 @@ def terminated(logged_postgres: LoggedPostgres, send: Send) -> None:
 
 
 def crashed(logged_postgres: LoggedPostgres, send: Send) -> None:
-    """The postmaster tells what a process was running when it was killed, for want of memory for one."""
+    """The postmaster logs the statement of a process that was killed, for example by the OOM killer."""
     ready, killed = "database system is ready to accept connections", "was terminated by signal 9"
     before = logged_postgres.log()
     during(logged_postgres, send, lambda _, pid: os.kill(pid, signal.SIGKILL))
@@ -257,7 +257,7 @@ def test_an_incident_tells_nothing_of_what_was_sent(logged_postgres, incident, s
 
 
 def test_the_log_is_where_it_would_be_told(logged_postgres):
-    """Whoever undoes the settings for a session sees the canary there: the tests above look at the right file."""
+    """With the settings undone the canary is in the file, so the tests above read the right file."""
     with logged_postgres.connect("app") as superuser:
         superuser.execute("SET log_min_messages = 'warning'; SET log_min_error_statement = 'error'")
         with pytest.raises(errors.InvalidTextRepresentation):
@@ -307,7 +307,7 @@ def test_an_ordinary_409_of_the_application_tells_nothing_either(logged_postgres
 
 
 class TestShippedConfigurations:
-    """The other servers are told the same."""
+    """All shipped configurations have the same settings."""
 
     @pytest.mark.parametrize(("file", "service"), [("compose.local.yml", "db"), ("compose.test.yml", "test-db")])
     def test_compose(self, file, service):

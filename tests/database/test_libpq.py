@@ -1,4 +1,4 @@
-"""A database's URL as libpq reads it: the same answer as a connection would give, without one."""
+"""Database URLs as libpq parses them: the result is that of a connection, without connecting."""
 
 import itertools
 import os
@@ -36,7 +36,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def told(settings="production", **given) -> str:
-    """Return what is wrong with a deployment, or nothing."""
+    """Return the error of a deployment's configuration, or nothing."""
     try:
         read(FULL | {"DJANGO_SETTINGS_MODULE": f"config.settings.{settings}"} | given)
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""Migrating a database that is in use: one at a time, never in anybody's way for long, and with all the time it needs."""
+"""`migrate` on a database in use: one run at a time, short lock waits with retries, and statements without a time limit."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ LEDGERS_TRIGGER = "SELECT count(*) FROM pg_trigger WHERE tgname = 'ledger_entry_
 
 
 class AwaitedOutput(StringIO):
-    """What a command wrote, and how many of its lines have some words."""
+    """A command's output, and a count of its lines that contain some words."""
 
     def __init__(self, words: str) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class AwaitedOutput(StringIO):
 
 @pytest.fixture(autouse=True)
 def _short_pauses(settings, monkeypatch):
-    """What takes a second, in a fifth of it."""
+    """Shorter pauses and lock waits."""
     settings.MIGRATION_LOCK_TIMEOUT_S = 0.2
     monkeypatch.setattr(migrate, "RETRY_PAUSES_S", (0.1,) * 200)
     monkeypatch.setattr(migrate, "LOCK_POLL_S", 0.05)
@@ -60,7 +60,7 @@ def as_owner(two_role_database, django_db_blocker):
 
 @contextmanager
 def holding(connection: psycopg.Connection, *statements: str, until: Callable[[], object] | None = None):
-    """Do what the statements say in a transaction that ends when something is so, else with the block."""
+    """Execute the statements in a transaction that stays open until a condition is true, or until the block ends."""
     over = threading.Event()
 
     def wait_and_end() -> None:

@@ -16,7 +16,7 @@ from tests.support.patience import eventually
 
 @pytest.fixture
 def probe(monkeypatch):
-    """A probe of its own, whose connection is to the vault."""
+    """A probe of its own, with a connection to the two-role database."""
     probe = probes.DatabaseProbe()
     monkeypatch.setattr(probes, "database", probe)
     yield probe
@@ -31,7 +31,7 @@ def world(as_app_role, settings) -> ApiWorld:
 
 @pytest.fixture
 def reads_only(two_role_database):
-    """Switch between reading and writing, for everybody and while they are connected."""
+    """Switch the whole server between read-only and read-write while sessions are connected."""
 
     def switch(state: str) -> None:
         two_role_database.password_postgres.owner.execute(f"ALTER SYSTEM SET default_transaction_read_only = {state}")

@@ -94,7 +94,7 @@ def backend(password_postgres):
 
 @pytest.fixture
 def readings(monkeypatch) -> list[str]:
-    """Count what is asked of AWS; it is asked all the same."""
+    """Count the requests to AWS, and pass them on."""
     asked: list[str] = []
     fetch = secrets.fetch
 
@@ -222,7 +222,7 @@ class TestTheBackend:
 
 
 def test_what_a_refused_password_carries(password_postgres):
-    """No SQLSTATE, and text in the server's language; but libpq knows that it sent one."""
+    """There is no SQLSTATE, and the text is in the server's language; libpq records whether it sent a password."""
     password_postgres.rotate("first")
     with pytest.raises(psycopg.OperationalError) as refused:
         psycopg.connect(password_postgres.url("wrong"))
@@ -236,7 +236,7 @@ def test_what_a_refused_password_carries(password_postgres):
 
 
 class LoadClient(threading.Thread):
-    """Asks for a page that asks the database, over and over; keeps each answer that is not the expected one."""
+    """Request a page that queries the database, over and over, and keep each unexpected response."""
 
     def __init__(self, address: tuple[str, int], stop: threading.Event) -> None:
         super().__init__()
@@ -271,7 +271,7 @@ def ask(address: tuple[str, int], host: str = HOST, path: str = "/api/v1/users/m
 
 @pytest.fixture(scope="module")
 def migrated(password_postgres, moto) -> dict[str, str]:
-    """Make the tables, and return the environment of production, which knows its database from the secret alone."""
+    """Create the tables, and return an environment of production whose database is named in the secret alone."""
     given = aws.environment(moto.url) | {
         "APP_SECRETS_ID": "app/live",
         "DJANGO_SETTINGS_MODULE": "config.settings.production",

@@ -61,7 +61,7 @@ def refused_here(error: psycopg.Error) -> bool:
 
 @pytest.fixture(params=["DATABASE", "ROLE"])
 def foreign_defaults(request, two_role_database):
-    """Let the database, or both roles, have defaults that nobody here would choose."""
+    """Give the database, or both roles, unusual defaults."""
     targets = [f"DATABASE {NAME}"] if request.param == "DATABASE" else [f"ROLE {OWNER}", f"ROLE {APP_ROLE}"]
     for target in targets:
         for name, value in SOMEBODY_ELSES.items():

@@ -1,4 +1,4 @@
-"""The native runtime without its databases: `.env`, and the application's coming and going."""
+"""The native runtime without its databases: `.env`, and start and stop of the application."""
 
 import importlib.util
 import os
@@ -117,7 +117,7 @@ class TestDotenv:
 
 
 class TestInherited:
-    """What a person's shell has for other work does not reach what is started here."""
+    """Variables of the developer's shell do not reach the programs that are started."""
 
     FOREIGN = (
         *(

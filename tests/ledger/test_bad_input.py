@@ -48,7 +48,7 @@ def cursors(world, for_all) -> dict[str, str]:
 
 
 def tampered(good: str, *, other_lists: str, other_users: str) -> dict[str, str]:
-    """Return what somebody could make of good cursors, which are `position:time:signature`."""
+    """Return manipulated copies of valid cursors, which are `position:time:signature`."""
     return {
         "nothing": "",
         "a word": "x",

@@ -1,4 +1,4 @@
-"""Currencies that ISO 4217 withdraws, changes or never had: what is stored is read and goes on, no account is opened."""
+"""Currencies that ISO 4217 withdraws, changes or never had: stored accounts go on, and no new one is opened."""
 
 from decimal import Decimal
 

@@ -289,7 +289,7 @@ def test_a_fault_while_asking_who_holds_the_lock_leaves_nothing(sqlstate):
 
 @contextmanager
 def caught() -> Iterator[list[DatabaseError]]:
-    """Collect what the database really raised at the statements of the block."""
+    """Collect the errors that the database really raised in the block."""
     errors: list[DatabaseError] = []
 
     def watch(execute, sql, params, many, context):
@@ -328,7 +328,7 @@ def meanwhile(action: Callable[[], Any]) -> Iterator[None]:
 
 
 class TestTheRealThing:
-    """The server itself fails; what it raises is of the class that the injected errors have."""
+    """The server itself fails, with errors of the same classes as the injected ones."""
 
     @staticmethod
     def assert_like(error: DatabaseError, sqlstate: str) -> None:
@@ -386,7 +386,7 @@ class TestTheRealThing:
         self.assert_recovers(request_)
 
     def test_a_connection_that_breaks_while_the_server_goes_on(self, request_):
-        """The server carries the statement out and finds nobody to tell: the answer is lost, the money is not."""
+        """The server commits the statement and cannot send the response: the response is lost, the money is not."""
         connection.ensure_connection()
         ours = socket(fileno=connection.connection.fileno())
 
@@ -416,7 +416,7 @@ class TestTheRealThing:
         self.assert_recovers(request_)
 
     def test_a_row_that_changed_under_a_snapshot(self, request_):
-        """Not at READ OPENAPI_DOCUMENT, but somebody may choose another level for the whole database."""
+        """Impossible at READ COMMITTED; a database's default may be another isolation level."""
         with connection.cursor() as cursor:
             cursor.execute("SET default_transaction_isolation = 'repeatable read'")
         holder = holding(request_.accounts[0])

@@ -105,7 +105,7 @@ class Visit:
         return [message for message in severe if "/favicon.ico - " not in message]
 
     def requested(self) -> set[str]:
-        """Return the URLs that were asked for since the last time, those inside the browser aside."""
+        """Return the URLs requested since the last call, without the browser's internal ones."""
         events = [json.loads(entry["message"])["message"] for entry in self.browser.get_log("performance")]
         urls = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
         return {url for url in urls if not url.startswith(("data:", "chrome:"))}

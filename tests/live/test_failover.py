@@ -123,7 +123,7 @@ class Customer:
         return Request("POST", "/api/v1/users/", LOG_IN.body | {"username": f"eve-{uuid.uuid4()}"})
 
     def is_signed_up(self, sign_up: Request) -> bool:
-        """Return whether the sign-up was committed; asks the server, as a write that changes nothing."""
+        """Return whether the sign-up was committed, by a write that changes nothing."""
         answer = self.send(sign_up)
         return answer.status == 400 and answer.body["errors"][0]["code"] == "unique"
 

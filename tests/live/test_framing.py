@@ -26,7 +26,7 @@ HOST = b"Host: 127.0.0.1"
 
 @dataclass(frozen=True)
 class Bytes:
-    """A deposit of 1.00 as it goes over the wire, with some lines left out, put in or replaced."""
+    """The bytes of a deposit of 1.00, with some lines left out, added or replaced."""
 
     status: int
     code: str | None = GUNICORNS_OWN

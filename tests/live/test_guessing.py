@@ -135,12 +135,12 @@ def many_users(login: LoginServer, name: str, count: int) -> list[Guess]:
 
 
 def many_addresses(login: LoginServer, name: str, count: int) -> list[Guess]:
-    """A botnet: no address is used often. Without a proxy there is one address, whatever is claimed."""
+    """A botnet: no address is used often. Without a proxy there is one address, whatever X-Forwarded-For holds."""
     return [Guess(name, *through(login, HERE, spread(number))) for number in range(count)]
 
 
 class Shape(NamedTuple):
-    """How guesses come: over how many connections, how many are checked without a proxy and with one."""
+    """A shape of an attack: its connections, and the number of guesses checked without a proxy and with one."""
 
     guesses: Callable[[LoginServer, str, int], list[Guess]]
     clients: int

@@ -24,7 +24,7 @@ THREADS = 5
 
 @pytest.fixture(scope="module")
 def line(django_db_setup) -> Iterator[TcpRelay]:
-    """The server's own way to the test database."""
+    """A TCP relay from the server to the test database."""
     of = connection.settings_dict
     port = int(of["PORT"] or 5432)
     with TcpRelay(f"{of['HOST']}/.s.PGSQL.{port}" if of["HOST"].startswith("/") else (of["HOST"], port)) as line:
@@ -33,7 +33,7 @@ def line(django_db_setup) -> Iterator[TcpRelay]:
 
 @pytest.fixture(scope="module")
 def server(line, tmp_path_factory) -> Iterator[Server]:
-    """One worker, which started without a database: it must not need one to live."""
+    """A server with one worker, started without a database: /livez/ must not need one."""
     of = connection.settings_dict
     user = ":".join(quote(of[name]) for name in ("USER", "PASSWORD") if of[name])
     host, port = line.address
@@ -49,7 +49,7 @@ def server(line, tmp_path_factory) -> Iterator[Server]:
 
 
 def assert_it_lives(server: Server) -> None:
-    """Each of twenty probes is answered, by a server that cannot ask its database."""
+    """Assert that each of twenty /livez/ probes succeeds while the database does not answer."""
     with Client(server.address, token=None) as client:
         answers = [client.send(LIVEZ) for _ in range(20)]
     assert {(answer.status, answer.body["status"]) for answer in answers} == {(200, "ok")}

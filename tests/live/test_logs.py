@@ -40,7 +40,7 @@ FAULTS = ("serializer", "view", "statement", "cast", "plain")
 
 
 def canary(name: str, characters: int = 24) -> str:
-    """Return a word that is nowhere else, and that no pattern for secrets matches."""
+    """Return a unique word that no pattern for secrets matches."""
     return f"cnry{name}{secrets.token_hex(characters)}"[:characters]
 
 
@@ -94,7 +94,7 @@ class Output:
         return [request_id for request_id, got, _ in self.answers if got == status]
 
     def leaks(self, text: str) -> set[str]:
-        """Name what a text holds of what it must not."""
+        """Return the names of the secrets that a text contains."""
         secret = self.canaries.hidden() | self.canaries.shown | {f"token {token[:9]}": token for token in self.tokens}
         return {name for name, value in secret.items() if value in text}
 
@@ -187,7 +187,7 @@ def log_in(driver: Driver, canaries: Canaries) -> None:
 
 
 def move_money(driver: Driver, canaries: Canaries, account: str, token: str) -> None:
-    """Deposit and read, and be refused for whatever can be wrong."""
+    """Deposit and read, and send requests that are refused for every reason."""
     key = {"Authorization": f"Token {token}", "Idempotency_Key": canaries.idempotency_key}
     path = f"/api/v1/accounts/{account}/deposits/"
     deposit = {"amount": "25.00", "reference": canaries.shown["reference"]}
@@ -270,7 +270,7 @@ def probe(address: Address, path: str) -> int:
 
 
 def with_password(url: str, password: str) -> str:
-    """Return the URL with a password that is a canary. Where the server asks for one, a role of that password is made."""
+    """Return the URL with a canary for a password; where the server requires passwords, create a role with it."""
     parts = urlsplit(url)
     if parts.hostname:
         with connection.cursor() as cursor:
@@ -281,7 +281,7 @@ def with_password(url: str, password: str) -> str:
 
 @pytest.fixture(scope="module")
 def output(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Output]:
-    """Drive a deployment once; the tests look at its output."""
+    """Run a deployment once, and return its output for all tests."""
     canaries = Canaries()
     log: Path = tmp_path_factory.mktemp("gunicorn") / "log"
     with django_db_blocker.unblock():
@@ -417,7 +417,7 @@ class TestLines:
         assert {line["event"] for line in away} == {"The database did not answer: not currently accepting connections"}
 
     def test_tell_of_probes_only_that_one_begins_to_fail(self, output):
-        """Three succeeded; then one failed, and nobody asked again."""
+        """Three probes succeeded, then one failed, and no more were sent."""
         of_probes = [line for line in output.lines if "probe" in line]
 
         assert [line["probe"] for line in of_probes] == ["ping"]
@@ -468,7 +468,7 @@ class TestLeaks:
         assert output.leaks(output.metrics) == set()
 
     def test_there_are_none_in_the_answers_that_do_not_owe_it(self, output):
-        """A customer is told his new token, and the reference, name and path that he sent; never a secret."""
+        """A response contains the caller's new token, and the reference, name and path of the request; never a secret."""
         for _, status, text in output.answers:
             owed = set()
             if status == 200 and '"token"' in text:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,12 +19,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.client import Client, NoAnswer, Request, once
 from tests.support.databases import database_url
 from tests.support.metrics_endpoint import read, scrape
+from tests.support.paths import ROOT
 from tests.support.patience import HANG_S, eventually
 from tests.support.server import Server
 
 pytestmark = pytest.mark.slow
 
-DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
+DOCS = ROOT / "docs"
 # The application's page, and one for each app that has metrics of its own.
 PAGES = [DOCS / "metrics.md", *DOCS.glob("*/metrics.md")]
 # What our metrics' names begin with: one for the application, and one for each such app.
@@ -34,7 +34,7 @@ OURS = "|".join(["app", *(page.parent.name for page in PAGES[1:])])
 
 @pytest.fixture(scope="module")
 def fresh(django_db_setup, django_db_blocker, tmp_path_factory):
-    """A server that was asked for nothing but /ping/, and its first scrape."""
+    """A server that got no request but /ping/, and its first scrape."""
     log = tmp_path_factory.mktemp("gunicorn") / "log"
     with django_db_blocker.unblock():
         url = database_url()

@@ -35,7 +35,7 @@ class Platform:
     """Two instances behind the shipped nginx, run as an orchestrator runs them.
 
     It starts an instance, sends it traffic from its first 200 of /readyz/ until its first 503, and stops it by a SIGTERM,
-    of which the proxy hears nothing: only the probe, asked every `PROBE_EVERY_S`, takes an instance out of the balance.
+    of which the proxy has no notice: only the probe, sent every `PROBE_EVERY_S`, takes an instance out of the balance.
     That is what an ingress controller or a load balancer with health checks does; ECS even takes a task out first. The
     nginx that anybody can have does not probe by itself, so the platform writes its list of instances and reloads it.
     """
@@ -99,7 +99,7 @@ def is_ready(address: Address) -> bool:
 
 
 class Visitors:
-    """They sign up and look, each request on a connection of its own and sent once: nothing hides a failure."""
+    """Clients that sign up and read, each request once and on a connection of its own, so that no retry hides a failure."""
 
     def __init__(self, address: Address, seed: int) -> None:
         self._address, self._seed = address, seed

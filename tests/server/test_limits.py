@@ -1,4 +1,4 @@
-"""One order of times, from a lock in the database to the patience of the platform: each limit ends before the next."""
+"""Time limits in order, from the database's lock_timeout to the platform's grace period: each ends before the next."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.support.paths import ROOT
 
 @pytest.fixture(scope="module")
 def gunicorn() -> dict[str, str]:
-    """What gunicorn makes of server/gunicorn_conf.py when nobody sets a key."""
+    """Settings of gunicorn by server/gunicorn_conf.py with no key set."""
     settings = {"DJANGO_SETTINGS_MODULE": "config.settings.test", "PATH": os.environ["PATH"]}  # noqa: TID251  a child process needs a PATH
     command = [sys.executable, "-m", "gunicorn", "--print-config", "--config", "server/gunicorn_conf.py"]
     done = subprocess.run([*command, "config.wsgi"], cwd=ROOT, env=settings, text=True, capture_output=True, check=True)
@@ -47,7 +47,7 @@ GRACES = {
 
 
 def test_of_a_request(gunicorn):
-    """What fails first is what can say why: PostgreSQL before the driver, the driver before gunicorn or the proxy."""
+    """The limit whose error names the reason ends first: PostgreSQL's, the driver's, then gunicorn's and the proxy's."""
     lock, statement = KEYS["LOCK_TIMEOUT"].default, KEYS["STATEMENT_TIMEOUT"].default
     worker, proxy = float(gunicorn["timeout"]), number("proxy_read_timeout", "docker/nginx/nginx.conf")
 

@@ -76,7 +76,7 @@ class Moto:
 
 
 class Scripted:
-    """A Secrets Manager that gives one answer after another, the last for ever; `asked` holds the requests' bodies."""
+    """A Secrets Manager with scripted responses, of which the last repeats; `asked` holds the requests' bodies."""
 
     def __init__(self, *answers: tuple[int, dict[str, Any]]) -> None:
         self.asked: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Files in the place of `.env` that are no text: a function that makes each, and the error about it."""
+"""Unreadable `.env` files: a function that creates each, and the expected error."""
 
 import os
 from collections.abc import Callable

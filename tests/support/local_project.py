@@ -1,4 +1,4 @@
-"""A laptop's server and customer in a process of its own: migrates, does business, and prints what came of it as JSON."""
+"""Local server and client in a process of its own: migrates, sends requests, and prints the results as JSON."""
 
 import json
 import sys

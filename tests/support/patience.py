@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def eventually(look: Callable[[], T], what: Callable[[], str] = str) -> T:
-    """Call `look` until it returns something true, and return that; `what` gives the message where it never does."""
+    """Call `look` until it returns a true value, and return that; `what` returns the message of the failure."""
     deadline = time.monotonic() + HANG_S
     while not (seen := look()):
         assert time.monotonic() < deadline, what()

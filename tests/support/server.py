@@ -110,7 +110,7 @@ class Server:
         return [int(pid) for pid in children.read_text().split()]
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return what was logged; what is no JSON is a line with nothing but its text."""
+        """Return the logged lines, parsed; a line that is no JSON has its text alone."""
         return [_parsed(text) for text in self.log.read_text().splitlines()]
 
     def complaints(self) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from tests.support.client import Address
 class TcpRelay:
     """A port of 127.0.0.1 that relays to a PostgreSQL; at first it refuses connections.
 
-    target: what the server listens on, the path of a Unix socket or an address.
+    target: the server's address: the path of a Unix socket, or host and port.
     """
 
     def __init__(self, target: str | Address) -> None:

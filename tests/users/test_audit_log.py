@@ -1,4 +1,4 @@
-"""Audit log: one line for each event, with the user where it is known, and nothing that was typed."""
+"""Audit log: one line for each event, with the user's id where the user is known, and no input."""
 
 import pytest
 from django.test import Client

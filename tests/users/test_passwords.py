@@ -1,4 +1,4 @@
-"""The canonical form of passwords: every entrance accepts and refuses the same ones, however they are typed."""
+"""The canonical form of passwords: every form and endpoint accepts the same ones, in any Unicode spelling."""
 
 import io
 import unicodedata

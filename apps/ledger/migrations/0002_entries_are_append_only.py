@@ -1,4 +1,9 @@
-"""What the models' constraints cannot say: an entry is never changed or deleted, and accounts are updated often."""
+"""Append-only entries by a trigger, and storage settings for accounts, which are updated often.
+
+Plain SQL and not django-pgtrigger: its triggers do nothing in a session that sets `pgtrigger.ignore`, which any role may
+set, so they could not prove that no entry was changed. Its errors have no SQLSTATE of class 23, which Django raises as
+IntegrityError, and it replaces the backend's schema editor.
+"""
 
 from django.db import migrations
 

@@ -1,4 +1,4 @@
-"""The probes: honest, bounded in time, and by any host."""
+"""Health probes: results, time limit, hosts and methods, and the log lines of their changes."""
 
 import logging
 import socket
@@ -19,7 +19,7 @@ PROBES = ("/ping/", "/livez/", "/readyz/")
 
 @pytest.fixture
 def silent_server():
-    """A server that accepts connections and never says a word."""
+    """A server that accepts connections and sends nothing."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -111,11 +111,11 @@ class TestProbes:
 
 @pytest.mark.django_db
 class TestLines:
-    """Probes come every few seconds: the log has what changed."""
+    """Only a change of a probe's result is logged."""
 
     @pytest.fixture
     def check(self, fresh_probe, monkeypatch, caplog):
-        """Let the database be there or not, the server drain or not; return what one worker says when it is probed."""
+        """Return a function that probes one worker in a given state, and returns its log lines."""
         there, drains = {}, {}
         monkeypatch.setattr(probes, "is_reachable", lambda: there["is"])
         monkeypatch.setattr(probes, "is_migrated", lambda: True)
@@ -156,7 +156,7 @@ class TestLines:
 
 @pytest.mark.django_db(transaction=True)
 class TestMigrations:
-    """On the probe's own connection, which sees what is committed."""
+    """The probe has its own connection, so changes must be committed."""
 
     @pytest.fixture
     def pending(self):

@@ -19,7 +19,7 @@ def _as_deployed(settings):
 
 @pytest.fixture
 def https(client) -> Client:
-    """Somebody with a token, who speaks HTTPS and is not told of exceptions otherwise than a customer is."""
+    """An HTTPS client with a token, which gets a response for an exception as a customer does."""
     token = client._credentials["HTTP_AUTHORIZATION"]
     return Client(headers={"Authorization": token, "X-Forwarded-Proto": "https"}, raise_request_exception=False)
 

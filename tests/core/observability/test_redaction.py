@@ -23,7 +23,7 @@ REDACTED_TOKEN = f"{TOKEN_PREFIX}…"
 
 
 class Canary(Exception):
-    """An error of anybody's."""
+    """An error type of unknown code."""
 
 
 class TestDescribe:

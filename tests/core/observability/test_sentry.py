@@ -132,7 +132,7 @@ class TestATransaction:
 class TestStart:
     @pytest.fixture
     def started(self, monkeypatch):
-        """Return what the SDK is started with; itself it would change Django for the whole process."""
+        """Return the arguments of the SDK's start; the real start would patch Django for the whole process."""
         given = {}
         monkeypatch.setattr(sentry_sdk, "init", lambda **options: given.update(options))
 

@@ -205,7 +205,7 @@ def load(
 
 
 def run(bank: Bank, scenario: Scenario, folder: Path, *, seconds: float, **environment: str) -> Run:
-    """Run a scenario once, with the gate as the environment says."""
+    """Run a scenario once, with the gate that the environment configures."""
     samples: list[tuple[int, int]] = []
     with ExitStack() as stack:
         # Before anybody else: it may get no connection later.
@@ -283,7 +283,7 @@ def show(figures: Sequence[dict[str, dict[str, float]]]) -> None:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the scenarios that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help=f"of {', '.join(SCENARIOS)}")
     parser.add_argument("--rounds", type=int, default=5)

@@ -52,7 +52,7 @@ def send_fifty_equal_requests(server: Server, user: User, token: str, rounds: in
 
 
 def run_the_bank_of_jepsen(server: Server, user: User, token: str, seed: int, transfers_each: int) -> None:
-    """Eight accounts, 100.00 in all, twenty workers; every look at all the accounts sees the whole of the money."""
+    """Jepsen's bank test: eight accounts, 100.00 in all, twenty workers; every read of all accounts sums to 100.00."""
     random_ = random.Random(seed)
     accounts = [AccountFactory(owner=user, funded="12.50").pk for _ in range(8)]
     look = Request("GET", "/api/v1/accounts/?limit=200")

@@ -101,7 +101,7 @@ class Bank:
         )
 
     def trade(self, until: Callable[[int], bool], *, address: Address | None = None) -> None:
-        """Let the customers send commands, each until it has a final answer; `until` is asked with how many are done."""
+        """Let the customers send commands, each until its final response, until `until(number of commands done)` is true."""
 
         def run(number: int) -> None:
             random_ = random.Random(self.seed + number)

@@ -134,7 +134,7 @@ class TestManyAccounts:
 
     @pytest.mark.parametrize("operations", sizes(300, 10_000))
     def test_a_ring_with_reversals_and_closings(self, server, user, token, seed, operations):
-        """Transfers go round five accounts; each is reversed by two at once; small accounts come, go and stay shut."""
+        """Transfers go round five accounts; two clients at once reverse each; small accounts open and close."""
         ring = [AccountFactory(owner=user, funded="10000.00").pk for _ in range(5)]
         staff = token_of(UserFactory(is_staff=True))
         before, workers = deadlocks(), 10
