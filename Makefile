@@ -10,6 +10,8 @@ SEEDED = $(if $(value SEED),--seed $(call quote,SEED))
 # With T, what it selects; without it, what follows.
 PYTEST = $(RUN) test $(if $(value T),python -m devtools.select_tests $(call quote,T),pytest) $(SEEDED)
 POPULATE = populate $(SEEDED) $(ARGS)
+# The target of an environment (docs/hosted-settings.md), where the variable DEPLOYMENT does not hold it.
+TO = $(if $(value ENV),--to deploy/targets/$(call quote,ENV).json)
 # make would look for variables of its own in `T=...[$5]`, to pass it on to nobody.
 unexport T SEED COMMIT NAME MODEL TITLE DESCRIPTION FILE FORCE PACKAGE GROUP
 # Of the command line only: some systems have a NAME in the environment.
@@ -192,8 +194,11 @@ sbom: ## Print the bill of materials of IMAGE (default: the image of image-test)
 publish-image: ## Build, check and push this commit's image to IMAGE_REPOSITORY, unless it is published.
 	@$(RUN) tool python -m deploy.images publish --repository "$$IMAGE_REPOSITORY" --commit "$$(git rev-parse HEAD)"
 
-deploy: ## Deploy IMAGE (a tag or digest) to the target in DEPLOYMENT; RELEASE=v1.2.3 tags it; ARGS are passed on.
-	@$(RUN) tool python -m deploy.deploy --image "$$IMAGE" --release "$$RELEASE" $(ARGS)
+deploy: ## Deploy IMAGE (a tag or digest) to ENV, or the target in DEPLOYMENT; RELEASE=v1.2.3 tags it; ARGS are passed on.
+	@$(RUN) tool python -m deploy.deploy $(TO) --image "$$IMAGE" --release "$$RELEASE" $(ARGS)
+
+run-task: ## Run a command in ENV=staging|production, in a task of its own (ARGS="manage.py ..."; PASS=<variable> passes it on).
+	@$(RUN) tool python -m deploy.run_task $(TO) $(if $(value PASS),--pass $(call quote,PASS)) -- $(ARGS)
 
 deploy-dry-run: ## Print the plan of a deployment, without any call to AWS.
 	@$(RUN) tool python -m deploy.deploy --dry-run --image "$${IMAGE:-sha-$$(git rev-parse HEAD)}" \

@@ -17,13 +17,12 @@ A failure prints one line with the reason; the exit code is 1. Before the step t
 changes nothing in the service. SIGINT and SIGTERM stop a running migration task; after the update they start the rollback.
 """
 
-# A command line tool: it prints, and reads its environment.
-# ruff: noqa: T201, TID251
+# A command line tool: it prints.
+# ruff: noqa: T201
 
 import argparse
 import http.client
 import json
-import os
 import re
 import sys
 import time
@@ -364,11 +363,16 @@ class Deployment:
         raise DeliveryError(f"{failure}; the service {end} back to {short(revision)}") from failure
 
     def _service(self) -> "ServiceTypeDef":
-        answer = self.clients.ecs.describe_services(cluster=self.target.cluster, services=[self.target.service])
-        if not answer["services"]:
-            reasons = ", ".join(failure.get("reason", "no reason given") for failure in answer["failures"])
-            raise DeliveryError(f"there is no service {self.target.service} in {self.target.cluster}: {reasons}")
-        return answer["services"][0]
+        return describe_service(self.clients.ecs, self.target)
+
+
+def describe_service(ecs: "ECSClient", target: Target) -> "ServiceTypeDef":
+    """Return the service. Raises: DeliveryError if there is none, and botocore's errors."""
+    answer = ecs.describe_services(cluster=target.cluster, services=[target.service])
+    if not answer["services"]:
+        reasons = ", ".join(failure.get("reason", "no reason given") for failure in answer["failures"])
+        raise DeliveryError(f"there is no service {target.service} in {target.cluster}: {reasons}")
+    return answer["services"][0]
 
 
 def is_refusal(error: BaseException | None) -> bool:
@@ -468,10 +472,7 @@ def run_command(options: argparse.Namespace, clients: Callable[[Target], Clients
     """Read the target, and deploy to it or print the plan."""
     if options.release and not VERSION.fullmatch(options.release):
         raise DeliveryError(f"--release is {options.release!r}: it must look like v1.2.3")
-    text = options.to.read_text() if options.to else os.environ.get("DEPLOYMENT", "")
-    if not text:
-        raise DeliveryError("DEPLOYMENT is not set: it is Terraform's output `deployment`")
-    target = Target.parse(text)
+    target = Target.read(options.to)
     deployment = Deployment(
         target=target,
         reference=options.image,

@@ -1,6 +1,10 @@
 """The deployment target, Terraform's output `deployment`, and the task definitions rendered with it."""
 
+# Part of command line tools: it reads their environment.
+# ruff: noqa: TID251
+
 import json
+import os
 import re
 import string
 from dataclasses import dataclass, fields
@@ -39,6 +43,14 @@ class Target:
     requires: str
     # A successful deployment adds the tag <marks>-<commit>: `staged` in staging; empty, so none, in production.
     marks: str
+
+    @classmethod
+    def read(cls, path: Path | None) -> "Target":
+        """Read a file, or the variable DEPLOYMENT. Raises: DeliveryError, OSError."""
+        text = path.read_text() if path else os.environ.get("DEPLOYMENT", "")
+        if not text:
+            raise DeliveryError("DEPLOYMENT is not set: it is Terraform's output `deployment`")
+        return cls.parse(text)
 
     @classmethod
     def parse(cls, text: str) -> "Target":

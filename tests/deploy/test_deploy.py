@@ -1,117 +1,19 @@
 """The deployment script: a successful run, and the error and the state after a failure at each step."""
 
-import contextlib
-import http.server
 import json
 import re
 import signal
 import string
-import threading
-import time
-from collections.abc import Iterator
-from typing import Any
 
 import botocore.exceptions
 import pytest
 
 from deploy import deploy, target
 from deploy.images import Registry
-from deploy.lock import Lock
-from deploy.tasks import Tasks
 from tests.support import fake_aws
 from tests.support.fake_aws import COMMIT
-from tests.support.fake_ecs import NETWORK, FakeEcs
+from tests.support.fake_ecs import NETWORK
 from tests.support.paths import ROOT
-
-LOCK_TABLE = "app-staging-deployments"
-
-
-class Cloud:
-    """The services that a deployment calls, and the pages that it requests."""
-
-    def __init__(self, registry: Registry, ecr: Any, ecs: FakeEcs) -> None:
-        self.registry, self.ecr, self.ecs = registry, ecr, ecs
-        self.target = json.loads((ROOT / "deploy/ecs/example.json").read_text())
-        self.target |= {"repository": registry.uri, "service": "app", "cluster": "app"}
-        self.pages = {
-            "/ping/": [(200, {"pong": True, "db": "ok"})],
-            "/livez/": [(200, {"status": "ok", "version": COMMIT})],
-        }
-        self.logs, self.locks = fake_aws.client_of("logs"), fake_aws.client_of("dynamodb")
-        self.logs.create_log_group(logGroupName="/ecs/app-staging")
-        self.locks.create_table(
-            TableName=LOCK_TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        )
-
-    def lock(self, holder: str) -> Lock:
-        return Lock(client=self.locks, table=LOCK_TABLE, holder=holder)
-
-    def clients(self, target: target.Target) -> deploy.Clients:
-        ecs = self.ecs
-        return deploy.Clients(
-            registry=self.registry,
-            ecs=ecs.client,
-            tasks=Tasks(
-                ecs=ecs.client,
-                logs=self.logs,
-                cluster=target.cluster,
-                log_group=target.log_group,
-                started_by="ours",
-                sleep=ecs.sleep,
-                now=ecs.now,
-            ),
-            lock=self.lock("ours"),
-            get=deploy.get,
-            sleep=ecs.sleep,
-            now=ecs.now,
-        )
-
-    def migration_logs(self, *lines: str) -> None:
-        stream = {"logGroupName": "/ecs/app-staging", "logStreamName": "ecs/migrate/0001"}
-        self.logs.create_log_stream(**stream)
-        moment = int(time.time() * 1000)
-        self.logs.put_log_events(**stream, logEvents=[{"timestamp": moment, "message": line} for line in lines])
-
-    @property
-    def is_locked(self) -> bool:
-        return "Item" in self.locks.get_item(TableName=LOCK_TABLE, Key={"id": {"S": "deployment"}})
-
-
-@pytest.fixture
-def cloud() -> Iterator[Cloud]:
-    with fake_aws.registry() as (registry, ecr), FakeEcs() as ecs:
-        cloud = Cloud(registry, ecr, ecs)
-        fake_aws.push(ecr, f"sha-{COMMIT}")
-        with served(cloud.pages) as cloud.target["url"]:
-            yield cloud
-
-
-@contextlib.contextmanager
-def served(pages: dict[str, list[tuple[int, Any]]]) -> Iterator[str]:
-    """Serve the pages during the block; yield the URL."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            # The last response repeats.
-            answers = pages[self.path]
-            status, body = answers.pop(0) if len(answers) > 1 else answers[0]
-            self.send_response(status)
-            self.send_header("Location", "/elsewhere/")
-            self.end_headers()
-            self.wfile.write(b"<html>" if body is None else json.dumps(body).encode())
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -119,7 +21,7 @@ def run(cloud, monkeypatch, capsys):
     """Run the script."""
 
     def run(*arguments: str, image: str = f"sha-{COMMIT}", target: str | None = None) -> tuple[int, str, str]:
-        monkeypatch.setenv("DEPLOYMENT", json.dumps(cloud.target) if target is None else target)
+        monkeypatch.setenv("DEPLOYMENT", cloud.deployment if target is None else target)
         code = deploy.main(["--image", image, *arguments], cloud.clients)
         printed = capsys.readouterr()
         return code, printed.out, printed.err
@@ -330,13 +232,13 @@ class TestTheLock:
         assert cloud.ecs.running == "app:3"
 
     def test_without_a_table_is_an_error_of_one_line(self, cloud, fails):
-        cloud.locks.delete_table(TableName=LOCK_TABLE)
+        cloud.locks.delete_table(TableName=cloud.target["lock_table"])
 
         assert fails()[0].startswith("writing the lock: ResourceNotFoundException")
 
     def test_that_cannot_be_released_fails_no_deployment(self, cloud, run):
         cloud.pages["/livez/"].insert(0, (200, {"status": "ok", "version": "old"}))
-        cloud.ecs.after(60, lambda: cloud.locks.delete_table(TableName=LOCK_TABLE))
+        cloud.ecs.after(60, lambda: cloud.locks.delete_table(TableName=cloud.target["lock_table"]))
 
         code, out, _ = run()
 
@@ -385,7 +287,7 @@ class TestRegisterFails:
 class TestMigrateFails:
     def test_with_an_exit_code_and_shows_why(self, cloud, fails_before_the_update):
         cloud.ecs.exit_code = 1
-        cloud.migration_logs("Applying ledger.0003...", "canceling statement due to lock timeout")
+        cloud.write_log("migrate", "Applying ledger.0003...", "canceling statement due to lock timeout")
 
         line, out = fails_before_the_update()
 
@@ -428,7 +330,7 @@ class TestMigrateFails:
 
     def test_when_it_takes_too_long_and_stops_it(self, cloud, fails_before_the_update):
         cloud.ecs.task_s = deploy.MIGRATION_S + 100
-        cloud.migration_logs("Applying ledger.0003...")
+        cloud.write_log("migrate", "Applying ledger.0003...")
 
         line, out = fails_before_the_update()
 

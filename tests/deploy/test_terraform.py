@@ -16,6 +16,8 @@ LONGEST_NAME = "a-name-of-24-characters1"
 # github.blog, 2026-04-23: immutable subject claims for GitHub Actions OIDC tokens.
 OLD_FORM, NEW_FORM = "repo:octo-org/octo-repo", "repo:octo-org@123456/octo-repo@456789"
 
+ANN = "arn:aws:iam::123456789012:role/ann"
+
 
 @pytest.fixture(scope="module")
 def moto(tmp_path_factory):
@@ -57,7 +59,7 @@ def account(moto, tmp_path_factory):
 def production(moto, account, network, tmp_path_factory):
     """The longest name and the longest environment."""
     terraform = Terraform("environment", tmp_path_factory.mktemp("environment") / "ecs", moto.url)
-    terraform.apply(**GITHUB, **network, environment="production", name=LONGEST_NAME)
+    terraform.apply(**GITHUB, **network, environment="production", name=LONGEST_NAME, operators=[ANN])
     return terraform
 
 
@@ -89,6 +91,22 @@ def test_the_deployment_scripts_target_is_an_output(production):
 
     assert target.url == "https://api.example.org"
     assert target.lock_table == production.resources["aws_dynamodb_table.deployments"]["name"]
+
+
+def test_people_who_are_named_may_do_what_a_deployment_may_and_run_commands(production):
+    resources = production.resources
+    (trust,) = json.loads(resources["aws_iam_role.operator[0]"]["assume_role_policy"])["Statement"]
+    assert trust["Principal"] == {"AWS": ANN}
+    operator, deploy = (
+        json.loads(resources[f"aws_iam_role_policy.{name}"]["policy"])["Statement"]
+        for name in ("operator[0]", "deploy")
+    )
+
+    run_task, read_log = [statement for statement in operator if statement not in deploy]
+
+    assert [statement for statement in deploy if statement not in operator] == []
+    assert (run_task["Action"], read_log["Action"]) == ("ecs:RunTask", "logs:GetLogEvents")
+    assert run_task["Resource"].endswith(f":task-definition/{LONGEST_NAME}-production:*")
 
 
 def test_a_second_project_uses_the_accounts_provider(moto, account, tmp_path):

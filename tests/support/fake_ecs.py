@@ -41,7 +41,7 @@ class FakeEcs:
         self._refusals: list[tuple[str, Exception | str, int]] = []
         self._events: list[tuple[float, Callable[[], None]]] = []
         self._history: list[tuple[float, dict[str, Any]]] = []
-        self._stable = self.register("app")
+        self._stable = self.register("app", containerDefinitions=[{"name": "web"}])
         self.service |= {"taskDefinition": self._stable, "rollout": "COMPLETED", "since": 0.0}
         self._remember()
 

@@ -1,6 +1,7 @@
 """Deactivation of a user deletes the tokens, however it is made: a trigger does it."""
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
@@ -43,3 +44,18 @@ def test_of_another_ends_none(user, client):
     user.save()
 
     assert client.get("/api/v1/users/me/").status_code == 200
+
+
+def test_by_the_command_names_the_user_and_can_be_repeated(user, client, capsys):
+    for _ in range(2):
+        call_command("deactivate_user", user.username)
+
+        assert capsys.readouterr().out == f"{user.username} is deactivated.\n"
+        assert_problem(client.get("/api/v1/users/me/"), 401, "not_authenticated")
+
+
+def test_by_the_command_of_nobody_is_an_error(user):
+    with pytest.raises(CommandError, match="there is no user nobody"):
+        call_command("deactivate_user", "nobody")
+
+    assert User.objects.get().is_active

@@ -97,6 +97,12 @@ variable "database_class" {
   default = "db.t4g.small"
 }
 
+variable "operators" {
+  description = "ARNs of roles or users who may deploy, roll back and run commands from a terminal, by the role operator_role."
+  type        = list(string)
+  default     = []
+}
+
 variable "prometheus_security_group_ids" {
   description = "Security groups that may scrape the metrics port."
   type        = set(string)
@@ -153,6 +159,11 @@ output "deployment" {
 output "deploy_role" {
   description = "The environment's variable DEPLOY_ROLE."
   value       = aws_iam_role.deploy.arn
+}
+
+output "operator_role" {
+  description = "The role for people; empty without the variable operators."
+  value       = one(aws_iam_role.operator[*].arn)
 }
 
 output "load_balancer" {

@@ -170,3 +170,43 @@ resource "aws_iam_role_policy" "deploy" {
   role   = aws_iam_role.deploy.name
   policy = data.aws_iam_policy_document.deploy.json
 }
+
+# The operator role, for people: what a deployment may, and a command in a task of the application's own (deploy/run_task.py).
+data "aws_iam_policy_document" "operators" {
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "AWS"
+      identifiers = var.operators
+    }
+  }
+}
+
+data "aws_iam_policy_document" "operator" {
+  source_policy_documents = [data.aws_iam_policy_document.deploy.json]
+  statement {
+    actions   = ["ecs:RunTask"]
+    resources = ["${local.in_ecs}:task-definition/${local.full_name}:*"]
+    condition {
+      test     = "ArnEquals"
+      variable = "ecs:cluster"
+      values   = [aws_ecs_cluster.this.arn]
+    }
+  }
+  statement {
+    actions   = ["logs:GetLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.this.arn}:log-stream:ecs/*"]
+  }
+}
+
+resource "aws_iam_role" "operator" {
+  count              = length(var.operators) > 0 ? 1 : 0
+  name               = "${local.full_name}-operator"
+  assume_role_policy = data.aws_iam_policy_document.operators.json
+}
+
+resource "aws_iam_role_policy" "operator" {
+  count  = length(var.operators) > 0 ? 1 : 0
+  role   = aws_iam_role.operator[0].name
+  policy = data.aws_iam_policy_document.operator.json
+}
