@@ -21,12 +21,12 @@ from django.core.management import call_command
 from django.db import connection
 from psycopg import errors, sql
 
-from apps.ledger.models import Account
 from config.settings.base import database
 from devtools import embedded_postgres
 from devtools.embedded_postgres import Cluster
-from tests.factories import client_of
-from tests.ledger.factories import AccountFactory
+from tests.factories import UserFactory, client_of
+from tests.notes.models import Note
+from tests.notes.urls import NOTES
 from tests.support.password_postgres import connected
 from tests.support.paths import ROOT
 
@@ -283,22 +283,20 @@ def test_connections_and_the_servers_own_affairs_are_still_told(logged_postgres)
 
 
 @pytest.mark.slow
+@pytest.mark.urls("tests.notes.urls")
 def test_an_ordinary_409_of_the_application_tells_nothing_either(logged_postgres, settings, django_db_blocker):
     owner_url = logged_postgres.cluster.url
     settings.MIGRATION_DATABASE = database(owner_url, key="MIGRATION_DATABASE_URL")
     with django_db_blocker.unblock(), connected(owner_url.replace("//app@", "//sparrow@")):
         call_command("migrate", verbosity=0)
-        account = AccountFactory(funded="100.00")
-        client = client_of(account.owner)
+        note = Note.objects.create(owner=UserFactory(), text="x")
+        client = client_of(note.owner)
         with logged_postgres.connect("app") as holder, holder.transaction():
-            holder.execute("SELECT FROM ledger_account FOR UPDATE")
-            answer = client.post(
-                f"/api/v1/accounts/{account.pk}/deposits/",
-                {"amount": AMOUNT, "reference": WORD},
-                headers={"idempotency-key": f"{WORD}-key"},
-            )
+            holder.execute("SELECT FROM notes_note FOR UPDATE")
+            answer = client.patch(f"{NOTES}{note.pk}/", {"text": WORD})
         assert (answer.status_code, answer.json()["code"]) == (409, "contention")
-        assert Account.objects.get(pk=account.pk).balance == 100
+        note.refresh_from_db()
+        assert note.text == "x"
         with connection.cursor() as cursor:
             cursor.execute("SELECT current_setting('is_superuser')")
             assert cursor.fetchone() == ("off",)

@@ -59,6 +59,7 @@ class NoteView(Endpoint):
             request, NoteOutput(Note.objects.owned_by(self.caller_id).get_or_refuse(note_id)).data
         )
 
+    @retry_on_contention
     @transaction.atomic(durable=True)
     def patch(self, request: Request, note_id: UUID) -> Response:
         body = self.validated_body(NoteInput)
