@@ -45,7 +45,9 @@ x-settings:
   TEST_DATABASE_URL: ${TEST_DATABASE_URL:+given}
   REDIS_URL: ${REDIS_URL:+given}
   TEST_REDIS_URL: ${TEST_REDIS_URL:+given}
+  # <sample>
   LEDGER_GATE: ${LEDGER_GATE:-off}
+  # </sample>
 END
 }
 
@@ -107,12 +109,14 @@ start_database() {
     esac
 }
 
-# Start a Redis for the ledger's gate and wait until it answers, unless the user configured another one.
+# Start a Redis and wait until it answers, unless the user configured another one.
 start_redis() {
     case $1 in
+        # <sample>
         local)
             [[ $(setting LEDGER_GATE) == redis && -z $(setting REDIS_URL) ]] || return 0
             local_compose --profile redis up --detach --wait redis ;;
+        # </sample>
         test)
             [[ -z $(setting TEST_REDIS_URL) ]] || return 0
             test_compose up --detach --wait test-redis ;;

@@ -232,11 +232,14 @@ class TestDocker:
 
         assert " up " not in result.stdout
 
+    # <sample>
     @pytest.mark.parametrize(("gate", "started"), [("off", False), ("redis", True)])
     def test_redis_comes_with_the_gate(self, with_docker, gate, started):
         result = with_docker.run_devtools("up", LEDGER_GATE=gate, PORT="18999", DB_PORT="18998", METRICS_PORT="18997")
 
         assert ("up --detach --wait redis" in result.stdout) is started
+
+    # </sample>
 
     def test_monitoring_is_beside_the_application_and_a_taken_port_is_named(self, with_docker):
         ports = {"PORT": "18999", "DB_PORT": "18998", "METRICS_PORT": "18997", "GRAFANA_PORT": "18995"}
