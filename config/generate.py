@@ -91,16 +91,14 @@ def main(arguments: list[str] | None = None) -> int:
     outdated = False
     for path, content in generated().items():
         file = ROOT / path
+        found = file.read_text() if file.exists() else ""
         if not check:
             file.write_text(content)
-            continue
-        found = file.read_text() if file.exists() else ""
-        difference = difflib.unified_diff(
-            found.splitlines(), content.splitlines(), "committed", "declared", lineterm=""
-        )
-        if lines := list(difference):
+        elif found != content:
             outdated = True
-            sys.stderr.write("\n".join([*lines, f"error: {path} is out of date: run make configuration", ""]))
+            lines = found.splitlines(keepends=True), content.splitlines(keepends=True)
+            sys.stderr.writelines(difflib.unified_diff(*lines, "committed", "declared"))
+            sys.stderr.write(f"error: {path} is out of date: run make configuration\n")
     return int(outdated)
 
 

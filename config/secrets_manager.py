@@ -8,6 +8,7 @@ Raises: SecretError.
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -40,11 +41,11 @@ class SecretError(Exception):
 
 @dataclass
 class _Cache:
-    """The last secret that was read, or the error if there is none."""
+    """The last secret that was read, the last try's error if it failed, and when it was."""
 
     secret: Mapping[str, str] | None = None
     error: SecretError | None = None
-    tried_at: float = -PAUSE_S
+    tried_at: float = -math.inf
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -53,24 +54,25 @@ _cache = _Cache()
 
 def get_cached(secret_id: str, region: str) -> Mapping[str, str]:
     """Return the secret, read once in a process and its forks; a failure is cached, too."""
-    with _cache.lock:
-        if _cache.secret is None and _cache.error is None:
-            _update(secret_id, region, BOOT_DEADLINE_S)
-        if _cache.secret is None:
-            raise _cache.error or SecretError("was not read")
-        return _cache.secret
+    return _get(secret_id, region, BOOT_DEADLINE_S, pause_s=math.inf)
 
 
 def refresh(secret_id: str, region: str, *, pause_s: float = PAUSE_S) -> Mapping[str, str]:
-    """Read the secret again and return it; return the cached one if that fails, or if the last try is under `pause_s` old.
+    """As `get_cached`, read again unless the last try is under `pause_s` old; the cached one stays if that fails."""
+    return _get(secret_id, region, SERVING_DEADLINE_S, pause_s)
 
-    Concurrent callers share one reading.
-    """
+
+def _get(secret_id: str, region: str, deadline_s: float, pause_s: float) -> Mapping[str, str]:
+    """Return the secret, after a try to read it if the last is `pause_s` old. Concurrent callers share one."""
     with _cache.lock:
         if time.monotonic() - _cache.tried_at >= pause_s:
-            _update(secret_id, region, SERVING_DEADLINE_S)
-            if _cache.error is not None:
-                logger.warning("The secret was not read again: APP_SECRETS_ID %s.", _cache.error)
+            try:
+                _cache.secret, _cache.error = fetch(secret_id, region, deadline_s), None
+            except SecretError as error:
+                _cache.error = error
+                if _cache.secret is not None:
+                    logger.warning("The secret was not read again: APP_SECRETS_ID %s.", error)
+            _cache.tried_at = time.monotonic()
         if _cache.secret is None:
             raise _cache.error or SecretError("was not read")
         return _cache.secret
@@ -82,17 +84,9 @@ def cached_or_none() -> Mapping[str, str] | None:
 
 
 def set_cached(secret: Mapping[str, str] | None) -> None:
-    """Replace the cached secret; None clears it."""
+    """Replace the cached secret, which the next `refresh` reads again; None clears it."""
     with _cache.lock:
-        _cache.secret, _cache.error, _cache.tried_at = secret, None, -PAUSE_S
-
-
-def _update(secret_id: str, region: str, deadline_s: float) -> None:
-    try:
-        _cache.secret, _cache.error = fetch(secret_id, region, deadline_s), None
-    except SecretError as error:
-        _cache.error = error
-    _cache.tried_at = time.monotonic()
+        _cache.secret, _cache.error, _cache.tried_at = secret, None, -math.inf if secret is None else -PAUSE_S
 
 
 def fetch(secret_id: str, region: str, deadline_s: float = BOOT_DEADLINE_S) -> dict[str, str]:

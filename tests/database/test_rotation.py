@@ -66,7 +66,7 @@ def deployed(password_postgres, moto, monkeypatch, _no_secret_held) -> Deployed:
     monkeypatch.delenv("DATABASE_URL", raising=False)
     environment.load()
     # A rotation is seldom within a moment of the start.
-    monkeypatch.setattr(secrets._cache, "tried_at", float("-inf"))
+    monkeypatch.setattr(secrets._cache, "tried_at", -HANG_S)
     # However slow the machine is, this is the same moment still.
     monkeypatch.setattr(secrets.refresh, "__kwdefaults__", {"pause_s": HANG_S})
     return deployed
