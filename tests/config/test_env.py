@@ -11,21 +11,13 @@ from config import env as environment
 from config import keys
 from config import secrets_manager as secrets
 from config.env import KEYS, ConfigurationError, read
-from tests.support.configuration import CANARY, FULL, STRONG_KEY, configure
+from tests.support.configuration import CANARY, FULL, STRONG_KEY, configure, problems
 from tests.support.paths import ROOT
 
 # The one that everyone can read.
 (LOCAL_SECRET_KEY,) = re.findall(
     r'^SECRET_KEY = .*default="(.+)"', (ROOT / "config/settings/local.py").read_text(), re.MULTILINE
 )
-
-
-def problems(*args, **given) -> list[str]:
-    with pytest.raises(ConfigurationError) as refusal:
-        configure(*args, **given)
-    told = str(refusal.value)
-    assert CANARY not in told
-    return [line.strip() for line in told.splitlines() if line.startswith("  ")]
 
 
 @pytest.mark.parametrize(("outside", "inside"), list(itertools.product([None, "", "3"], [None, "", "5"])))
@@ -169,7 +161,7 @@ class TestOneError:
                 "https://a.example https://b.example",
             ],
         ),
-        ("LEDGER_GATE", ["on", "REDIS"]),
+        ("LOG_FORMAT", ["xml", "JSON"]),
         ("REDIS_URL", ["redis.example.org", f"redis://:{CANARY}@h:port"]),
         ("SECRET_KEY", [f" {STRONG_KEY}", f"{STRONG_KEY}\n"]),
         (
@@ -230,8 +222,6 @@ def test_unsafe_values_are_refused_where_it_is_deployed_and_not_on_a_laptop(sett
         ({"STATEMENT_TIMEOUT": "6"}, False),
         ({"STATEMENT_TIMEOUT": "2"}, False),
         ({"WORKER_TIMEOUT": "6"}, False),
-        ({"LEDGER_GATE": "redis"}, False),
-        ({"LEDGER_GATE": "redis", "REDIS_URL": "rediss://redis.example.org"}, True),
         ({"THROTTLE_USER_PER_MINUTE": "600"}, False),
         ({"THROTTLE_ANONYMOUS_PER_MINUTE": "1"}, False),
         ({"THROTTLE_USER_PER_MINUTE": "0", "THROTTLE_ANONYMOUS_PER_MINUTE": "0"}, True),

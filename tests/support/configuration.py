@@ -1,6 +1,8 @@
-"""A complete configuration of a deployment, and a way to read one with changes."""
+"""A complete configuration of a deployment, a way to read one with changes, and the problems of one."""
 
-from config.env import read
+import pytest
+
+from config.env import ConfigurationError, read
 
 STRONG_KEY = "correct-horse-battery-staple-0123456789-abcdefghijklm"
 
@@ -21,3 +23,11 @@ def configure(settings: str = "production", secret=None, **given):
         return secret
 
     return read({"DJANGO_SETTINGS_MODULE": f"config.settings.{settings}"} | given, fetch)
+
+
+def problems(*args, **given) -> list[str]:
+    with pytest.raises(ConfigurationError) as refusal:
+        configure(*args, **given)
+    told = str(refusal.value)
+    assert CANARY not in told
+    return [line.strip() for line in told.splitlines() if line.startswith("  ")]
