@@ -287,12 +287,12 @@ class TestRegisterFails:
 class TestMigrateFails:
     def test_with_an_exit_code_and_shows_why(self, cloud, fails_before_the_update):
         cloud.ecs.exit_code = 1
-        cloud.write_log("migrate", "Applying ledger.0003...", "canceling statement due to lock timeout")
+        cloud.write_log("migrate", "Applying users.0003...", "canceling statement due to lock timeout")
 
         line, out = fails_before_the_update()
 
         assert line == "the migration failed: exit code 1; the service was not changed"
-        assert "0001:\nApplying ledger.0003...\ncanceling statement due to lock timeout\n---\n" in out
+        assert "0001:\nApplying users.0003...\ncanceling statement due to lock timeout\n---\n" in out
 
     def test_without_an_exit_code(self, cloud, fails_before_the_update):
         cloud.ecs.task = {
@@ -330,12 +330,12 @@ class TestMigrateFails:
 
     def test_when_it_takes_too_long_and_stops_it(self, cloud, fails_before_the_update):
         cloud.ecs.task_s = deploy.MIGRATION_S + 100
-        cloud.write_log("migrate", "Applying ledger.0003...")
+        cloud.write_log("migrate", "Applying users.0003...")
 
         line, out = fails_before_the_update()
 
         assert line == "the migration: the task took longer than 1200 s and was stopped; the service was not changed"
-        assert "Applying ledger.0003..." in out
+        assert "Applying users.0003..." in out
         assert [task["status"] for task in cloud.ecs.tasks.values()] == ["STOPPED"]
 
     def test_when_ecs_never_tells_of_it_and_stops_it(self, cloud, fails_before_the_update):

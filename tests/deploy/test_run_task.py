@@ -42,7 +42,6 @@ class TestTheRunbooksLines:
         commands = {re.search(r"manage\.py (\w+)", line)[1] for line in LINES}
 
         assert {"createsuperuser", "deactivate_user", "housekeeping"} <= commands
-        assert "verify_ledger" in commands  # <sample/>
 
     @pytest.mark.parametrize("line", LINES)
     def test_run_in_a_task_of_the_services_revision(self, cloud, run, monkeypatch, line):
