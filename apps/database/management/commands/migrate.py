@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations import Migration
 from psycopg import errors as postgres
 
 from apps.database import grants
@@ -35,6 +35,8 @@ class Command(migrate.Command):
       (`apps.database.postgresql.enable_client_checks`).
     - At the end `apps.database.grants` sets the privileges of the application's role.
     """
+
+    _at_work: Migration | None = None
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["plan"] or options["check_unapplied"]:
@@ -83,15 +85,25 @@ class Command(migrate.Command):
                         f"a table was locked at each of {len(RETRY_PAUSES_S) + 1} tries; nothing of this migration is"
                         " done. See who holds it (docs/migrations.md) and migrate again."
                     ) from error
-                if (half_done := _next_if_not_atomic(connection)) is not None:
+                if self._at_work is not None and not self._at_work.atomic:
                     raise CommandError(
-                        f"a table was locked, and {half_done} is not a transaction: undo what it left (an"
+                        f"a table was locked, and {self._at_work} is not a transaction: undo what it left (an"
                         " invalid index, docs/migrations.md) and migrate again."
                     ) from error
                 self.stderr.write(f" a table is locked: trying again in {pause_s} s")
                 time.sleep(pause_s)
             else:
                 return
+
+    def migration_progress_callback(
+        self,
+        action: str,
+        migration: Migration | None = None,
+        fake: bool = False,  # noqa: FBT001, FBT002  Django's signature
+    ) -> None:
+        """Remember which migration is being applied or unapplied: one that is no transaction is half done if it fails."""
+        self._at_work = migration if action in {"apply_start", "unapply_start"} else None
+        super().migration_progress_callback(action, migration, fake)
 
     def _write(self, message: str, options: dict[str, Any]) -> None:
         if options["verbosity"] > 0:
@@ -140,10 +152,3 @@ def _advisory_lock_call(connection: BaseDatabaseWrapper, sql: str) -> Any:
     with connection.cursor() as cursor:
         cursor.execute(sql, ADVISORY_LOCK_ID)
         return cursor.fetchone()[0]
-
-
-def _next_if_not_atomic(connection: BaseDatabaseWrapper) -> str | None:
-    """Return the migration that has just failed, if it is not a transaction: its first steps stay applied."""
-    executor = MigrationExecutor(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return None if not plan or plan[0][0].atomic else str(plan[0][0])
