@@ -17,7 +17,7 @@ from typing import Final
 from django.core.exceptions import ImproperlyConfigured
 from environ import Env
 
-from apps.core.configuration import DEPLOYED, Key, Rule
+from apps.core.configuration import DEPLOYED, Key, Rules
 from config import keys, secrets_manager
 
 # An image and the test suite do not depend on a secret.
@@ -26,7 +26,7 @@ ENVIRONMENTS_WITHOUT_SECRET: Final = frozenset({"base", "test"})
 _found = Path(__file__).resolve().parent.parent.glob("apps/*/environment.py")
 DECLARATIONS: Final = (keys, *(import_module(f"apps.{path.parent.name}.environment") for path in sorted(_found)))
 KEYS: Final[Mapping[str, Key]] = {name: key for module in DECLARATIONS for name, key in module.KEYS.items()}
-RULES: Final[Collection[Rule]] = [rule for module in DECLARATIONS for rule in getattr(module, "RULES", ())]
+RULES: Final[Rules] = {names: rule for module in DECLARATIONS for names, rule in getattr(module, "RULES", {}).items()}
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +101,8 @@ def read(
 
     env = Environment(name, texts, sources)
     found = [f"{key} {words}" for key, words in problems.items()]
-    valid_rules = [rule for rule in RULES if problems.keys().isdisjoint(rule.keys)]
-    found += [f"{', '.join(rule.keys)} {words}" for rule in valid_rules if (words := rule.check(env))]
+    rules = {names: rule for names, rule in RULES.items() if problems.keys().isdisjoint(names)}
+    found += [f"{', '.join(names)} {words}" for names, rule in rules.items() if (words := rule(env))]
     if found:
         found += [f"{key} is in the secret and no key that is read from it" for key in unknown_secret_names(secret)]
         raise ConfigurationError(module, found)

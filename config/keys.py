@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from apps.core.configuration import BOOLEAN, DEPLOYED, SECONDS, TEXT, Key, Rule, ValueType, integer, list_of, one_of
+from apps.core.configuration import BOOLEAN, DEPLOYED, SECONDS, TEXT, Key, Rules, ValueType, integer, list_of, one_of
 from apps.database import libpq
 from apps.database.timeouts import RESPONSE_TIMEOUT_S
 
@@ -315,21 +315,16 @@ def connection_is_encrypted(env: Any, *, key: str) -> str:
     return "disagree: the URL asks for a weaker sslmode" if too_weak else ""
 
 
-RULES: Final = (
-    Rule(("LOCK_TIMEOUT", "STATEMENT_TIMEOUT", "WORKER_TIMEOUT"), timeouts_ascend),
-    Rule((*LIMITS_PER_MINUTE, "REDIS_URL"), throttles_have_redis),
-    Rule(
-        (
-            "DATABASE_MAX_CONNECTIONS",
-            "DATABASE_RESERVED_CONNECTIONS",
-            "WEB_REPLICAS",
-            "WEB_CONCURRENCY",
-            "GUNICORN_THREADS",
-        ),
-        connections_fit,
-    ),
-    *(
-        Rule((key, "DATABASE_SSLMODE"), partial(connection_is_encrypted, key=key))
-        for key in ("DATABASE_URL", "MIGRATION_DATABASE_URL")
-    ),
-)
+RULES: Final[Rules] = {
+    ("LOCK_TIMEOUT", "STATEMENT_TIMEOUT", "WORKER_TIMEOUT"): timeouts_ascend,
+    (*LIMITS_PER_MINUTE, "REDIS_URL"): throttles_have_redis,
+    (
+        "DATABASE_MAX_CONNECTIONS",
+        "DATABASE_RESERVED_CONNECTIONS",
+        "WEB_REPLICAS",
+        "WEB_CONCURRENCY",
+        "GUNICORN_THREADS",
+    ): connections_fit,
+    ("DATABASE_URL", "DATABASE_SSLMODE"): partial(connection_is_encrypted, key="DATABASE_URL"),
+    ("MIGRATION_DATABASE_URL", "DATABASE_SSLMODE"): partial(connection_is_encrypted, key="MIGRATION_DATABASE_URL"),
+}

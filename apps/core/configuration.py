@@ -6,11 +6,13 @@ collects, reads and checks them.
 
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final
 
 from environ import Env  # noqa: TID251  casts texts; `config.env` alone reads the environment
+
+Rules = Mapping[tuple[str, ...], Callable[[Any], str]]
 
 DEPLOYED: Final = ("staging", "production")
 
@@ -29,16 +31,12 @@ class ValueType:
     is_valid: Callable[[Any], bool] = lambda _value: True
 
     def parse(self, text: str) -> Any:
-        """Return the value, or raise `ValueError` with a text that does not contain it: it may be secret."""
-        try:
-            if text == text.strip() and re.fullmatch(self.pattern, text, re.ASCII):
-                value = Env.parse_value(text, self.cast)
-                if self.is_valid(value):
-                    return value
-        # A library's message may quote what it could not read.
-        except ValueError:
-            pass
-        raise ValueError(f"must be {self.words}")
+        """Return the value. Raises: ValueError, whose text may quote the value, which may be secret: do not show it."""
+        if text == text.strip() and re.fullmatch(self.pattern, text, re.ASCII):
+            value = Env.parse_value(text, self.cast)
+            if self.is_valid(value):
+                return value
+        raise ValueError
 
 
 def list_of(words: str, item: str, is_valid: Callable[[Any], bool] = all) -> ValueType:
@@ -87,17 +85,6 @@ class Key:
             return f"is missing: it must be {self.type.words}" if environment in self.required_in else ""
         try:
             value = self.type.parse(text)
-        except ValueError as error:
-            return str(error)
+        except ValueError:
+            return f"must be {self.type.words}"
         return self.unsafe(value) if self.unsafe and environment in DEPLOYED else ""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A check of several keys, run if each of them is valid.
-
-    check: takes the values by their keys, as `env("PORT")`; it returns what is wrong, or an empty text.
-    """
-
-    keys: Collection[str]
-    check: Callable[[Any], str]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from apps.core.configuration import SECONDS, Key, Rule, one_of
+from apps.core.configuration import SECONDS, Key, Rules, one_of
 
 KEYS: Final[Mapping[str, Key]] = {
     "LEDGER_GATE": Key(
@@ -24,4 +24,4 @@ def gate_has_redis(env: Any) -> str:
     return "" if env("LEDGER_GATE") == "off" or env("REDIS_URL") else "must be given together: the gate is in Redis"
 
 
-RULES: Final = (Rule(("LEDGER_GATE", "REDIS_URL"), gate_has_redis),)
+RULES: Final[Rules] = {("LEDGER_GATE", "REDIS_URL"): gate_has_redis}

@@ -57,7 +57,7 @@ def test_a_default_may_be_another_where_it_is_not_deployed(settings, drain, log_
     assert (env("DRAIN_SECONDS"), env("LOG_FORMAT")) == (drain, log_format)
 
 
-def test_each_app_brings_its_own_keys_and_no_key_is_declared_twice():
+def test_each_app_brings_its_own_keys_and_none_is_declared_twice():
     declared = [key for module in environment.DECLARATIONS for key in module.KEYS]
 
     assert {module.__name__ for module in environment.DECLARATIONS} == {
@@ -65,6 +65,7 @@ def test_each_app_brings_its_own_keys_and_no_key_is_declared_twice():
         *(f"apps.{path.parent.name}.environment" for path in (ROOT / "apps").glob("*/environment.py")),
     }
     assert sorted(declared) == sorted(KEYS)
+    assert sum(len(getattr(module, "RULES", {})) for module in environment.DECLARATIONS) == len(environment.RULES)
 
 
 def test_what_finds_the_secret_is_not_read_from_it():
