@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Contention(DomainError):
-    """What the command needs was locked for longer than the lock timeout; nothing was written."""
+    """A row that the command needs stayed locked for longer than the lock timeout; nothing was written."""
 
     kind = ErrorKind.BUSY
     code = "contention"

@@ -1,6 +1,6 @@
 """Domain errors: refusals with a kind and a code, and no HTTP status; `apps.core.problem` maps kinds to statuses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import ClassVar, NamedTuple
 
@@ -39,6 +39,8 @@ class DomainError(Exception):
     code: ClassVar[str]
     detail: str
 
+    extension_schema: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """OpenAPI schemas of the members that `extensions` may have."""
     field_errors: Sequence[FieldError] = ()
     """The fields of the request that are wrong."""
     retry_after_s: int | None = None

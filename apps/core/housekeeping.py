@@ -109,7 +109,7 @@ def _delete_now(batch: "models.QuerySet[Any]") -> int:
 
 # --- One at a time ---------------------------------------------------------------------------------------------------
 
-# "app " and "hous": any two numbers that no other lock uses.
+# Any two numbers that no other lock uses.
 ADVISORY_LOCK_ID: Final = (0x62616E6B, 0x686F7573)
 
 

@@ -1,12 +1,14 @@
 """OpenAPI schema generation: every operation lists the problems that it can return, so that generated clients have them."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
+from apps.core.errors import DomainError
 from apps.core.fields import NO_CONTROL_CHARACTERS, StrictSerializer, TextField
 from apps.core.problem import STATUS_OF_KIND
 
@@ -30,7 +32,26 @@ class Problem(serializers.Serializer[Any]):
     instance = serializers.CharField()
     request_id = serializers.CharField()
     errors = FieldProblem(many=True, required=False)  # type: ignore[assignment]  # a field of this name
-    transaction = serializers.UUIDField(required=False, help_text="The declined transaction that records this refusal.")
+
+
+class ProblemSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # its metaclass has no annotations
+    """Describes Problem with the members that domain errors add (RFC 9457 §3.2)."""
+
+    target_class = Problem
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Literal["request", "response"]) -> dict[str, Any]:
+        schema: dict[str, Any] = auto_schema._map_serializer(  # type: ignore[no-untyped-call]  # noqa: SLF001  documented so
+            self.target, direction, bypass_extensions=True
+        )
+        for error in _subclasses(DomainError):
+            schema["properties"] |= error.extension_schema
+        return schema
+
+
+def _subclasses(error: type[DomainError]) -> Iterator[type[DomainError]]:
+    for each in error.__subclasses__():
+        yield each
+        yield from _subclasses(each)
 
 
 class ProblemAutoSchema(AutoSchema):

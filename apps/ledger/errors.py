@@ -1,5 +1,6 @@
 """Domain errors of the ledger. Those under `Declined` are recorded under the idempotency key and replay."""
 
+from typing import ClassVar
 from uuid import UUID
 
 from apps.core.errors import DomainError, ErrorKind, InvalidField
@@ -9,6 +10,13 @@ class Declined(DomainError):
     """The state of the books does not allow it; a declined transaction records that, so a retry gets the same answer."""
 
     kind = ErrorKind.REFUSED
+    extension_schema: ClassVar = {
+        "transaction": {
+            "type": "string",
+            "format": "uuid",
+            "description": "The declined transaction that records this refusal.",
+        }
+    }
     transaction_id: UUID | None = None
 
     @property

@@ -9,7 +9,7 @@ def verify() -> list[str]:
     """Return a sentence for each violated invariant; `verify_ledger` prints examples."""
     with verification.snapshot():
         return [
-            f"{finding.invariant.id} {finding.invariant.sentence} FAILED, {finding.violations} violations"
-            for finding in verification.check()
-            if finding.violations
+            f"{result.invariant.id} {result.invariant.sentence} FAILED, {result.violations} violations"
+            for result in verification.check()
+            if result.violations
         ]

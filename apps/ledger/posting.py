@@ -68,7 +68,7 @@ class MoneyCommand:
 
     @property
     def owner_id(self) -> UUID | None:
-        """The user that must own the account in the URL; None where it may be anybody's (staff)."""
+        """The user that must own the account in the URL; None where any owner will do (staff)."""
         return self.actor_id
 
     @property

@@ -126,10 +126,6 @@ class MoneyEndpoint(Endpoint):
 
     domain_errors_by_method: ClassVar = {"POST": (IdempotencyKeyMissing, *CREATION_ERRORS)}
 
-    def idempotency_key(self) -> str:
-        """Return the header. Raises IdempotencyKeyMissing, IdempotencyKeyInvalid."""
-        return required_key(self.request.headers)
-
 
 class DepositsView(MoneyEndpoint):
     """Deposits into one account."""
@@ -139,7 +135,7 @@ class DepositsView(MoneyEndpoint):
     @money_schema(MoneyInput, "account_deposit")
     def post(self, request: Request, account_id: UUID) -> Response:
         """Pay money into an account of the caller's."""
-        key = self.idempotency_key()
+        key = required_key(request.headers)
         body = self.validated_body(MoneyInput)
         return receipt_response(
             Deposit(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute()
@@ -154,7 +150,7 @@ class WithdrawalsView(MoneyEndpoint):
     @money_schema(MoneyInput, "account_withdraw")
     def post(self, request: Request, account_id: UUID) -> Response:
         """Pay money out of an account of the caller's."""
-        key = self.idempotency_key()
+        key = required_key(request.headers)
         body = self.validated_body(MoneyInput)
         return receipt_response(
             Withdraw(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute()
@@ -176,7 +172,7 @@ class TransfersView(MoneyEndpoint):
     @money_schema(TransferInput, "account_transfer")
     def post(self, request: Request, account_id: UUID) -> Response:
         """Move money from an account of the caller's to any open account of the same currency."""
-        key = self.idempotency_key()
+        key = required_key(request.headers)
         body = self.validated_body(TransferInput)
         destination_id = body.pop("destination")
         transfer = Transfer(
@@ -242,7 +238,7 @@ class ReversalView(TransactionEndpoint, MoneyEndpoint):
     @money_schema(ReversalInput, "transaction_reverse")
     def post(self, request: Request, transaction_id: UUID) -> Response:
         """Send a posted transaction's money back the way it came, at most once; staff only."""
-        key = self.idempotency_key()
+        key = required_key(request.headers)
         body = self.validated_body(ReversalInput)
         receipt = ReverseTransaction(
             actor_id=self.caller_id,

@@ -14,7 +14,7 @@ MAX_PASSWORD_LENGTH: Final = 128
 
 
 class PasswordRefused(ValidationError, PermissionDenied):
-    """A password that nobody can have. Forms and commands display it; `authenticate` treats it as a backend's refusal."""
+    """A password that no user can have. Forms and commands display it; `authenticate` treats it as a backend's refusal."""
 
 
 def canonicalize(password: str) -> str:

@@ -1,4 +1,4 @@
-"""The command for a schedule: delete what is dead and, on demand, verify what is stored."""
+"""`manage.py housekeeping`, for a daily schedule: run the registered tasks and, with --verify, the checks."""
 
 import logging
 import sys
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class ExitCode(IntEnum):
-    """2 is argparse's: arguments that it does not know."""
+    """Exit codes of the command; 2 is argparse's, for unknown arguments."""
 
     DONE = 0
     FAILED = 1
@@ -43,7 +43,7 @@ class Command(BaseCommand):
     """
 
     help = (
-        "Delete what is dead: expired tokens, finished counts of failed logins, expired sessions, and whatever else the apps"
+        "Delete expired rows: tokens, finished counts of failed logins, sessions, and those of other tasks that the apps"
         " register. Run it once a day. Exits with 0 when all is done, with 1 if a task failed, with 3 if another"
         " housekeeping is running, with 4 if --verify found something wrong."
     )
@@ -53,11 +53,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         start = time.monotonic()
-        told: dict[str, Any] = {}
+        report: dict[str, Any] = {}
         errors: list[Exception] = []
         try:
             with housekeeping.exclusive():
-                code = _work(told, errors, verify=options["verify"])
+                code = _work(report, errors, verify=options["verify"])
         except AlreadyRunning:
             code = ExitCode.LOCKED
         # A schedule reads the code and the one line, whatever happened.
@@ -66,17 +66,17 @@ class Command(BaseCommand):
             errors.append(error)
         level, words = OUTCOMES[code]
         seconds = round(time.monotonic() - start, 3)
-        logger.log(level, words, extra=told | {"duration_s": seconds}, exc_info=next(iter(errors), None))
+        logger.log(level, words, extra=report | {"duration_s": seconds}, exc_info=next(iter(errors), None))
         if code:
             sys.exit(code)
 
 
-def _work(told: dict[str, Any], errors: list[Exception], *, verify: bool) -> ExitCode:
-    deleted = _each(housekeeping.tasks, told.setdefault("tasks", []), errors, "deleted")
+def _work(report: dict[str, Any], errors: list[Exception], *, verify: bool) -> ExitCode:
+    deleted = _each(housekeeping.tasks, report.setdefault("tasks", []), errors, "deleted")
     ended = {HousekeepingRun.Part.CLEANUP: len(deleted) == len(housekeeping.tasks)}
     is_wrong = False
     if verify and housekeeping.checks:
-        found = _each(housekeeping.checks, told.setdefault("checks", []), errors, "findings")
+        found = _each(housekeeping.checks, report.setdefault("checks", []), errors, "findings")
         is_wrong = any(found.values())
         # A check that could not run has found nothing, neither good nor bad.
         if is_wrong or len(found) == len(housekeeping.checks):
@@ -93,7 +93,7 @@ def _work(told: dict[str, Any], errors: list[Exception], *, verify: bool) -> Exi
 
 
 def _each(
-    functions: Mapping[str, Callable[[], Any]], told: list[dict[str, Any]], errors: list[Exception], result: str
+    functions: Mapping[str, Callable[[], Any]], report: list[dict[str, Any]], errors: list[Exception], result: str
 ) -> dict[str, Any]:
     """Run all of them and return what those returned that did not fail."""
     returned = {}
@@ -102,8 +102,8 @@ def _each(
             # The one before may have lost it.
             connection.close_if_unusable_or_obsolete()
             returned[name] = function()
-            told.append({"name": name, result: returned[name]})
+            report.append({"name": name, result: returned[name]})
         except Exception as error:  # noqa: BLE001  logged below, with the others
             errors.append(error)
-            told.append({"name": name, "error": f"{type(error).__name__} {safe_message(error)}".rstrip()})
+            report.append({"name": name, "error": f"{type(error).__name__} {safe_message(error)}".rstrip()})
     return returned
