@@ -177,7 +177,10 @@ check-schema: ## Fail if docs/openapi.yaml or what `make configuration` generate
 check-api: ## Fail if the API breaks clients of the last release (COMMIT=<commit> names another).
 	@./checks/check-api $(if $(value COMMIT),$(call quote,COMMIT))
 
-check: lint types lint-delivery check-migrations check-schema check-dashboards check-api test test-slow ## Run every check of CI.
+check-client: ## Generate a TypeScript client's types from docs/openapi.yaml and compile them; STRICT=1 fails without npm.
+	@./checks/check-client $(if $(STRICT),--strict)
+
+check: lint types lint-delivery check-migrations check-schema check-dashboards check-api check-client test test-slow ## Run every check of CI.
 
 audit: ## Look up known vulnerabilities of the packages in poetry.lock (needs the network).
 	@$(RUN) tool ./checks/audit

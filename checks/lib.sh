@@ -30,3 +30,12 @@ last_release() {
         echo "nothing to compare with: $name has no release yet (COMMIT=<commit> names another commit)" >&2
     fi
 }
+
+# Install the npm packages that checks/NAME/package-lock.json names into .local/NAME, unless they are there.
+npm_install() {
+    local home=.local/$1
+    mkdir -p "$home"
+    cmp -s "checks/$1/package-lock.json" "$home/package-lock.json" && [[ -e $home/node_modules ]] && return
+    cp "checks/$1/package.json" "checks/$1/package-lock.json" "$home/"
+    npm ci --prefix "$home" --no-audit --no-fund --ignore-scripts
+}
