@@ -20,9 +20,9 @@ except ConfigurationError as error:
     sys.exit(WORKER_BOOT_ERROR)
 if settings.SENTRY_DSN:
     # Importing it takes a tenth of a second.
-    from apps.core.observability import sentry as error_reporting
+    from apps.core.observability import sentry
 
-    error_reporting.start(
+    sentry.start(
         dsn=settings.SENTRY_DSN,
         environment=settings.ENVIRONMENT,
         release=settings.REVISION,

@@ -18,14 +18,37 @@ from apps.core.middleware.request_id import current_request_id
 from apps.core.observability.redaction import exception_chain, safe_message
 
 SAFE_EVENT_FIELDS: Final = (
-    *("event_id", "timestamp", "start_timestamp", "type", "level", "platform", "environment", "release", "sdk"),
+    "event_id",
+    "timestamp",
+    "start_timestamp",
+    "type",
+    "level",
+    "platform",
+    "environment",
+    "release",
+    "sdk",
 )
 SAFE_MECHANISM_FIELDS: Final = ("type", "handled")
 SAFE_FRAME_FIELDS: Final = (
-    *("filename", "abs_path", "module", "function", "lineno", "in_app", "pre_context", "context_line", "post_context"),
+    "filename",
+    "abs_path",
+    "module",
+    "function",
+    "lineno",
+    "in_app",
+    "pre_context",
+    "context_line",
+    "post_context",
 )
 SAFE_SPAN_FIELDS: Final = (
-    *("trace_id", "span_id", "parent_span_id", "op", "status", "origin", "start_timestamp", "timestamp"),
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "op",
+    "status",
+    "origin",
+    "start_timestamp",
+    "timestamp",
 )
 SQL_VERBS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 
