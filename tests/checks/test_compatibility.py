@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
     operations = [{}]
     {}
 """
-NAME = "    name = models.CharField(max_length=100, blank=True)\n    currency"
+NAME = "    digest = models.BinaryField(max_length=32, unique=True)\n"
 
 
 def copy(folder: Path) -> Path:
@@ -32,11 +32,11 @@ def copy(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("operation", "line", "field", "expected"),
     [
-        ('migrations.RunSQL("ALTER TABLE ledger_account ADD memo text")', "", "", ("passes", "passes")),
-        ('migrations.RunSQL("ALTER TABLE ledger_account ADD memo text NOT NULL")', "", "", ("FAILS", "passes")),
-        ('migrations.AddField("account", "memo", models.TextField(null=True))', "", "memo", ("passes", "FAILS")),
+        ('migrations.RunSQL("ALTER TABLE users_token ADD memo text")', "", "", ("passes", "passes")),
+        ('migrations.RunSQL("ALTER TABLE users_token ADD memo text NOT NULL")', "", "", ("FAILS", "passes")),
+        ('migrations.AddField("token", "memo", models.TextField(null=True))', "", "memo", ("passes", "FAILS")),
         (
-            'migrations.AddField("account", "memo", models.TextField(null=True))',
+            'migrations.AddField("token", "memo", models.TextField(null=True))',
             "# new-code-needs-this: the deployment migrates first",
             "memo",
             ("passes", "not tried"),
@@ -46,11 +46,11 @@ def copy(folder: Path) -> Path:
 )
 def test_each_half_is_told(tmp_path, operation, line, field, expected):
     before, after = copy(tmp_path / "before"), copy(tmp_path / "after")
-    (after / "apps/ledger/migrations/9999_memo.py").write_text(
-        MIGRATION.format(last_migration("ledger"), operation, line)
+    (after / "apps/users/migrations/9999_memo.py").write_text(
+        MIGRATION.format(last_migration("users"), operation, line)
     )
     if field:
-        models = after / "apps/ledger/models.py"
+        models = after / "apps/users/models.py"
         text = models.read_text()
         assert NAME in text
         models.write_text(text.replace(NAME, f"    {field} = models.TextField(null=True)\n{NAME}"))

@@ -10,8 +10,8 @@ def check(tmp_path):
     """Run the check on a suite of one module with this content, inside a function as at the top."""
 
     def run(statement: str) -> int:
-        (tmp_path / "tests" / "ledger").mkdir(parents=True)
-        (tmp_path / "tests" / "ledger" / "test_it.py").write_text(f"def test():\n    {statement}\n")
+        (tmp_path / "tests" / "shelf").mkdir(parents=True)
+        (tmp_path / "tests" / "shelf" / "test_it.py").write_text(f"def test():\n    {statement}\n")
         return imports_in_tests.main(tmp_path)
 
     return run
@@ -20,11 +20,11 @@ def check(tmp_path):
 @pytest.mark.parametrize(
     "statement",
     [
-        "from tests.ledger.test_api import url",
-        "from tests.ledger import test_races",
+        "from tests.shelf.test_api import url",
+        "from tests.shelf import test_races",
         "from tests import factories, test_docs",
-        "import tests.ledger.test_api as api",
-        "import tests.ledger.test_api",
+        "import tests.shelf.test_api as api",
+        "import tests.shelf.test_api",
         "from .test_api import url",
         "from . import test_api",
         "from ..users.test_api import log_in",
@@ -34,7 +34,7 @@ def check(tmp_path):
 )
 def test_an_import_from_a_test_module_fails(check, capsys, statement):
     assert check(statement) == 1
-    assert capsys.readouterr().out.startswith("tests/ledger/test_it.py:2: tests.")
+    assert capsys.readouterr().out.startswith("tests/shelf/test_it.py:2: tests.")
 
 
 @pytest.mark.parametrize(

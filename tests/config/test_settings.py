@@ -1,14 +1,12 @@
 """Guards of the test suite and the import contracts."""
 
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.support.paths import ROOT
+from tests.support.import_contracts import assert_contracts_break
 
 pytestmark = pytest.mark.slow
 
@@ -35,32 +33,16 @@ class TestTheGuard:
 
 
 def test_import_contracts_fail_when_they_are_broken(tmp_path):
-    """Each import below breaks a contract, alone."""
-    for name in ("apps", "checks", "config", "deploy", "devtools", "monitoring", "server"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    broken = {
-        "apps/core/errors.py": "import apps.users.models\n",
-        "apps/database/timeouts.py": "import apps.users.models\n",
-        "apps/core/text.py": "import apps.database.timeouts\n",
-        "apps/users/passwords.py": "import apps.ledger.errors\n",
-        "server/draining.py": "import apps.users.models\n",
-        "apps/users/errors.py": "import apps.users.views\n",
-        "apps/users/use_cases/log_in.py": "import apps.users.use_cases.change_password\n",
-        "apps/ledger/models.py": "import apps.ledger.views\n",
-        "apps/core/money/amounts.py": "import rest_framework\n",
-        "apps/ledger/use_cases/deposit.py": "import apps.ledger.use_cases.withdraw\n",
-        "apps/ledger/admin.py": "import apps.ledger.posting\n",
-        "apps/ledger/views.py": "import apps.ledger.posting\n",
-        "apps/ledger/posting.py": "import apps.ledger.gate\n",
-        "apps/ledger/utils.py": "",
-    }
-    lint = Path(sys.executable).parent / "lint-imports"
-    for name, addition in broken.items():
-        path = tmp_path / name
-        before = path.read_text() if path.exists() else None
-        path.write_text(addition + (before or ""))
-        result = subprocess.run([lint, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert result.returncode == 1, name
-        assert " BROKEN" in result.stdout, name
-        path.write_text(before) if before is not None else path.unlink()
+    assert_contracts_break(
+        tmp_path,
+        {
+            "apps/core/errors.py": "import apps.users.models\n",
+            "apps/database/timeouts.py": "import apps.users.models\n",
+            "apps/core/text.py": "import apps.database.timeouts\n",
+            "apps/users/passwords.py": "import server.draining\n",
+            "server/draining.py": "import apps.users.models\n",
+            "apps/users/errors.py": "import apps.users.views\n",
+            "apps/users/use_cases/log_in.py": "import apps.users.use_cases.change_password\n",
+            "apps/core/money/amounts.py": "import rest_framework\n",
+        },
+    )

@@ -29,7 +29,7 @@ WAITS_LONGER_THAN_A_LOCK_MAY = """
 SELECT count(*) FROM pg_stat_activity
 WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > '400 ms'
 """
-LEDGERS_TRIGGER = "SELECT count(*) FROM pg_trigger WHERE tgname = 'ledger_entry_is_append_only'"
+TRIGGER_COUNT = "SELECT count(*) FROM pg_trigger WHERE tgname = 'users_deactivation_kills_tokens'"
 
 
 class AwaitedOutput(StringIO):
@@ -89,10 +89,10 @@ def show(name: str) -> str:
 
 @pytest.fixture
 def triggers(migrates_as_owner, two_role_database):
-    """Count the ledger's trigger; afterwards apply what a test took back, for other tests use the database, too."""
+    """Count a trigger of users; afterwards apply what a test took back, for other tests use the database, too."""
     with two_role_database.as_owner() as owner:
-        yield lambda: owner.execute(LEDGERS_TRIGGER).fetchone()[0]
-    call_command("migrate", "ledger", verbosity=0)
+        yield lambda: owner.execute(TRIGGER_COUNT).fetchone()[0]
+    call_command("migrate", "users", verbosity=0)
 
 
 class TestALock:
@@ -106,7 +106,7 @@ class TestALock:
         def look():
             with two_role_database.as_app_role() as customer:
                 while not over.is_set():
-                    customer.execute("SELECT count(*) FROM ledger_entry")
+                    customer.execute("SELECT count(*) FROM users_user")
                     looks.append(tries.count)
                     time.sleep(0.01)
 
@@ -115,13 +115,13 @@ class TestALock:
         try:
             # It holds what the migration wants until others have looked between two of its tries.
             seen = lambda: tries.count >= 2 and {1, 2} & set(looks)  # noqa: E731  it is a condition
-            with two_role_database.as_app_role() as writer, holding(writer, "SELECT FROM ledger_entry", until=seen):
-                call_command("migrate", "ledger", "0001", verbosity=0, stderr=tries)
+            with two_role_database.as_app_role() as writer, holding(writer, "SELECT FROM users_user", until=seen):
+                call_command("migrate", "users", "0001", verbosity=0, stderr=tries)
             assert triggers() == 0
         finally:
             over.set()
             looking.join()
-            call_command("migrate", "ledger", verbosity=0)
+            call_command("migrate", "users", verbosity=0)
 
         assert triggers() == 1
         assert tries.count >= 2
@@ -132,29 +132,29 @@ class TestALock:
         monkeypatch.setattr(migrate, "RETRY_PAUSES_S", (0.1,))
         with (
             two_role_database.as_app_role() as writer,
-            holding(writer, "SELECT FROM ledger_entry"),
+            holding(writer, "SELECT FROM users_user"),
             pytest.raises(CommandError, match="at each of 2 tries"),
         ):
-            call_command("migrate", "ledger", "0001", verbosity=0)
+            call_command("migrate", "users", "0001", verbosity=0)
 
         assert triggers() == 1
 
     def test_in_the_middle_of_what_is_no_transaction_ends_it_and_says_so(
         self, migrates_as_owner, two_role_database, triggers, monkeypatch
     ):
-        call_command("migrate", "ledger", "0001", verbosity=0)
-        module = import_module("apps.ledger.migrations.0002_entries_are_append_only")
+        call_command("migrate", "users", "0001", verbosity=0)
+        module = import_module("apps.users.migrations.0002_token_triggers")
         with (
             monkeypatch.context() as changed,
             two_role_database.as_app_role() as writer,
-            holding(writer, "LOCK TABLE ledger_entry IN ROW EXCLUSIVE MODE"),
+            holding(writer, "LOCK TABLE users_user IN ROW EXCLUSIVE MODE"),
         ):
             changed.setattr(module.Migration, "atomic", False)
-            with pytest.raises(CommandError, match=r"ledger\.0002_entries_are_append_only is not a transaction"):
-                call_command("migrate", "ledger", verbosity=0)
+            with pytest.raises(CommandError, match=r"users\.0002_token_triggers is not a transaction"):
+                call_command("migrate", "users", verbosity=0)
         assert triggers() == 0
 
-        call_command("migrate", "ledger", verbosity=0)
+        call_command("migrate", "users", verbosity=0)
 
         assert triggers() == 1
 
@@ -254,7 +254,7 @@ class TestAClientThatIsGone:
             "MIGRATION_DATABASE_URL": two_role_database.owner_url,
         }
         process = subprocess.Popen(
-            [sys.executable, "manage.py", "migrate", "ledger", "0001", "--noinput"],
+            [sys.executable, "manage.py", "migrate", "users", "0001", "--noinput"],
             cwd=ROOT,
             env={"PATH": os.environ["PATH"]} | given,  # noqa: TID251  the child's, with nothing else of ours
             stdout=subprocess.DEVNULL,
@@ -265,7 +265,7 @@ class TestAClientThatIsGone:
             with two_role_database.as_app_role() as customer:
                 customer.execute("SET lock_timeout = '200ms'")
                 with pytest.raises(psycopg.errors.LockNotAvailable):
-                    customer.execute("SELECT count(*) FROM ledger_entry")
+                    customer.execute("SELECT count(*) FROM users_user")
                 assert not lock_is_free(customer)
 
                 process.send_signal(signal.SIGKILL)
@@ -274,7 +274,7 @@ class TestAClientThatIsGone:
 
                 eventually(lambda: takes_long.execute(ITS_SESSIONS, [backend]).fetchone() == (0,))
                 print(f"the session was gone {time.monotonic() - killed_at:.1f} s after its client")
-                customer.execute("SELECT count(*) FROM ledger_entry")
+                customer.execute("SELECT count(*) FROM users_user")
                 assert lock_is_free(customer)
             assert triggers() == 1
         finally:
