@@ -307,7 +307,10 @@ def test_an_ordinary_409_of_the_application_tells_nothing_either(logged_postgres
 class TestShippedConfigurations:
     """All shipped configurations have the same settings."""
 
-    @pytest.mark.parametrize(("file", "service"), [("compose.local.yml", "db"), ("compose.test.yml", "test-db")])
+    @pytest.mark.parametrize(
+        ("file", "service"),
+        [("compose.local.yml", "db"), ("compose.test.yml", "test-db"), ("compose.production.yml", "db")],
+    )
     def test_compose(self, file, service):
         program, *options = yaml.safe_load((ROOT / file).read_text())["services"][service]["command"]
 

@@ -1,6 +1,8 @@
 """Backup, restore and restore drill, on a PostgreSQL with passwords."""
 
+import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,9 +11,10 @@ import psycopg
 import pytest
 
 from apps.core import housekeeping
-from devtools import backup
+from devtools import backup, embedded_postgres
 from devtools.daemon import DevtoolsError
 from tests.support.password_postgres import OWNER, PasswordPostgres
+from tests.support.paths import ROOT
 from tests.support.processes import run
 
 pytestmark = pytest.mark.slow
@@ -141,6 +144,34 @@ def test_a_backup_that_fails_leaves_no_file(kept):
     assert result.returncode == 1
     assert "password authentication failed" in result.stderr
     assert not file.exists()
+
+
+def test_old_backups_are_deleted_after_a_new_one(kept):
+    folder = kept.folder / "rotated"
+    folder.mkdir()
+    ages = {"old.dump": 16, "young.dump": 13, "old.txt": 16}
+    for name, days in ages.items():
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - days * 86_400,) * 2)
+    env = {
+        "PATH": f"{embedded_postgres.binaries()}:{os.defpath}",
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(kept.server.port),
+    }
+    env |= {"PGUSER": ROLE, "PGPASSWORD": PASSWORD, "PGDATABASE": NAME}
+    rotate = [ROOT / "deploy" / "backup", "rotate", folder, "14"]
+
+    refused = subprocess.run(
+        rotate, env=env | {"PGDATABASE": "postgres://127.0.0.1:9/no"}, capture_output=True, check=False
+    )
+    assert refused.returncode == 1
+    assert {file.name for file in folder.iterdir()} == ages.keys()
+
+    subprocess.run(rotate, env=env, capture_output=True, check=True)
+    left = {file.name for file in folder.iterdir()}
+    assert left > {"young.dump", "old.txt"}
+    assert len(left) == 3
+    assert "old.dump" not in left
 
 
 def test_the_drill_compares_verifies_and_measures(kept):

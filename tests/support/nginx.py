@@ -18,7 +18,6 @@ from tests.support.paths import ROOT
 from tests.support.patience import HANG_S
 
 CONFIGURATION = ROOT / "docker" / "nginx" / "nginx.conf"
-LISTEN = "listen 8080;"
 
 
 def find_nginx() -> str:
@@ -34,16 +33,15 @@ def find_nginx() -> str:
 
 
 class Nginx:
-    """nginx on a free port of 127.0.0.1, with its own configuration but for that port and the list of instances."""
+    """nginx on a free port of 127.0.0.1, with the shipped configuration, that port and a list of instances."""
 
     def __init__(self, folder: Path, instances: Iterable[Address]) -> None:
         self._program = find_nginx()
         self._folder = folder
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.address: Address = free.getsockname()
-        shipped = CONFIGURATION.read_text()
-        assert shipped.count(LISTEN) == 1
-        (folder / "nginx.conf").write_text(shipped.replace(LISTEN, f"listen 127.0.0.1:{self.address[1]};"))
+        shutil.copy(CONFIGURATION, folder)
+        (folder / "listen.conf").write_text(f"listen 127.0.0.1:{self.address[1]};\n")
         # Its workers may run as another user.
         folder.chmod(0o755)
         self._write(instances)
