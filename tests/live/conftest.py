@@ -1,5 +1,5 @@
 """Fixtures of the live tests."""
 
-from tests.support.live import server, token
+from tests.support.live import notes_server, server, token
 
-__all__ = ["server", "token"]
+__all__ = ["notes_server", "server", "token"]

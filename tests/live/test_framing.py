@@ -10,23 +10,30 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.endpoints import ApiWorld, rows
+from tests.notes.urls import KEYED_NOTES, NOTES
+from tests.support.endpoints import ENDPOINTS, ApiWorld, rows
+from tests.support.operations import Endpoint
 from tests.support.patience import HANG_S
 from tests.support.server import Server
 
 pytestmark = pytest.mark.django_db
 
 GUNICORNS_OWN = None
-BODY = b'{"amount": "1.00"}'
+BODY = b'{"text": "123456"}'
 CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
 
 LENGTH, KEY, TYPE = b"Content-Length: 18", b"Idempotency-Key: k", b"Content-Type: application/json"
 HOST = b"Host: 127.0.0.1"
 
+# Each operation that takes a key.
+KEYED = {"note": Endpoint(KEYED_NOTES, {"text": "x"})} | {
+    name: endpoint for name, endpoint in ENDPOINTS.items() if endpoint.idempotency_key
+}
+
 
 @dataclass(frozen=True)
 class Bytes:
-    """The bytes of a deposit of 1.00, with some lines left out, added or replaced."""
+    """The bytes that create a note under a key, with some lines left out, added or replaced."""
 
     status: int
     code: str | None = GUNICORNS_OWN
@@ -136,19 +143,19 @@ def answer_to(server: Server, raw: bytes) -> tuple[http.client.HTTPResponse, byt
         return response, response.read()
 
 
-def test_the_bytes_are_a_deposit_when_nothing_is_odd(server, world):
-    response, body = answer_to(server, Bytes(201).raw(**path_and_token(world)))
+def test_the_bytes_create_a_note_when_nothing_is_odd(notes_server, world):
+    response, body = answer_to(notes_server, Bytes(201).raw(**path_and_token(world)))
 
-    assert (response.status, json.loads(body)["kind"]) == (201, "deposit")
+    assert (response.status, json.loads(body)["text"]) == (201, "123456")
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_odd_bytes_move_no_money(server, world, kind):
+def test_odd_bytes_write_nothing(notes_server, world, kind):
     odd = ODD[kind]
     raw = odd.raw(**path_and_token(world))
     before = rows()
 
-    response, body = answer_to(server, raw)
+    response, body = answer_to(notes_server, raw)
 
     assert response.status == odd.status
     if odd.code is GUNICORNS_OWN:
@@ -159,49 +166,45 @@ def test_odd_bytes_move_no_money(server, world, kind):
     assert rows() == before
 
 
-def test_headers_for_proxies_and_gateways_are_not_taken_from_clients(server, world):
+def test_headers_for_proxies_and_gateways_are_not_taken_from_clients(notes_server, world):
     """Not even from 127.0.0.1, which gunicorn trusts as it comes."""
     for number, header in enumerate(
         [b"SCRIPT_NAME: /x", b"PATH_INFO: /livez/", b"Script-Name: /x", b"X-Forwarded-Host: x"]
     ):
         odd = Bytes(201, without=(KEY,), plus=(header, b"Idempotency-Key: %d" % number))
-        response, body = answer_to(server, odd.raw(**path_and_token(world)))
+        response, body = answer_to(notes_server, odd.raw(**path_and_token(world)))
 
-        assert (response.status, json.loads(body)["kind"]) == (201, "deposit"), header
-        assert response.headers["Location"].startswith("/api/v1/transactions/")
+        assert (response.status, json.loads(body)["text"]) == (201, "123456"), header
+        assert response.headers["Location"].startswith(NOTES)
 
 
 # --- Headers on two lines, which gunicorn joins by a comma (RFC 9110 §5.3) --------------------------------------------
 
 
 @pytest.mark.parametrize("second", [b"twice", b"another", b"", b"twice,another"])
-@pytest.mark.parametrize("operation", ["deposits", "withdrawals", "transfers", "accounts", "reversal"])
-def test_a_key_on_two_lines_is_none_so_a_retry_with_one_is_the_first(server, world, operation, second):
-    path = {"accounts": "/api/v1/accounts/", "reversal": "/api/v1/transactions/{transaction}/reversal/"}.get(
-        operation, f"/api/v1/accounts/{{account}}/{operation}/"
-    )
-    body = {"transfers": b'{"amount": "1.00", "destination": "%s"}' % world.names["empty"].encode()}.get(
-        operation, b"{}" if operation in {"accounts", "reversal"} else BODY
-    )
-    token = world.tokens["staff" if operation == "reversal" else "ada"].encode()
+@pytest.mark.parametrize("operation", KEYED)
+def test_a_key_on_two_lines_is_none_so_a_retry_with_one_is_the_first(notes_server, world, operation, second):
+    endpoint = KEYED[operation]
+    where = {"path": world.fill(endpoint.path).encode(), "token": world.tokens[endpoint.who or "ada"].encode()}
+    body = world.fill(json.dumps(endpoint.body)).encode()
     key = b"Idempotency-Key: twice-" + operation.encode() + b"-%d" % len(second)
     before = rows()
 
     for lines in ((key, b"Idempotency-Key: " + second), (b"Idempotency-Key: " + second, key), (key, key)):
         odd = Bytes(400, without=(KEY, LENGTH), plus=(*lines, b"Content-Length: %d" % len(body)), body=body)
-        response, answer = answer_to(server, odd.raw(world.fill(path).encode(), token))
+        response, answer = answer_to(notes_server, odd.raw(**where))
         assert (response.status, json.loads(answer)["code"]) == (400, "idempotency_key_invalid")
         assert rows() == before
 
 
-def test_a_key_twice_and_then_once_pays_once(server, world):
+def test_a_key_twice_and_then_once_creates_once(notes_server, world):
     where = path_and_token(world)
     once, twice = (Bytes(201, without=(KEY,), plus=(b"Idempotency-Key: rent",) * n).raw(**where) for n in (1, 2))
 
-    refused, paid, replayed = (answer_to(server, raw)[0] for raw in (twice, once, once))
+    refused, created, replayed = (answer_to(notes_server, raw)[0] for raw in (twice, once, once))
 
-    assert (refused.status, paid.status, replayed.status) == (400, 201, 201)
-    assert (paid.headers["Idempotent-Replayed"], replayed.headers["Idempotent-Replayed"]) == (None, "true")
+    assert (refused.status, created.status, replayed.status) == (400, 201, 201)
+    assert (created.headers["Idempotent-Replayed"], replayed.headers["Idempotent-Replayed"]) == (None, "true")
 
 
 ONCE = {
@@ -225,13 +228,13 @@ ONCE = {
 
 
 @pytest.mark.parametrize("kind", ONCE)
-def test_a_header_on_two_lines(server, world, kind):
+def test_a_header_on_two_lines(notes_server, world, kind):
     line, status, code = ONCE[kind]
     where = path_and_token(world)
     key = b"Idempotency-Key: " + kind.encode().replace(b" ", b"_").replace(b",", b"")
     odd = Bytes(status, code, without=(KEY,), plus=(key, line.replace(b"{token}", where["token"])))
 
-    response, body = answer_to(server, odd.raw(**where))
+    response, body = answer_to(notes_server, odd.raw(**where))
 
     assert response.status == status
     if status == 201:
@@ -242,13 +245,15 @@ def test_a_header_on_two_lines(server, world, kind):
         assert json.loads(body)["code"] == code
 
 
-def test_conditions_on_two_lines_are_lists(server, world):
+def test_conditions_on_two_lines_are_lists(notes_server, world):
     """RFC 9110 §13.1.1: that is what they are."""
+    created = Bytes(201, without=(KEY,), plus=(b"Idempotency-Key: conditions",))
+    place = answer_to(notes_server, created.raw(**path_and_token(world)))[0].headers["Location"]
 
     def get(*conditions: bytes):
-        line = b"GET " + world.fill("/api/v1/accounts/{empty}/").encode() + b" HTTP/1.1"
+        line = b"GET " + place.encode() + b" HTTP/1.1"
         token = b"Authorization: Token " + world.tokens["ada"].encode()
-        return answer_to(server, b"\r\n".join([line, HOST, token, *conditions, b"", b""]))[0]
+        return answer_to(notes_server, b"\r\n".join([line, HOST, token, *conditions, b"", b""]))[0]
 
     etag = get().headers["ETag"].encode()
 
@@ -260,7 +265,4 @@ def test_conditions_on_two_lines_are_lists(server, world):
 
 
 def path_and_token(world: ApiWorld) -> dict[str, bytes]:
-    return {
-        "path": world.fill("/api/v1/accounts/{account}/deposits/").encode(),
-        "token": world.tokens["ada"].encode(),
-    }
+    return {"path": KEYED_NOTES.encode(), "token": world.tokens["ada"].encode()}

@@ -59,8 +59,8 @@ def appended(words: str) -> Callable[[str], str]:
 
 
 BREAKS = {
-    "a name": ("apps/ledger/models.py", appended("ths_is_no_name"), "NameError"),
-    "a missing import": ("apps/ledger/models.py", appended("import no_such_module"), "ModuleNotFoundError"),
+    "a name": ("apps/users/models.py", appended("ths_is_no_name"), "NameError"),
+    "a missing import": ("apps/users/models.py", appended("import no_such_module"), "ModuleNotFoundError"),
     "a name of ours that is not there": (
         "apps/users/models.py",
         appended("from apps.core.fields import NoSuchField"),
@@ -95,7 +95,7 @@ def test_what_cannot_be_loaded_is_told_and_it_serves_again_when_it_is_mended(lap
 
 
 def test_a_second_mistake_is_told_in_the_first_ones_place(laptop):
-    path = laptop.files / "apps" / "ledger" / "models.py"
+    path = laptop.files / "apps" / "users" / "models.py"
     good = path.read_text()
     try:
         for change, words in [
@@ -114,7 +114,7 @@ def test_a_second_mistake_is_told_in_the_first_ones_place(laptop):
 def test_a_server_that_starts_with_a_mistake_serves_when_it_is_mended(django_db_setup, django_db_blocker, tmp_path):
     with django_db_blocker.unblock():
         laptop = Laptop(tmp_path, "--reload")
-    path = laptop.files / "apps" / "ledger" / "models.py"
+    path = laptop.files / "apps" / "users" / "models.py"
     good = path.read_text()
     path.write_text(appended("ths_is_no_name")(good))
     laptop.launch()
@@ -131,7 +131,7 @@ def test_a_server_that_starts_with_a_mistake_serves_when_it_is_mended(django_db_
 def test_without_reload_it_ends_the_process(django_db_setup, django_db_blocker, tmp_path):
     with django_db_blocker.unblock():
         deployed = Laptop(tmp_path)
-    with (deployed.files / "apps" / "ledger" / "models.py").open("a") as models:
+    with (deployed.files / "apps" / "users" / "models.py").open("a") as models:
         models.write("\nths_is_no_name\n")
     deployed.launch()
     try:

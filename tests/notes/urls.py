@@ -18,7 +18,7 @@ from apps.core.views import Endpoint, ListEndpoint, created_response
 from config import urls
 from tests.notes.models import Note
 
-NOTES = "/api/v1/notes/"
+NOTES, KEYED_NOTES = "/api/v1/notes/", "/api/v1/keyed-notes/"
 
 
 class NoteInput(StrictSerializer):
