@@ -67,8 +67,8 @@ djshell: ## Open Django's Python shell on the local database.
 dbshell: ## Open psql on the local database.
 	@$(RUN) local python manage.py dbshell
 
-migrate: ## Apply the migrations to the local database.
-	@$(RUN) local python manage.py migrate
+migrate: ## Apply the migrations to the local database (ARGS="<app> <migration>" goes to one, `zero` before the first).
+	@$(RUN) local python manage.py migrate $(ARGS)
 
 makemigrations: ## Write missing migrations (ARGS="--name ...").
 	@$(RUN) local python manage.py makemigrations $(ARGS)
