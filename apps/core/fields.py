@@ -14,6 +14,8 @@ from apps.core.problem import BadRequest
 from apps.core.text import NOT_TEXT, plain_text
 
 NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1F\x7F-\x9F]*$"
+# The same, with a character that is no white space, for a text that is trimmed and may not be empty.
+NOT_BLANK: Final = r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x1F\x7F-\x9F]*$"
 # RFC 3339 §5.6, in which T and Z may be lower case; years 0001 to 9999 as in Python, and no leap second.
 RFC3339_DATE_TIME: Final = (
     r"([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"

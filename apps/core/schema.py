@@ -9,7 +9,7 @@ from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
 from apps.core.errors import DomainError
-from apps.core.fields import NO_CONTROL_CHARACTERS, StrictSerializer, TextField
+from apps.core.fields import NO_CONTROL_CHARACTERS, NOT_BLANK, StrictSerializer, TextField
 from apps.core.problem import STATUS_OF_KIND
 
 
@@ -118,7 +118,8 @@ class StrictSerializerSchema(OpenApiSerializerExtension):  # type: ignore[no-unt
         )
         for name, field in self.target.fields.items():
             if isinstance(field, TextField):
-                schema["properties"][name] = {"pattern": NO_CONTROL_CHARACTERS} | schema["properties"][name]
+                pattern = NO_CONTROL_CHARACTERS if field.allow_blank or not field.trim_whitespace else NOT_BLANK
+                schema["properties"][name] = {"pattern": pattern} | schema["properties"][name]
         return schema | {"additionalProperties": False}
 
 
