@@ -37,8 +37,9 @@ RUN: Final = "RUN=sh -c 'shift; exec \"$$@\"' sh"
 MAX_CHANGED: Final = {"rename": 12, "app": 12, "remove-sample": 10}
 # Change log and generated files are no files with marked lines.
 NOT_MARKED: Final = re.compile(r"CHANGELOG\.md|docs/(openapi\.yaml|configuration\.md)|\.env\.example|compose\.\w+\.yml")
-SAMPLE_WORDS: Final = "bank|ledger|money"
-# The change log, the money package with what refers to it, and hashes of a lock file.
+# Spelt so that they are not found here.
+SAMPLE_WORDS: Final = "b[a]nk|l[e]dger|m[o]ney"
+# The change log, the package of amounts with what refers to it, and hashes of a lock file.
 MAY_HAVE_THEM: Final = re.compile(r"CHANGELOG\.md:|[^:]*lock\.json:|[^:]*core/money/|.*core[./]money")
 
 

@@ -7,6 +7,7 @@ from django.db import transaction
 from apps.ledger.models import Account, Transaction
 from tests.factories import UserFactory, token_of
 from tests.ledger.factories import AccountFactory
+from tests.ledger.requests import money_request
 from tests.support.client import Client, Request
 from tests.support.server import Server
 
@@ -21,6 +22,6 @@ def trouble(server: Server) -> Counter[int]:
         seen[staff.send(reversal).status] += 1
     with Client(server.address, token_of(account.owner)) as owner, transaction.atomic():
         Account.objects.select_for_update().get(pk=account.pk)
-        seen[owner.send(Request.money(account.pk, "withdrawals", {"amount": "1.00"})).status] += 1
+        seen[owner.send(money_request(account.pk, "withdrawals", {"amount": "1.00"})).status] += 1
     assert {201, 409} == set(seen)
     return seen

@@ -19,7 +19,7 @@ RUNBOOKS = {path: path.read_text() for path in [DOCS / "runbook.md", *sorted(DOC
 # Names of metrics: the application's, django-prometheus's, and those of each app.
 METRIC = re.compile(rf"\b(?:app|django|{'|'.join(config.label for config in apps.get_app_configs())})_[a-z0-9_]+")
 # Sections that no alert links to, but that the alerts' sections do.
-GENERAL = {"Roll back", "Secrets"}
+GENERAL = {"Roll back", "Run a command", "Secrets"}
 
 
 def promtool(*arguments: str | Path) -> str:

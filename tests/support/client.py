@@ -32,8 +32,9 @@ class Request:
     key: str | None = None
 
     @classmethod
-    def money(cls, account: Any, verb: str, body: dict[str, Any], key: str | None = None) -> Self:
-        return cls("POST", f"/api/v1/accounts/{account}/{verb}/", body, key or str(uuid.uuid4()))
+    def keyed(cls, path: str, body: dict[str, Any], key: str | None = None) -> Self:
+        """Return a POST with an Idempotency-Key, a new one by default."""
+        return cls("POST", path, body, key or str(uuid.uuid4()))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from apps.core.observability import logs
 from apps.core.observability.logs import COMMON_FIELDS, MAX_LINE_LENGTH, MAX_TEXT_LENGTH, LineFormatter
 from apps.core.observability.redaction import TOKEN_PREFIX
 
-OWN_LOGGERS, LIBRARY = "apps.ledger.views", "django.db.backends"
+OWN_LOGGERS, LIBRARY = "apps.users.views", "django.db.backends"
 TOKEN = f"{TOKEN_PREFIX}AbCdEfGhIjKlMnOp"
 LONG = {f"n{number}": "x" * 400 for number in range(20)}
 ID = UUID("01a20f37-3b74-72e8-8ed7-86ca878dbfff")

@@ -42,7 +42,7 @@ ORDINARY = {"event_id": "0c", "timestamp": 1.5, "level": "error", "environment":
 
 def exception(error: Exception) -> dict:
     """Return an error as the SDK has it."""
-    frame = {"filename": "apps/ledger/views.py", "function": "post", "lineno": 7, "context_line": "raise error"}
+    frame = {"filename": "apps/users/views.py", "function": "post", "lineno": 7, "context_line": "raise error"}
     return {
         "type": type(error).__name__,
         "module": type(error).__module__,
@@ -60,7 +60,7 @@ class TestAnError:
         told = error_reporting._scrub_error(event, {"exc_info": (ValueError, error, None)})
 
         assert CANARY not in json.dumps(told)
-        frame = {"filename": "apps/ledger/views.py", "function": "post", "lineno": 7, "context_line": "raise error"}
+        frame = {"filename": "apps/users/views.py", "function": "post", "lineno": 7, "context_line": "raise error"}
         value = {
             "type": "ValueError",
             "module": "builtins",

@@ -31,7 +31,8 @@ from unittest import mock
 import psycopg
 
 from devtools import embedded_postgres
-from tests.support.client import Address, Client, NoAnswer, Request
+from tests.ledger.requests import money_request
+from tests.support.client import Address, Client, NoAnswer
 from tests.support.paths import ROOT
 from tests.support.redis_server import RedisServer, program
 from tests.support.server import Server
@@ -191,7 +192,7 @@ def load(
         with Client(address, token) as client:
             until = time.monotonic() + seconds
             while (begun := time.monotonic()) < until:
-                request = Request.money(random_.choice(accounts), "withdrawals", {"amount": "0.01"})
+                request = money_request(random_.choice(accounts), "withdrawals", {"amount": "0.01"})
                 try:
                     answer = client.send(request)
                 except NoAnswer as nothing:

@@ -9,17 +9,18 @@ from typing import Any
 from apps.ledger.models import Account, Entry, Transaction
 from apps.users.models import User
 from tests.ledger.factories import AccountFactory
+from tests.ledger.requests import money_request
 from tests.support.client import Request, all_at_once, codes, in_processes
 from tests.support.races import deadlocks
 from tests.support.server import Server
 
 
 def withdrawal(account: Account, amount: str = "1.00", key: str | None = None) -> Request:
-    return Request.money(account.pk, "withdrawals", {"amount": amount}, key)
+    return money_request(account.pk, "withdrawals", {"amount": amount}, key)
 
 
 def transfer(source: Any, destination: Any, amount: str) -> Request:
-    return Request.money(source, "transfers", {"amount": amount, "destination": str(destination)})
+    return money_request(source, "transfers", {"amount": amount, "destination": str(destination)})
 
 
 def withdraw_a_hundred_times_from_fifty(server: Server, user: User, token: str, rounds: int) -> None:

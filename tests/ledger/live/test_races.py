@@ -21,6 +21,7 @@ from tests.ledger.live.races import (
     withdraw_a_hundred_times_from_fifty,
     withdrawal,
 )
+from tests.ledger.requests import money_request
 from tests.support.client import Answer, Client, Request, all_at_once, codes, once
 from tests.support.races import deadlocks
 from tests.support.scale import crowds, sizes
@@ -58,9 +59,9 @@ class TestOneAccount:
             rivals = [
                 withdrawal(account, "1.00", key),
                 withdrawal(account, "2.00", key),
-                Request.money(account.pk, "deposits", {"amount": "1.00"}, key),
-                Request.money(account.pk, "transfers", {"amount": "1.00", "destination": str(other.pk)}, key),
-                Request.money(account.pk, "withdrawals", {"amount": "1.00", "reference": "rent"}, key),
+                money_request(account.pk, "deposits", {"amount": "1.00"}, key),
+                money_request(account.pk, "transfers", {"amount": "1.00", "destination": str(other.pk)}, key),
+                money_request(account.pk, "withdrawals", {"amount": "1.00", "reference": "rent"}, key),
             ]
 
             answers = all_at_once(server.address, token, rivals * 10)

@@ -55,7 +55,7 @@ class MainToken(Token):
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Give most well-formed money requests a key of their own; generated ones are all alike."""
+    """Give most well-formed requests that take a key one of their own; generated ones are all alike."""
     key = (case.headers or {}).get("Idempotency-Key")
     if key and case.meta and case.meta.generation.mode.is_positive and next(NUMBERS) % 4:
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
