@@ -203,6 +203,9 @@ deploy: ## Deploy IMAGE (a tag or digest) to ENV, or the target in DEPLOYMENT; R
 run-task: ## Run a command in ENV=staging|production, in a task of its own (ARGS="manage.py ..."; PASS=<variable> passes it on).
 	@$(RUN) tool python -m deploy.run_task $(TO) $(if $(value PASS),--pass $(call quote,PASS)) -- $(ARGS)
 
+prepare-database: ## Make the database's roles in ENV with IMAGE's code; ROTATE=DATABASE_URL|MIGRATION_DATABASE_URL gives one a new password.
+	@$(RUN) tool python -m deploy.prepare_database $(TO) --image "$$IMAGE" $(if $(value ROTATE),--rotate $(call quote,ROTATE))
+
 deploy-dry-run: ## Print the plan of a deployment, without any call to AWS.
 	@$(RUN) tool python -m deploy.deploy --dry-run --image "$${IMAGE:-sha-$$(git rev-parse HEAD)}" \
 		$(if $(DEPLOYMENT),,--to deploy/ecs/example.json) $(ARGS)

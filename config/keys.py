@@ -160,6 +160,12 @@ KEYS: Final[Mapping[str, Key]] = {
         # The serving process must not have it.
         environment_only=True,
     ),
+    "DATABASE_MASTER_USER": Key(
+        TEXT,
+        "A role that may create roles, as which only `manage.py prepare_database` logs in (docs/database.md).",
+        environment_only=True,
+    ),
+    "DATABASE_MASTER_PASSWORD": Key(TEXT, "Its password.", environment_only=True),
     "DATABASE_SSLMODE": Key(
         one_of(*SSLMODES),
         "The weakest sslmode over a network: used where the URL names none, and the weakest that it may name. verify-full "

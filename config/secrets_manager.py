@@ -133,6 +133,10 @@ def parse(document: str | None) -> dict[str, str]:
     # A deeply nested document raises RecursionError.
     except (ValueError, RecursionError):
         raise SecretError("names a secret that is not JSON") from None
+    if isinstance(found, dict) and {"username", "password"} <= found.keys():
+        raise SecretError(
+            "names a secret as RDS's rotation writes it: put DATABASE_URL there (docs/runbook.md, Secrets)"
+        )
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise SecretError("names a secret that is not a JSON object of strings")
     return found

@@ -36,6 +36,11 @@ class Target:
     task_role: str
     app_secret: str
     migration_secret: str
+    # Of deploy/prepare_database.py: the secret of RDS's master, who may read it, and where the roles are made.
+    master_secret: str
+    prepare_execution_role: str
+    database_address: str
+    database_name: str
     log_group: str
     # The DynamoDB table whose one item is held by the deployment at work.
     lock_table: str

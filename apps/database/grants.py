@@ -66,8 +66,8 @@ def ensure_separate(connection: BaseDatabaseWrapper, role: str) -> None:
         cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = %s", [role])
         if cursor.fetchone() == (0,):
             raise CommandError(
-                f"DATABASE_URL names the role {role}, which does not exist: CREATE ROLE {_quoted(role)} LOGIN"
-                " PASSWORD '...' (docs/database.md)"
+                f"DATABASE_URL names the role {role}, which does not exist: manage.py prepare_database makes it"
+                " (docs/database.md)"
             )
         cursor.execute(PRIVILEGED_MEMBERSHIPS_SQL, {"role": role, "powers": PRIVILEGED_ROLES})
         roles = [each for (each,) in cursor.fetchall()]

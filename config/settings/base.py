@@ -107,6 +107,8 @@ DATABASES = {"default": database(env("DATABASE_URL"))} if env("DATABASE_URL") el
 MIGRATION_DATABASE = (
     database(env("MIGRATION_DATABASE_URL"), key="MIGRATION_DATABASE_URL") if env("MIGRATION_DATABASE_URL") else None
 )
+# The login of `manage.py prepare_database` alone.
+DATABASE_MASTER = {"USER": env("DATABASE_MASTER_USER"), "PASSWORD": env("DATABASE_MASTER_PASSWORD")}
 # Returns a rotated DATABASE_URL when the server refuses the password (apps.database.postgresql.credentials).
 DATABASE_CREDENTIALS_HOOK = "config.env.reread_from_secret"
 # Statements queue behind a migration that waits for a table, and must not reach their own limit.

@@ -67,6 +67,10 @@ class TestReading:
             ('{"SECRET_KEY": {"canary": 1}}', "not a JSON object of strings"),
             ('{"PORT": 8000}', "not a JSON object of strings"),
             ('{"DEBUG": null}', "not a JSON object of strings"),
+            (
+                '{"username": "canary", "password": "canary", "port": 5432}',
+                "as RDS's rotation writes it: put DATABASE_URL",
+            ),
             (b"canary", "binary secret"),
         ],
     )

@@ -211,7 +211,7 @@ class TestGranting:
             (
                 f"ALTER ROLE {APP_ROLE} RENAME TO gone",
                 f"ALTER ROLE gone RENAME TO {APP_ROLE}",
-                "does not exist: CREATE ROLE",
+                "does not exist: manage.py prepare_database",
             ),
         ],
     )

@@ -642,6 +642,7 @@ class TestTheTaskDefinitions:
         texts = [(ROOT / "deploy/ecs" / name).read_text() for name in ("web.json", "migrate.json")]
         asked = {name for text in texts for name in string.Template(text).get_identifiers()}
         about_the_deployment = {"repository", "cluster", "tasks", "url", "lock_table", "requires", "marks"}
+        about_the_deployment |= {"master_secret", "prepare_execution_role", "database_address", "database_name"}
 
         assert asked | about_the_deployment == json.loads((ROOT / "deploy/ecs/example.json").read_text()).keys() | {
             "image"

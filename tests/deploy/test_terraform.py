@@ -102,11 +102,28 @@ def test_people_who_are_named_may_do_what_a_deployment_may_and_run_commands(prod
         for name in ("operator[0]", "deploy")
     )
 
-    run_task, read_log = [statement for statement in operator if statement not in deploy]
+    run_task, read_log, change_secrets, pass_role = [statement for statement in operator if statement not in deploy]
 
     assert [statement for statement in deploy if statement not in operator] == []
     assert (run_task["Action"], read_log["Action"]) == ("ecs:RunTask", "logs:GetLogEvents")
-    assert run_task["Resource"].endswith(f":task-definition/{LONGEST_NAME}-production:*")
+    families = [each.rpartition("/")[2] for each in run_task["Resource"]]
+    assert families == [f"{LONGEST_NAME}-production:*", f"{LONGEST_NAME}-production-prepare:*"]
+    assert len(change_secrets["Resource"]) == 2
+    assert pass_role["Resource"] == resources["aws_iam_role.prepare_execution"]["arn"]
+
+
+def test_the_masters_secret_is_read_by_the_preparing_task_alone(production):
+    secret = Target.parse(production.output("deployment")).master_secret
+    policies = {
+        address: each["policy"]
+        for address, each in production.resources.items()
+        if address.startswith("aws_iam_role_policy.")
+    }
+
+    assert secret
+    assert [address for address, policy in policies.items() if secret in policy] == [
+        "aws_iam_role_policy.prepare_execution"
+    ]
 
 
 def test_a_second_project_uses_the_accounts_provider(moto, account, tmp_path):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 from django.conf import settings
@@ -15,6 +15,7 @@ from psycopg import errors as postgres
 
 from apps.database import grants
 from apps.database.postgresql import enable_client_checks, session_without_timeouts
+from apps.database.roles import connected_as
 
 # Pauses between the tries: a transaction that holds a lock has half a minute to end.
 RETRY_PAUSES_S: Final = (1, 2, 4, 8, 15)
@@ -110,21 +111,10 @@ class Command(migrate.Command):
             self.stdout.write(message)
 
 
-@contextmanager
-def _as_owner(connection: BaseDatabaseWrapper) -> Iterator[None]:
+def _as_owner(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
     """Use the connection of MIGRATION_DATABASE_URL."""
     owner = settings.MIGRATION_DATABASE if connection.alias == "default" else None
-    if owner is None:
-        yield
-        return
-    application = connection.settings_dict.copy()
-    connection.close()
-    connection.settings_dict.update(owner)
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.settings_dict.update(application)
+    return connected_as(connection, owner) if owner else nullcontext()
 
 
 @contextmanager

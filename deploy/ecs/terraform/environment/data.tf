@@ -62,7 +62,7 @@ resource "aws_db_instance" "this" {
   engine_version              = "18"
   instance_class              = var.database_class
   db_name                     = replace(var.name, "-", "_") # RDS takes no hyphen
-  username                    = "owner"
+  username                    = "master"                    # makes the roles and nothing else: RDS rotates its password every seven days
   manage_master_user_password = true
 
   storage_type          = "gp3"

@@ -143,6 +143,10 @@ locals {
     task_role                = aws_iam_role.task.arn
     app_secret               = aws_secretsmanager_secret.app.arn
     migration_secret         = aws_secretsmanager_secret.migration.arn
+    master_secret            = aws_db_instance.this.master_user_secret[0].secret_arn
+    prepare_execution_role   = aws_iam_role.prepare_execution.arn
+    database_address         = aws_db_instance.this.address
+    database_name            = aws_db_instance.this.db_name
     log_group                = aws_cloudwatch_log_group.this.name
     lock_table               = aws_dynamodb_table.deployments.name
     # Production accepts only images with staging's tag.
@@ -168,12 +172,4 @@ output "operator_role" {
 
 output "load_balancer" {
   value = aws_lb.this.dns_name
-}
-
-output "database" {
-  description = "For DATABASE_URL; RDS keeps the owner's password in a secret of its own."
-  value = {
-    address = aws_db_instance.this.address
-    owner   = aws_db_instance.this.master_user_secret[0].secret_arn
-  }
 }

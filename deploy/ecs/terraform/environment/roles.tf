@@ -55,6 +55,25 @@ resource "aws_iam_role_policy" "migration_execution" {
   policy = data.aws_iam_policy_document.migration_execution.json
 }
 
+# The execution role of deploy/prepare_database.py's task also reads the master's secret.
+data "aws_iam_policy_document" "prepare_execution" {
+  source_policy_documents = [data.aws_iam_policy_document.migration_execution.json]
+  statement {
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [aws_db_instance.this.master_user_secret[0].secret_arn]
+  }
+}
+
+resource "aws_iam_role" "prepare_execution" {
+  name               = "${local.full_name}-prepare"
+  assume_role_policy = data.aws_iam_policy_document.ecs_tasks.json
+}
+
+resource "aws_iam_role_policy" "prepare_execution" {
+  role   = aws_iam_role.prepare_execution.name
+  policy = data.aws_iam_policy_document.prepare_execution.json
+}
+
 # The application's task role: read its own secret.
 data "aws_iam_policy_document" "task" {
   statement {
@@ -171,7 +190,8 @@ resource "aws_iam_role_policy" "deploy" {
   policy = data.aws_iam_policy_document.deploy.json
 }
 
-# The operator role, for people: what a deployment may, and a command in a task of the application's own (deploy/run_task.py).
+# The operator role, for people: what a deployment may, a command in a task of the application's own (deploy/run_task.py), and
+# the database's roles and their passwords (deploy/prepare_database.py).
 data "aws_iam_policy_document" "operators" {
   statement {
     actions = ["sts:AssumeRole"]
@@ -185,8 +205,11 @@ data "aws_iam_policy_document" "operators" {
 data "aws_iam_policy_document" "operator" {
   source_policy_documents = [data.aws_iam_policy_document.deploy.json]
   statement {
-    actions   = ["ecs:RunTask"]
-    resources = ["${local.in_ecs}:task-definition/${local.full_name}:*"]
+    actions = ["ecs:RunTask"]
+    resources = [
+      "${local.in_ecs}:task-definition/${local.full_name}:*",
+      "${local.in_ecs}:task-definition/${local.full_name}-prepare:*",
+    ]
     condition {
       test     = "ArnEquals"
       variable = "ecs:cluster"
@@ -196,6 +219,23 @@ data "aws_iam_policy_document" "operator" {
   statement {
     actions   = ["logs:GetLogEvents"]
     resources = ["${aws_cloudwatch_log_group.this.arn}:log-stream:ecs/*"]
+  }
+  statement {
+    actions = [
+      "secretsmanager:DescribeSecret",
+      "secretsmanager:GetSecretValue",
+      "secretsmanager:PutSecretValue",
+    ]
+    resources = [aws_secretsmanager_secret.app.arn, aws_secretsmanager_secret.migration.arn]
+  }
+  statement {
+    actions   = ["iam:PassRole"]
+    resources = [aws_iam_role.prepare_execution.arn]
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ecs-tasks.amazonaws.com"]
+    }
   }
 }
 
