@@ -32,9 +32,9 @@ from apps.users.models import LoginFailures, User
 
 Channel = Literal["api", "admin"]
 Action = Literal["login", "password change"]
-Outcome = Literal["succeeded", "failed", "throttled"]
+LoginOutcome = Literal["succeeded", "failed", "throttled"]
 
-EVENTS: Final[dict[Outcome, tuple[int, str]]] = {
+EVENTS: Final[dict[LoginOutcome, tuple[int, str]]] = {
     "succeeded": (logging.INFO, "%s succeeded"),
     "failed": (logging.WARNING, "%s failed"),
     "throttled": (logging.WARNING, "%s limited"),
@@ -93,7 +93,7 @@ class LoginAttempt:
         if reservations:
             _release(reservations, failures=failures)
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: LoginOutcome) -> None:
         """Log the outcome, and count that of a login."""
         level, event = EVENTS[outcome]
         logger.log(level, event, self.action, extra={"user_id": self.user_id, "channel": self.channel})

@@ -243,11 +243,11 @@ def declared(method: str, path: str, status: int) -> dict[str, Any] | None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("door", ENDPOINTS)
-def test_answers_of_an_operation_are_as_declared(world, door):
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_answers_of_an_operation_are_as_declared(world, endpoint):
     for body in (None, b'{"x": 1}'):
-        answer = world.call(door, body)
-        schema = declared(ENDPOINTS[door].method.lower(), ENDPOINTS[door].path, answer.status_code)
+        answer = world.call(endpoint, body)
+        schema = declared(ENDPOINTS[endpoint].method.lower(), ENDPOINTS[endpoint].path, answer.status_code)
 
         assert (schema is None) == (not answer.content)
         if schema:

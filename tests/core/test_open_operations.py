@@ -60,8 +60,9 @@ def headers() -> dict[str, str]:
 
 
 def body(world: ApiWorld, method: str, path: str) -> bytes:
-    door = next((name for name, door in ENDPOINTS.items() if method == "POST" and door.path == path), None)
-    return world.body(door) if door else b""
+    names = (name for name, endpoint in ENDPOINTS.items() if method == "POST" and endpoint.path == path)
+    name = next(names, None)
+    return world.body(name) if name else b""
 
 
 def outcome(response) -> tuple[int, str, dict[str, str]]:

@@ -55,13 +55,13 @@ def test_writing_is_unavailable_reading_goes_on_and_both_are_back_without_a_rest
     reads_only("on")
     browser = Client(raise_request_exception=False)
 
-    for door in ENDPOINTS:
+    for endpoint in ENDPOINTS:
         next_request()
         kept = connection.connection
-        response = world.call(door)
-        assert (response.status_code, response.json()["code"]) == (503, "unavailable"), door
+        response = world.call(endpoint)
+        assert (response.status_code, response.json()["code"]) == (503, "unavailable"), endpoint
         assert response.headers["Retry-After"] == "5"
-        assert kept.closed, door
+        assert kept.closed, endpoint
     next_request()
     assert world.send("DELETE", "/api/token/").status_code == 503
     next_request()

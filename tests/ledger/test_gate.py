@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 from apps.ledger import gate, posting
 from apps.ledger.gate import redis_gate
 from apps.ledger.gate.metrics import GATE_WAIT
-from apps.ledger.gate.redis_gate import Outcome, RedisGate
+from apps.ledger.gate.redis_gate import GateOutcome, RedisGate
 from apps.ledger.models import Account
 from tests.ledger.assertions import assert_books_balance
 from tests.ledger.factories import AccountFactory, deposit, transfer, withdraw
@@ -46,9 +46,9 @@ def shared_redis(request, settings) -> str:
 
 
 @pytest.fixture
-def outcomes(monkeypatch) -> Counter[Outcome]:
+def outcomes(monkeypatch) -> Counter[GateOutcome]:
     """Count how the test's commands passed the gate."""
-    counted: Counter[Outcome] = Counter()
+    counted: Counter[GateOutcome] = Counter()
 
     class CountingGate:
         @contextmanager
@@ -131,13 +131,13 @@ def behind_the_gate(request, set_up, outcomes) -> Iterator[None]:
         yield
     print(f"gate {request.param}:", {str(outcome): count for outcome, count in outcomes.items()})
     # On a busy machine each command may meet a Redis that is down; the gate is in use again when the trouble is over.
-    eventually(lambda: outcomes[Outcome.AT_ONCE] + outcomes[Outcome.WAITED] > 0 or is_in_use())
+    eventually(lambda: outcomes[GateOutcome.AT_ONCE] + outcomes[GateOutcome.WAITED] > 0 or is_in_use())
 
 
 def is_in_use() -> bool:
     """Return whether a command gets through the gate, and is not only let past it."""
     with gate.get_gate().acquire([uuid7()]) as outcome:
-        return outcome in {Outcome.AT_ONCE, Outcome.WAITED}
+        return outcome in {GateOutcome.AT_ONCE, GateOutcome.WAITED}
 
 
 @pytest.mark.usefixtures("behind_the_gate")
@@ -167,7 +167,7 @@ class TestWaiters:
             holder.close()
 
         assert codes([answer.result() for answer in answers]) == {"posted": 60}
-        assert outcomes == {Outcome.WAITED: 60, Outcome.AT_ONCE: 1}
+        assert outcomes == {GateOutcome.WAITED: 60, GateOutcome.AT_ONCE: 1}
         busy.refresh_from_db()
         assert busy.balance == 40
         assert_books_balance()
@@ -186,7 +186,7 @@ class TestWaiters:
             "posted": 10,
             "insufficient_funds": 10,
         }
-        assert outcomes == {Outcome.BYPASSED: 20}
+        assert outcomes == {GateOutcome.BYPASSED: 20}
         assert_books_balance()
 
     def test_go_on_when_they_have_waited_long_enough(self, set_up, shared_redis, outcomes):
@@ -198,7 +198,7 @@ class TestWaiters:
             took_s = time.monotonic() - begun
 
         assert took_s >= 0.3
-        assert outcomes == {Outcome.TIMED_OUT: 1}
+        assert outcomes == {GateOutcome.TIMED_OUT: 1}
 
     def test_wait_once_for_all_their_accounts(self, set_up, shared_redis, outcomes, monkeypatch):
         one, other = sorted([AccountFactory(funded="10.00"), AccountFactory()], key=lambda account: account.pk)
@@ -213,7 +213,7 @@ class TestWaiters:
 
         # It does not begin to wait for the second when it has waited long enough for the first.
         assert set(waited_for) == {one.pk}
-        assert outcomes == {Outcome.TIMED_OUT: 1}
+        assert outcomes == {GateOutcome.TIMED_OUT: 1}
 
     def test_hold_no_account_that_is_asked_for_later(self, set_up, shared_redis):
         one, other = sorted([AccountFactory(funded="10.00"), AccountFactory()], key=lambda account: account.pk)
@@ -224,7 +224,7 @@ class TestWaiters:
 
         with waiting(1, lambda: transfer(other, one, "1.00"), at=shared_redis) as (answer,):
             with gate.acquire([other.pk]) as outcome:
-                assert outcome is Outcome.AT_ONCE
+                assert outcome is GateOutcome.AT_ONCE
             holder.close()
             answer.result()
 
@@ -236,7 +236,7 @@ class TestWaiters:
         lost.__enter__()
         withdraw(account, "1.00")
 
-        assert outcomes == {Outcome.WAITED: 1}
+        assert outcomes == {GateOutcome.WAITED: 1}
 
     def test_are_woken_by_the_bell_and_not_by_the_end_of_a_nap(self, set_up, shared_redis, monkeypatch):
         account = AccountFactory(funded="10.00")
@@ -253,7 +253,7 @@ class TestWaiters:
         gate = set_up(shared_redis, wait_s=0.1)
 
         with transaction.atomic(), gate.acquire([account.pk]), gate.acquire([account.pk]) as outcome:
-            assert outcome is Outcome.TIMED_OUT
+            assert outcome is GateOutcome.TIMED_OUT
             assert Account.objects.count() == 1
 
 
@@ -289,7 +289,7 @@ class TestLease:
         gate = set_up(redis_server.url)
 
         with gate.acquire([uuid7()]), gate.acquire([uuid7()]) as outcome:
-            assert outcome is Outcome.AT_ONCE
+            assert outcome is GateOutcome.AT_ONCE
 
 
 class TestWithoutRedis:
@@ -308,7 +308,7 @@ class TestWithoutRedis:
         time.sleep(0.3)
         withdraw(account, "1.00")
 
-        assert outcomes == {Outcome.AT_ONCE: 2, Outcome.BYPASSED: 4}
+        assert outcomes == {GateOutcome.AT_ONCE: 2, GateOutcome.BYPASSED: 4}
         assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
         assert "straight to the database: ConnectionError: " in caplog.messages[0]
         assert caplog.messages[1] == "The gate's Redis answers again."
@@ -326,7 +326,7 @@ class TestWithoutRedis:
             withdraw(account, "1.00")
 
         assert len(sent_scripts) == 1
-        assert outcomes == {Outcome.AT_ONCE: 1, Outcome.BYPASSED: 20}
+        assert outcomes == {GateOutcome.AT_ONCE: 1, GateOutcome.BYPASSED: 20}
 
     def test_a_connection_that_was_cut_is_opened_again(self, set_up, redis_server):
         gate = set_up(redis_server.url)
@@ -336,19 +336,19 @@ class TestWithoutRedis:
         redis_server.client().client_kill_filter(_type="normal", skipme=True)
 
         with gate.acquire([uuid7()]) as outcome:
-            assert outcome is Outcome.AT_ONCE
+            assert outcome is GateOutcome.AT_ONCE
 
     def test_one_that_dies_while_a_lease_is_held_changes_nothing(self, set_up, redis_server):
         with set_up(redis_server.url).acquire([uuid7()]) as outcome:
             redis_server.kill()
 
-        assert outcome is Outcome.AT_ONCE
+        assert outcome is GateOutcome.AT_ONCE
 
     def test_one_that_refuses_is_none(self, set_up, redis_server):
         redis_server.client().config_set("maxmemory", "1")
 
         with set_up(redis_server.url).acquire([uuid7()]) as outcome:
-            assert outcome is Outcome.BYPASSED
+            assert outcome is GateOutcome.BYPASSED
 
 
 def test_each_entry_is_counted_by_how_it_ended_with_the_time_it_took(set_up, redis_server):

@@ -50,7 +50,7 @@ end
 """
 
 
-class Outcome(StrEnum):
+class GateOutcome(StrEnum):
     """How a command passed the gate."""
 
     AT_ONCE = "at_once"
@@ -61,10 +61,10 @@ class Outcome(StrEnum):
 
 
 METRIC_OUTCOME = {
-    Outcome.AT_ONCE: "entered",
-    Outcome.WAITED: "entered",
-    Outcome.TIMED_OUT: "timed_out",
-    Outcome.BYPASSED: "bypassed",
+    GateOutcome.AT_ONCE: "entered",
+    GateOutcome.WAITED: "entered",
+    GateOutcome.TIMED_OUT: "timed_out",
+    GateOutcome.BYPASSED: "bypassed",
 }
 
 
@@ -108,7 +108,7 @@ class RedisGate:
         self._release_script = prompt_client.register_script(RELEASE)
 
     @contextmanager
-    def acquire(self, account_ids: Iterable[UUID]) -> Iterator[Outcome]:
+    def acquire(self, account_ids: Iterable[UUID]) -> Iterator[GateOutcome]:
         """Hold the accounts' leases during the block, where they can be had in time; never raises because of Redis."""
         token, held = secrets.token_hex(16), list[UUID]()
         try:
@@ -119,36 +119,36 @@ class RedisGate:
         finally:
             self._release(held, token)
 
-    def _acquire_all(self, account_ids: Iterable[UUID], token: str, held: list[UUID]) -> Outcome:
+    def _acquire_all(self, account_ids: Iterable[UUID], token: str, held: list[UUID]) -> GateOutcome:
         """Acquire the leases one by one and append their accounts to `held`."""
         if not self.breaker.allows_request():
-            return Outcome.BYPASSED
+            return GateOutcome.BYPASSED
         deadline = time.monotonic() + self.wait_s
-        outcome = Outcome.AT_ONCE
+        outcome = GateOutcome.AT_ONCE
         try:
             # In the order in which the posting statement locks them, so that no two commands wait for each other.
             for account_id in sorted(set(account_ids)):
                 acquired = self._acquire_one(account_id, token, deadline)
-                if acquired is not Outcome.AT_ONCE:
+                if acquired is not GateOutcome.AT_ONCE:
                     outcome = acquired
-                if acquired is Outcome.TIMED_OUT:
+                if acquired is GateOutcome.TIMED_OUT:
                     break
                 held.append(account_id)
         except self._redis_error as error:
             self.breaker.record_failure(error)
-            return Outcome.BYPASSED
+            return GateOutcome.BYPASSED
         self.breaker.record_success()
         return outcome
 
-    def _acquire_one(self, account_id: UUID, token: str, deadline: float) -> Outcome:
-        outcome = Outcome.AT_ONCE
+    def _acquire_one(self, account_id: UUID, token: str, deadline: float) -> GateOutcome:
+        outcome = GateOutcome.AT_ONCE
         while held_for_ms := self._acquire_script(keys=_keys(account_id), args=[token, self.lease_ms]):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                return Outcome.TIMED_OUT
-            if outcome is Outcome.AT_ONCE:
+                return GateOutcome.TIMED_OUT
+            if outcome is GateOutcome.AT_ONCE:
                 _close_connection()
-                outcome = Outcome.WAITED
+                outcome = GateOutcome.WAITED
             self._wait(account_id, min(left_s, held_for_ms / 1000))
         return outcome
 
