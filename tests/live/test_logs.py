@@ -23,7 +23,7 @@ import pytest
 from django.db import connection
 
 from tests.factories import UserFactory, token_of
-from tests.ledger.factories import AccountFactory
+from tests.notes.urls import KEYED_NOTES, NOTES
 from tests.support.client import Address
 from tests.support.databases import database_url
 from tests.support.patience import HANG_S
@@ -64,11 +64,11 @@ class Canaries:
     body_password: str = field(default_factory=lambda: canary("bodypw"))
     nested_password: str = field(default_factory=lambda: canary("nested"))
     access_token: str = field(default_factory=lambda: canary("bodyaccess"))
-    amount: str = field(default_factory=lambda: canary("amount"))
+    refused_text: str = field(default_factory=lambda: canary("refused"))
     header: str = field(default_factory=lambda: canary("header"))
     host: str = field(default_factory=lambda: canary("host"))
     shown: dict[str, str] = field(
-        default_factory=lambda: {name: canary(name) for name in ("email", "reference", "username", "path", "unknown")}
+        default_factory=lambda: {name: canary(name) for name in ("email", "text", "username", "path", "unknown")}
     )
 
     def hidden(self) -> dict[str, str]:
@@ -186,28 +186,27 @@ def log_in(driver: Driver, canaries: Canaries) -> None:
     assert status == 403
 
 
-def move_money(driver: Driver, canaries: Canaries, account: str, token: str) -> None:
-    """Deposit and read, and send requests that are refused for every reason."""
+def write(driver: Driver, canaries: Canaries, token: str) -> None:
+    """Create a note and read, and send requests that are refused for every reason."""
     key = {"Authorization": f"Token {token}", "Idempotency_Key": canaries.idempotency_key}
-    path = f"/api/v1/accounts/{account}/deposits/"
-    deposit = {"amount": "25.00", "reference": canaries.shown["reference"]}
+    note = {"text": canaries.shown["text"]}
     expected = [
-        (201, path + query(canaries), deposit),
-        (201, path, deposit),
-        (422, path, deposit | {"amount": "26.00"}),
-        (400, path, deposit | {"amount": canaries.amount}),
-        (400, path, deposit | body(canaries)),
-        (400, path, json.dumps(deposit)[:-1]),
-        (413, path, "x" * 70_000),
-        (404, f"/api/v1/accounts/{uuid.uuid4()}/deposits/", deposit),
-        (404, f"/{canaries.shown['path']}/%0D%0A%7B%22injected%22%3A%20true%7D/" + query(canaries), deposit),
+        (201, KEYED_NOTES + query(canaries), note),
+        (201, KEYED_NOTES, note),
+        (422, KEYED_NOTES, {"text": "another"}),
+        (400, KEYED_NOTES, {"text": canaries.refused_text * 10}),
+        (400, KEYED_NOTES, note | body(canaries)),
+        (400, KEYED_NOTES, json.dumps(note)[:-1]),
+        (413, KEYED_NOTES, "x" * 70_000),
+        (404, f"/{canaries.shown['path']}/%0D%0A%7B%22injected%22%3A%20true%7D/" + query(canaries), note),
     ]
     for status, where, what in expected:
         assert driver.ask("POST", where, what, **key)[0] == status, (status, where)
-    assert driver.ask("GET", f"/api/v1/accounts/{account}/transactions/?cursor={canaries.query_token}", **key)[0] == 400
-    assert driver.ask("GET", f"/api/v1/accounts/{account}/transactions/", **key)[0] == 200
-    assert driver.ask("GET", f"/api/v1/accounts/{account}/transactions/", Host=canaries.host)[0] == 400
-    assert driver.ask("GET", f"/api/v1/accounts/{account}/")[0] == 401
+    assert driver.ask("GET", f"{NOTES}{uuid.uuid4()}/", **key)[0] == 404
+    assert driver.ask("GET", f"{NOTES}?cursor={canaries.query_token}", **key)[0] == 400
+    assert driver.ask("GET", NOTES, **key)[0] == 200
+    assert driver.ask("GET", NOTES, Host=canaries.host)[0] == 400
+    assert driver.ask("GET", NOTES)[0] == 401
 
 
 def break_it(driver: Driver, canaries: Canaries, token: str) -> None:
@@ -216,7 +215,7 @@ def break_it(driver: Driver, canaries: Canaries, token: str) -> None:
         headers = {} if fault == "plain" else {"Authorization": f"Token {token}"}
         status, _, text = driver.ask("POST", f"/faulty/{fault}/" + query(canaries), body(canaries), **headers)
         assert (status, json.loads(text)["code"]) == (500, "internal_error")
-    assert driver.ask("GET", "/api/v1/accounts/" + query(canaries), X_Fault=canaries.header)[0] == 500
+    assert driver.ask("GET", NOTES + query(canaries), X_Fault=canaries.header)[0] == 500
     driver.raw(f"GET /{query(canaries)}&x={canaries.header} y HTTP/1.1\r\n\r\n".encode())
     driver.raw(f"GET / HTTP/1.1\r\nAuthorization {canaries.header}\r\n\r\n".encode())
     driver.raw(f"{canaries.header} / HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -231,7 +230,7 @@ def break_off(driver: Driver, canaries: Canaries) -> None:
         )
 
 
-def lose_the_database(driver: Driver, account: str, token: str) -> None:
+def lose_the_database(driver: Driver, token: str) -> None:
     """Send a request while the database refuses connections."""
     connection.close()
     name = connection.settings_dict["NAME"]
@@ -240,7 +239,7 @@ def lose_the_database(driver: Driver, account: str, token: str) -> None:
         cursor.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         try:
             cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-            for path in ("/api/v1/accounts/", f"/api/v1/accounts/{account}/", "/api/v1/users/me/"):
+            for path in (NOTES, f"{NOTES}{uuid.uuid4()}/", "/api/v1/users/me/"):
                 status, _, text = driver.ask("GET", path, Authorization=f"Token {token}")
                 assert (status, json.loads(text)["code"]) == (503, "unavailable")
             assert probe(driver.address, "/ping/") == 503
@@ -287,7 +286,7 @@ def output(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Out
     with django_db_blocker.unblock():
         url = with_password(database_url(), canaries.database_password)
         user = UserFactory()
-        account, token = str(AccountFactory(owner=user, funded="100.00").pk), token_of(user)
+        token = token_of(user)
         environment = {
             "DJANGO_SETTINGS_MODULE": "tests.live.faulty.production",
             "SECRET_KEY": canaries.secret_key,
@@ -309,11 +308,11 @@ def output(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Out
                 probes = [probe(server.address, path) for path in ("/ping/", "/livez/", "/readyz/")]
                 assert probes == [200, 200, 200]
                 log_in(driver, canaries)
-                move_money(driver, canaries, account, token)
+                write(driver, canaries, token)
                 break_it(driver, canaries, token)
                 all_at_once(driver)
                 break_off(driver, canaries)
-                lose_the_database(driver, account, token)
+                lose_the_database(driver, token)
                 scraped = http.client.HTTPConnection(*server.metrics_address, timeout=HANG_S)
                 scraped.request("GET", "/metrics")
                 output.metrics = scraped.getresponse().read().decode()
@@ -362,11 +361,16 @@ class TestLines:
 
     def test_name_the_route_and_the_user_and_never_the_path(self, output):
         requests = {line["request_id"]: line for line in output.lines if line["event"] == "Request finished"}
-        route = "/api/v1/accounts/<canonical_uuid:account_id>/deposits/"
-        deposits = [line for line in requests.values() if line["route"] == route]
+        to_routes = {
+            route: [line for line in requests.values() if line["route"] == route]
+            for route in (KEYED_NOTES, f"{NOTES}<canonical_uuid:note_id>/")
+        }
 
-        assert Counter(line["status"] for line in deposits) == {201: 2, 422: 1, 400: 3, 404: 1}
-        assert {line["user_id"] for line in deposits} == {output.user_id}
+        assert {route: Counter(line["status"] for line in lines) for route, lines in to_routes.items()} == {
+            KEYED_NOTES: {201: 2, 422: 1, 400: 3},
+            f"{NOTES}<canonical_uuid:note_id>/": {404: 1, 503: 1},
+        }
+        assert {line["user_id"] for line in to_routes[KEYED_NOTES]} == {output.user_id}
         # Refused before it was anybody's: another host, a body that is too large; and what no route knows.
         assert {line["status"] for line in requests.values() if line["route"] is None} == {400, 404, 413, 500}
         assert {line["user_id"] for line in requests.values()} == {output.user_id, None}
@@ -443,7 +447,7 @@ class TestSentry:
             assert frame["context_line"].strip()
             assert "vars" not in frame
         named = {event.get("transaction") for event in output.sink.events()}
-        assert {"/faulty/view/", "/faulty/statement/", "/api/v1/accounts/"} <= named
+        assert {"/faulty/view/", "/faulty/statement/", NOTES} <= named
 
     def test_is_told_the_time_of_each_request_but_a_probes(self, output):
         timed = Counter(each["tags"].get("request_id") for each in output.sink.transactions())
@@ -468,7 +472,7 @@ class TestLeaks:
         assert output.leaks(output.metrics) == set()
 
     def test_there_are_none_in_the_answers_that_do_not_owe_it(self, output):
-        """A response contains the caller's new token, and the reference, name and path of the request; never a secret."""
+        """A response contains the caller's new token, and the text, name and path of the request; never a secret."""
         for _, status, text in output.answers:
             owed = set()
             if status == 200 and '"token"' in text:

@@ -14,7 +14,7 @@ from rest_framework import serializers
 from rest_framework.response import Response
 
 from apps.core.views import Endpoint
-from config.urls import handler400, handler403, handler404, handler500, urlpatterns  # noqa: F401  Django reads them
+from tests.notes.urls import handler400, handler403, handler404, handler500, urlpatterns  # noqa: F401  Django reads them
 
 logger = logging.getLogger("apps.faulty")
 library = logging.getLogger("library")
