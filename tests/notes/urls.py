@@ -32,6 +32,7 @@ class NoteOutput(serializers.ModelSerializer):
 
 
 class NotesView(ListEndpoint):
+    schema = None  # in no OpenAPI document
     ordering = "-id"
     serializer_class = NoteOutput
 
@@ -54,6 +55,8 @@ class KeyedNotesView(NotesView):
 
 
 class NoteView(Endpoint):
+    schema = None
+
     def get(self, request: Request, note_id: UUID) -> Response:
         return conditional_response(
             request, NoteOutput(Note.objects.owned_by(self.caller_id).get_or_refuse(note_id)).data

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ledger.assertions import assert_books_balance
+from tests.support.browser import chromium, laptop, superuser, visit
 from tests.support.live import server, token
 from tests.support.server import Server
 
-__all__ = ["server", "token"]
+__all__ = ["chromium", "laptop", "server", "superuser", "token", "visit"]
 
 
 @pytest.fixture
