@@ -117,7 +117,7 @@ def known_keys() -> set[str]:
     """Django's settings, and each word in capitals outside the pages."""
     folders = (".ci", ".github", "apps", "checks", "config", "deploy", "devtools", "docker", "monitoring", "server")
     files = [path for name in folders for path in (ROOT / name).rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    files += [ROOT / name for name in ("Makefile", ".env.example", "compose.local.yml", "compose.test.yml")]
+    files += [ROOT / "Makefile", ROOT / ".env.example", *ROOT.glob("compose.*.yml")]
     text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
     # Read by Django's createsuperuser.
     of_django = {"DJANGO_SUPERUSER_PASSWORD"}
