@@ -9,8 +9,9 @@ die() {
 }
 
 # Print what pip on this machine knows of package indexes, as a pip.conf for the build. pip merges its files and variables
-# itself; variables win over its section `install`, and that over `global`. An index in a local folder is left out, and so are other settings
-# (constraint, cert, find-links): they name paths that the build does not have. Without pip, only variables are known.
+# itself; variables win over its section `install`, and that over `global`. An index in a local folder is left out, and so are
+# other settings (constraint, cert, find-links): they name paths that the build does not have. Without pip, only variables
+# are known.
 pip_conf() {
     local found section indexes
     found=$(pip3 config list 2>/dev/null || python3 -m pip config list 2>/dev/null ||

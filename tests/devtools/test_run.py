@@ -280,7 +280,8 @@ class TestDocker:
         with_docker.install("pip3", f'#!/bin/sh\nexec {shutil.which("pip")} "$@"\n')
         (with_docker.folder / ".config" / "pip").mkdir(parents=True)
         (with_docker.folder / ".config" / "pip" / "pip.conf").write_text(
-            "[global]\nindex-url = https://one.example/simple\nextra-index-url =\n"
+            "[install]\nindex-url = https://one.example/simple\n"
+            "[global]\nindex-url = https://zero.example/simple\nextra-index-url =\n"
             "    https://two.example/simple\n    file:///here/only\nfind-links = /here/only\n"
             "[freeze]\nindex-url = https://other.example\n"
         )
