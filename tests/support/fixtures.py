@@ -46,6 +46,10 @@ def two_role_database(password_postgres) -> Iterator[TwoRoleDatabase]:
     assert sorted("No migrations to apply" in task.stdout for task in tasks) == [False, True]
     for task in tasks:
         assert task.stdout.endswith(f"Granted the application's privileges to the role {APP_ROLE}.\n")
+    # The suite's settings have an app of the tests' own, which a deployment lacks.
+    test = {"DJANGO_SETTINGS_MODULE": "tests.settings.test", "TEST_DATABASE_URL": two_role_database.owner_url}
+    notes = run("manage.py", "migrate", "notes", "--noinput", **test)
+    assert notes.returncode == 0, notes.stderr
     yield two_role_database
     two_role_database.remove()
 
