@@ -82,6 +82,17 @@ def add_rows(owner: User) -> None:
     deposit(Account.objects.filter(owner=owner).earliest("created_at"), "1.00")
 
 
+def known_values(owner: User) -> dict[str, list[str]]:
+    """Make accounts whose amounts have four decimal places, two and none, and deposits to reverse."""
+    accounts = [AccountFactory(owner=owner, currency=each, funded="100000") for each in ("CLF", "CLF", "USD", "JPY")]
+    ids = [str(account.pk) for account in accounts]
+    return {
+        "path.account_id": ids,
+        "body.destination": ids,
+        "path.transaction_id": [str(deposit(accounts[0], "1").transaction.pk) for _ in range(50)],
+    }
+
+
 def money(path: str, body: dict[str, str], *bad_values: BadValues) -> Endpoint:
     """Return the endpoint of a money operation."""
     return Endpoint(
@@ -180,6 +191,7 @@ reversal     POST     403   404   401       401     401     401         201   40
     },
     create_objects=create_objects,
     add_rows=add_rows,
+    known_values=known_values,
     answers={
         "unchanged": unchanged,
         "refused_by_the_state": refused_by_the_state,

@@ -66,7 +66,7 @@ class Operation:
     refusals: frozenset[str] = frozenset()
 
 
-def create_nothing(owner: User) -> dict[str, str]:
+def create_nothing(owner: User) -> dict[str, Any]:
     return {}
 
 
@@ -78,6 +78,8 @@ class AppOperations:
     create_objects: makes the objects that paths and bodies name, for this owner; returns their ids by name.
     add_rows: makes one more row wherever a statement a row would show.
     tables_of_failures: tables that a refused request may write.
+    known_values: makes more objects for fuzzing, and returns values by Schemathesis's name of a parameter or a field of
+        bodies, `body.destination`. One object of each parameter of a path is known already, by `create_objects`.
     answers: by name, a request to the app with a status that no other answer of tests/support/responses.py has; it takes a
         client and pytest's monkeypatch, and returns the status and the response.
     """
@@ -88,4 +90,5 @@ class AppOperations:
     create_objects: Callable[[User], dict[str, str]] = create_nothing
     add_rows: Callable[[User], object] = create_nothing
     tables_of_failures: Sequence[str] = ()
+    known_values: Callable[[User], Mapping[str, Sequence[str]]] = create_nothing
     answers: Mapping[str, Callable[[Any, Any], tuple[int, Any]]] = field(default_factory=dict)
