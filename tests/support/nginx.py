@@ -41,7 +41,7 @@ class Nginx:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.address: Address = free.getsockname()
         shutil.copy(CONFIGURATION, folder)
-        (folder / "listen.conf").write_text(f"listen 127.0.0.1:{self.address[1]};\n")
+        (folder / "listen.conf").write_text(f"listen 127.0.0.1:{self.address[1]};\nset $forwarded_proto $scheme;\n")
         # Its workers may run as another user.
         folder.chmod(0o755)
         self._write(instances)
