@@ -1,6 +1,7 @@
 """Fixtures of the whole suite, its seed, and the guard that keeps it away from any database but its own."""
 
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,9 @@ from apps.core.middleware import probes as health
 from apps.users.models import User
 from tests.factories import UserFactory, client_of
 
-# pytest explains a failed assertion by itself in test modules only.
-pytest.register_assert_rewrite(
-    *(f"tests.{folder.name}" for folder in Path(__file__).parent.iterdir() if folder.is_dir())
-)
+# pytest explains a failed assertion by itself in test modules only. Django has loaded its settings and the notes before.
+FOLDERS = {f"tests.{folder.name}" for folder in Path(__file__).parent.iterdir() if folder.is_dir()}
+pytest.register_assert_rewrite(*(FOLDERS - sys.modules.keys()))
 pytest_plugins = ["tests.support.fixtures"]
 
 TEST_SETTINGS = "tests.settings.test"
