@@ -108,6 +108,9 @@ rename: ## Give the product its NAME (a-z, digits, hyphens), its TITLE and its D
 remove-sample: ## Remove the sample app: its files, and the lines that are marked for it.
 	@$(RUN) tool python -m devtools.remove_sample
 
+check-template: ## Fail if rename, app and remove-sample, in any order, leave a copy of HEAD that a check fails in (25 minutes).
+	@$(RUN) test python -m checks.template
+
 add: ## Add a package: PACKAGE=django-waffle (or "django-waffle>=5,<6"), GROUP=dev for a tool of development.
 	@[[ $(call quote,PACKAGE) ]] || { echo 'error: name the package: make add PACKAGE=django-waffle' >&2; exit 2; }
 	@[[ $(call quote,GROUP) =~ ^(dev)?$$ ]] || { echo 'error: GROUP must be dev, or not set' >&2; exit 2; }
