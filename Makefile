@@ -201,14 +201,20 @@ publish-image: ## Build, check and push this commit's image to IMAGE_REPOSITORY,
 	@$(RUN) tool python -m deploy.images publish --repository "$$IMAGE_REPOSITORY" --commit "$$(git rev-parse HEAD)"
 
 deploy: ## Deploy IMAGE (a tag or digest) to ENV, or the target in DEPLOYMENT; RELEASE=v1.2.3 tags it; ARGS are passed on.
-	@$(RUN) tool python -m deploy.deploy $(TO) --image "$$IMAGE" --release "$$RELEASE" $(ARGS)
+	@python3 -m deploy.tools -m deploy.deploy $(TO) --image "$$IMAGE" --release "$$RELEASE" $(ARGS)
+
+deploy-tools: ## Install what the targets below need: boto3, as in poetry.lock; they do it by themselves.
+	@python3 -m deploy.tools
+
+rollback: ## Return ENV to IMAGE, which ran there before: its own task definition, no migration; it takes over from a release.
+	@python3 -m deploy.tools -m deploy.deploy $(TO) --rollback --take-over --image "$$IMAGE" $(ARGS)
 
 run-task: ## Run a command in ENV=staging|production, in a task of its own (ARGS="manage.py ..."; PASS=<variable> passes it on).
-	@$(RUN) tool python -m deploy.run_task $(TO) $(if $(value PASS),--pass $(call quote,PASS)) -- $(ARGS)
+	@python3 -m deploy.tools -m deploy.run_task $(TO) $(if $(value PASS),--pass $(call quote,PASS)) -- $(ARGS)
 
 prepare-database: ## Make the database's roles in ENV with IMAGE's code; ROTATE=DATABASE_URL|MIGRATION_DATABASE_URL gives one a new password.
-	@$(RUN) tool python -m deploy.prepare_database $(TO) --image "$$IMAGE" $(if $(value ROTATE),--rotate $(call quote,ROTATE))
+	@python3 -m deploy.tools -m deploy.prepare_database $(TO) --image "$$IMAGE" $(if $(value ROTATE),--rotate $(call quote,ROTATE))
 
 deploy-dry-run: ## Print the plan of a deployment, without any call to AWS.
-	@$(RUN) tool python -m deploy.deploy --dry-run --image "$${IMAGE:-sha-$$(git rev-parse HEAD)}" \
+	@python3 -m deploy.tools -m deploy.deploy --dry-run --image "$${IMAGE:-sha-$$(git rev-parse HEAD)}" \
 		$(if $(DEPLOYMENT),,--to deploy/ecs/example.json) $(ARGS)

@@ -1,14 +1,18 @@
 """Deploy an image to ECS: run its migrations, roll it out, smoke-test it, and roll back on failure.
 
-    python -m deploy.deploy --image sha-<commit> [--release v1.2.3] [--without-migration] [--dry-run] [--to FILE]
+    python -m deploy.deploy --image sha-<commit> [--release v1.2.3] [--dry-run] [--to FILE]
+    python -m deploy.deploy --rollback --image v1.2.2 [--take-over] [--dry-run] [--to FILE]
 
 `--image` is a tag or a digest in the registry; always the digest is deployed. The target is a JSON object, Terraform's
 output `deployment`, from the environment variable DEPLOYMENT or a file; `deploy/ecs/example.json` has its keys. The task
 definitions are rendered from `deploy/ecs/*.json`; nothing is copied from the running service, so nothing drifts.
 
 The migration has its own task definition, registered in the same run with the same digest: its credentials may change
-the schema, and the application's task must never have them. A rollback does not undo migrations, so each migration must
-be compatible with the code before it.
+the schema, and the application's task must never have them.
+
+`--rollback` returns to an image that the service has run, by the revision that it ran: with the task definition of that
+time, without a migration and without a tag. It does not undo migrations, so each migration must be compatible with the
+release before it.
 
 One deployment at a time holds the environment's lock (`deploy/lock.py`). Right before the service is updated or rolled
 back, its state is read again and the lock renewed: what another deployment or autoscaling has changed meanwhile stays.
@@ -50,6 +54,7 @@ MIGRATION_S = 20 * 60
 # Longer than ECS's deployment circuit breaker usually takes.
 ROLLOUT_S = 15 * 60
 SMOKE_S = 120
+DEFINITIONS = ("web.json", "migrate.json")
 # Behind a load balancer each response comes from one of several tasks.
 CONSECUTIVE_SUCCESSES = 5
 
@@ -77,8 +82,9 @@ class Deployment:
 
     target: Target
     reference: str
-    migrates: bool
-    release: str
+    release: str = ""
+    # Return to a revision that has run: no migration, no new task definition.
+    rolls_back: bool = False
     # Take the lock from another deployment, and replace a rollout in progress.
     takes_over: bool = False
     clients: Clients
@@ -119,42 +125,48 @@ class Deployment:
     def steps(self) -> list[tuple[str, Callable[[], None]]]:
         """Return each step's description and function; `--dry-run` prints the descriptions."""
         target = self.target
-        tag = f"{target.marks}-<commit>"
         return [
-            (
-                f"Find {self.reference} in {target.repository}; it must be tagged {target.requires}-<commit>.",
-                self.find_image,
-            ),
+            (f"Find {self.reference} in {target.repository}.", self.find_image),
+            *([] if self.rolls_back else [(f"Check that it is tagged {target.requires}-<commit>.", self.check_image)]),
             (f"Take the lock in {target.lock_table}.", self.lock),
             (
                 f"Check that service {target.service} in cluster {target.cluster} has no rollout in progress.",
                 self.check_service,
             ),
-            (f"Register {', '.join(self._templates())} with the image's digest.", self.register),
-            *([("Run the migration task; its exit code must be 0.", self.migrate)] if self.migrates else []),
+            *(
+                [(f"Find the newest revision of {target.service} with the image's digest.", self.find_revision)]
+                if self.rolls_back
+                else [
+                    (f"Register {', '.join(DEFINITIONS)} with the image's digest.", self.register),
+                    ("Run the migration task; its exit code must be 0.", self.migrate),
+                ]
+            ),
             ("Update the service to the new revision.", self.update),
             ("Wait until the new revision is the primary deployment and its rollout is COMPLETED.", self.wait),
             (f"Request /ping/ and /livez/ from {target.url}; the version must be the image's commit.", self.smoke_test),
-            # Rolled out without its migrations, an image has not passed staging.
-            *([(f"Tag the digest {tag}.", self.mark)] if target.marks and self.migrates else []),
+            *(
+                [(f"Tag the digest {target.marks}-<commit>.", self.mark)]
+                if target.marks and not self.rolls_back
+                else []
+            ),
             *([(f"Tag the digest {self.release}.", self.mark_release)] if self.release else []),
         ]
 
-    def _templates(self) -> list[str]:
-        return ["web.json", "migrate.json"] if self.migrates else ["web.json"]
-
     def find_image(self) -> None:
-        """Find the image, and check that it may be deployed to this environment."""
+        """Find the image."""
         image = self.clients.registry.find(self.reference)
         if image is None:
             raise DeliveryError(
                 f"{self.target.repository} has no image {self.reference}: {why_missing(self.reference)}"
             )
-        needed = f"{self.target.requires}-{image.commit}"
-        if needed not in image.tags:
-            raise DeliveryError(f"{self.target.environment} accepts no image without the tag {needed}")
         self.image = image
         print(f"   commit {image.commit}, {image.digest}")
+
+    def check_image(self) -> None:
+        """Check that the image may be deployed to this environment."""
+        needed = f"{self.target.requires}-{self.image.commit}"
+        if needed not in self.image.tags:
+            raise DeliveryError(f"{self.target.environment} accepts no image without the tag {needed}")
 
     def lock(self) -> None:
         """Take the environment's lock; `--take-over` takes it from another deployment."""
@@ -179,11 +191,27 @@ class Deployment:
     def register(self) -> None:
         """Register the task definitions with the image's digest."""
         address = f"{self.target.repository}@{self.image.digest}"
-        for template, request in [(name, render(name, self.target, address)) for name in self._templates()]:
+        for template, request in [(name, render(name, self.target, address)) for name in DEFINITIONS]:
             with aws_errors(f"registering {template}"):
                 answer = self.clients.ecs.register_task_definition(**request)
             self.registered[template] = answer["taskDefinition"]["taskDefinitionArn"]
             print(f"   {short(self.registered[template])}")
+
+    def find_revision(self) -> None:
+        """Find the service's newest revision with the image's digest."""
+        ecs, family = self.clients.ecs, self.target.service
+        with aws_errors(f"looking for revisions of {family}"):
+            pages = ecs.get_paginator("list_task_definitions").paginate(familyPrefix=family, sort="DESC")
+            for arn in (arn for page in pages for arn in page["taskDefinitionArns"]):
+                definition = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
+                images = [container.get("image", "") for container in definition.get("containerDefinitions", [])]
+                if any(image.endswith(f"@{self.image.digest}") for image in images):
+                    self.registered["web.json"] = arn
+                    print(f"   {short(arn)}")
+                    return
+        raise DeliveryError(
+            f"{self.reference} has never run in {self.target.environment}: deploy it, do not roll back to it"
+        )
 
     def migrate(self) -> None:
         """Run the migration task in the service's network and wait for its exit code."""
@@ -443,7 +471,7 @@ def print_plan(deployment: Deployment) -> None:
         print(f"{number}. {description}")
     print("From the update on, a failure restores the service's previous revision .")
     address = f"{deployment.target.repository}@<the digest of {deployment.reference}>"
-    for template in deployment._templates():  # noqa: SLF001  of this module
+    for template in () if deployment.rolls_back else DEFINITIONS:
         print(f"\n{template}:\n{json.dumps(render(template, deployment.target, address), indent=2)}")
 
 
@@ -453,7 +481,7 @@ def main(arguments: Sequence[str], clients: Callable[[Target], Clients] = connec
     parser.add_argument("--image", required=True, help="a tag or a digest in the registry")
     parser.add_argument("--release", default="", help="tag the digest with this version at the end")
     parser.add_argument("--to", type=Path, help="a file with the target (default: the variable DEPLOYMENT)")
-    parser.add_argument("--without-migration", action="store_true", help="for a rollback to an earlier image")
+    parser.add_argument("--rollback", action="store_true", help="return to an image that has run there")
     parser.add_argument(
         "--take-over", action="store_true", help="take the lock from a deployment at work, and end its rollout"
     )
@@ -476,7 +504,7 @@ def run_command(options: argparse.Namespace, clients: Callable[[Target], Clients
     deployment = Deployment(
         target=target,
         reference=options.image,
-        migrates=not options.without_migration,
+        rolls_back=options.rollback,
         release=options.release,
         takes_over=options.take_over,
         clients=clients(target),

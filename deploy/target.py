@@ -1,12 +1,13 @@
 """The deployment target, Terraform's output `deployment`, and the task definitions rendered with it."""
 
-# Part of command line tools: it reads their environment.
-# ruff: noqa: TID251
+# Part of command line tools: it prints, and reads their environment.
+# ruff: noqa: T201, TID251
 
 import json
 import os
 import re
 import string
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> "Target":
-        """Parse JSON. Raises: one DeliveryError that names every missing, unknown and malformed key."""
+        """Parse JSON. Raises: one DeliveryError that names every missing and malformed key."""
         try:
             values = json.loads(text)
         except ValueError as error:
@@ -68,7 +69,9 @@ class Target:
             raise DeliveryError("the deployment's target must be a JSON object")
         types = {part.name: part.type for part in fields(cls)}
         problems = [f"{name} is missing" for name in sorted(types.keys() - values.keys())]
-        problems += [f"{name} is unknown" for name in sorted(values.keys() - types.keys())]
+        # A target of today, read by the code of an earlier release.
+        for name in sorted(values.keys() - types.keys()):
+            print(f"note: the deployment's target has {name}, which this version does not know", file=sys.stderr)
         for name in sorted(types.keys() & values.keys()):
             if not isinstance(values[name], types[name]) or isinstance(values[name], bool):  # type: ignore[arg-type]  # no name of a type
                 problems.append(f"{name} must be of type {getattr(types[name], '__name__', types[name])}")
@@ -78,7 +81,7 @@ class Target:
             problems.append("url must be https://HOST and nothing more, and HOST a name that DNS can have")
         if problems:
             raise DeliveryError(f"the deployment's target is invalid: {', '.join(problems)}")
-        return cls(**values)
+        return cls(**{name: values[name] for name in types})
 
 
 def render(template: str, target: Target, image: str) -> dict[str, Any]:

@@ -101,13 +101,6 @@ class TestTheGoodRoad:
         (request,) = cloud.ecs.called("UpdateService")
         assert request == {"cluster": "app", "service": "app", "taskDefinition": request["taskDefinition"]} | sent
 
-    def test_an_earlier_digest_comes_back_without_migrations(self, cloud, run):
-        code, _, _ = run("--without-migration", image=fake_aws.digests(cloud.ecr)[f"sha-{COMMIT}"])
-
-        assert code == 0
-        assert cloud.ecs.called("RunTask") == []
-        assert f"staged-{COMMIT}" not in fake_aws.digests(cloud.ecr)
-
     def test_what_ecs_describes_may_be_a_moment_old(self, cloud, run):
         cloud.ecs.late_s = 15
 
@@ -124,21 +117,95 @@ class TestTheGoodRoad:
         code, out, _ = run("--dry-run")
 
         assert code == 0
-        assert "5. Run the migration task; its exit code must be 0." in out
+        assert "6. Run the migration task; its exit code must be 0." in out
         assert f'"image": "{cloud.registry.uri}@<the digest of sha-{COMMIT}>"' in out
         assert cloud.ecs.calls == []
+
+
+class TestARollback:
+    """To the release before, whose task definition had more memory, during whatever the bad one is doing."""
+
+    @pytest.fixture(autouse=True)
+    def deployed(self, cloud, run):
+        """The good release, then two bad ones."""
+        assert run()[0] == 0
+        self.good = cloud.ecs.running
+        cloud.ecs.definitions[cloud.ecs.service["taskDefinition"]]["memory"] = "2048"
+        for _ in range(2):
+            bad = cloud.ecs.register("app", containerDefinitions=[{"name": "web", "image": "app@sha256:bad"}])
+            cloud.ecs.roll_out(bad)
+            cloud.ecs.sleep(60)
+        cloud.ecs.calls.clear()
+
+    def test_returns_to_the_revision_that_ran_and_registers_and_migrates_nothing(self, cloud, run):
+        code, _, err = run("--rollback", image=fake_aws.digests(cloud.ecr)[f"sha-{COMMIT}"])
+
+        assert (code, err) == (0, "")
+        assert cloud.ecs.running == self.good
+        assert {name for name, _ in cloud.ecs.calls} == {
+            "DescribeServices",
+            "ListTaskDefinitions",
+            "DescribeTaskDefinition",
+            "UpdateService",
+        }
+
+    def test_takes_less_than_two_minutes(self, cloud, run):
+        """Of its own: the rollout and the smoke test."""
+        start = cloud.ecs.seconds
+
+        assert run("--rollback")[0] == 0
+        assert cloud.ecs.seconds - start < 120
+
+    def test_waits_for_no_release_at_work(self, cloud, run):
+        cloud.lock("a release").take()
+        cloud.ecs.roll_out(cloud.ecs.register("app", containerDefinitions=[{"name": "web"}]))
+
+        assert run("--rollback", "--take-over")[0] == 0
+        assert cloud.ecs.running == self.good
+
+    def test_in_production_needs_no_tag_of_staging(self, cloud, run):
+        cloud.target |= {"environment": "production", "requires": "other", "marks": ""}
+
+        assert run("--rollback")[0] == 0
+
+    def test_to_an_image_that_never_ran_there_is_refused(self, cloud, run):
+        fake_aws.push(cloud.ecr, f"sha-{'f' * 40}", content="another image")
+
+        code, _, err = run("--rollback", image=f"sha-{'f' * 40}")
+
+        assert (code, err) == (
+            1,
+            f"error: sha-{'f' * 40} has never run in staging: deploy it, do not roll back to it\n",
+        )
+        assert cloud.ecs.called("UpdateService") == []
+
+    def test_has_a_plan_without_task_definitions(self, run):
+        code, out, _ = run("--rollback", "--dry-run")
+
+        assert code == 0
+        assert "Find the newest revision of app with the image's digest." in out
+        assert "migrat" not in out.lower().replace("migrations", "")
 
 
 class TestTheTarget:
     def test_every_wrong_key_is_named_at_once(self, cloud, fails):
         del cloud.target["cluster"]
-        cloud.target |= {"url": "", "tasks": "2", "colour": "blue"}
+        cloud.target |= {"url": "", "tasks": "2"}
 
         line, _ = fails()
 
         assert line == (
-            "the deployment's target is invalid: cluster is missing, colour is unknown, tasks must be of type int, "
-            "url is empty"
+            "the deployment's target is invalid: cluster is missing, tasks must be of type int, url is empty"
+        )
+
+    def test_may_have_keys_of_a_later_version(self, cloud, run):
+        cloud.target["colour"] = "blue"
+
+        code, _, err = run()
+
+        assert (code, err) == (
+            0,
+            "note: the deployment's target has colour, which this version does not know\n",
         )
 
     @pytest.mark.parametrize(
@@ -228,7 +295,7 @@ class TestTheLock:
         cloud.ecs.broken.add("app:2")
         cloud.ecs.roll_out(cloud.ecs.register("app"))
 
-        assert run("--without-migration", "--take-over")[0] == 0
+        assert run("--take-over")[0] == 0
         assert cloud.ecs.running == "app:3"
 
     def test_without_a_table_is_an_error_of_one_line(self, cloud, fails):
@@ -442,7 +509,7 @@ class TestInterrupted:
 
         line, out = fails_before_the_update()
 
-        assert line == "interrupted in step 5"
+        assert line == "interrupted in step 6"
         assert "stopped arn:aws:ecs:eu-central-1:123456789012:task/app/0001: interrupted" in out
         assert [task["status"] for task in cloud.ecs.tasks.values()] == ["STOPPED"]
 
@@ -454,7 +521,7 @@ class TestInterrupted:
 
         line, _ = fails()
 
-        assert re.fullmatch(r"interrupted in step [78]; the service is on its way back to app:1", line)
+        assert re.fullmatch(r"interrupted in step [89]; the service is on its way back to app:1", line)
         assert cloud.ecs.running == "app:1"
         assert cloud.ecs.service["rollout"] == "IN_PROGRESS"
         assert not cloud.is_locked
@@ -463,7 +530,7 @@ class TestInterrupted:
         cloud.ecs.after(15, interrupt)
         cloud.ecs.during("StopTask", interrupt)
 
-        assert fails()[0] == "interrupted in step 5"
+        assert fails()[0] == "interrupted in step 6"
         assert [task["status"] for task in cloud.ecs.tasks.values()] == ["STOPPED"]
 
     def test_the_signals_are_the_programs_again_afterwards(self, run):

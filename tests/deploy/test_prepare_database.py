@@ -6,9 +6,10 @@ import signal
 import pytest
 
 from deploy import prepare_database
-from tests.support import fake_aws
+from tests.support import fake_aws, makefile
 from tests.support.fake_aws import COMMIT
 from tests.support.fake_ecs import NETWORK
+from tests.support.paths import ROOT
 
 HOST = "app-staging.abc123.eu-central-1.rds.amazonaws.com:5432/app"
 
@@ -129,6 +130,21 @@ class TestARotation:
         assert run("--rotate", key)[::2] == (1, "error: interrupted\n")
         assert values() == before
         assert [task["status"] for task in cloud.ecs.tasks.values()][1:] == ["STOPPED"]
+
+
+def test_the_runbooks_lines_run(cloud, run):
+    lines = makefile.lines(ROOT / "docs/runbook.md", "prepare-database")
+    assert len(lines) == 3
+
+    # The last fills the secrets, which the others then change.
+    for line in reversed(lines):
+        to, file, *words = makefile.words_of(line.replace("<commit>", COMMIT), "deploy.prepare_database")
+        assert (to, file) == ("--to", "deploy/targets/staging.json")
+        # The shell has IMAGE from make.
+        assert words[:2] == ["--image", "$IMAGE"]
+        assert run(*words[2:])[0] == 0
+
+    assert len(cloud.ecs.called("RunTask")) == 3
 
 
 def test_a_url_keeps_everything_but_its_password():

@@ -1,19 +1,17 @@
 """`make run-task`: a command in the deployed environment, its log and its exit code, on an ECS that keeps state."""
 
 import re
-import shlex
 import signal
-import subprocess
 
 import pytest
 from django.core.management import get_commands, load_command_class
 
 from deploy import run_task
+from tests.support import makefile
 from tests.support.fake_ecs import NETWORK
 from tests.support.paths import ROOT
 
-RUNBOOK = (ROOT / "docs/runbook.md").read_text()
-LINES = re.findall(r"^make run-task .*$", RUNBOOK, re.MULTILINE)
+LINES = makefile.lines(ROOT / "docs/runbook.md", "run-task")
 
 
 @pytest.fixture
@@ -28,15 +26,6 @@ def run(cloud, monkeypatch, capsys):
     return run
 
 
-def words_of_make(line: str) -> list[str]:
-    """Return the script's words, as make would run them."""
-    make, *words = shlex.split(line, comments=True)
-    printed = subprocess.run(
-        [make, "--dry-run", "--no-print-directory", *words], cwd=ROOT, text=True, capture_output=True, check=True
-    ).stdout
-    return shlex.split(printed.partition("deploy.run_task")[2])
-
-
 class TestTheRunbooksLines:
     def test_are_there(self):
         commands = {re.search(r"manage\.py (\w+)", line)[1] for line in LINES}
@@ -46,7 +35,7 @@ class TestTheRunbooksLines:
     @pytest.mark.parametrize("line", LINES)
     def test_run_in_a_task_of_the_services_revision(self, cloud, run, monkeypatch, line):
         monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "a password of one's own")
-        to, file, *words = words_of_make(line)
+        to, file, *words = makefile.words_of(line, "deploy.run_task")
         assert (to, file) == ("--to", "deploy/targets/staging.json")
 
         assert run(*words)[0] == 0
@@ -64,7 +53,7 @@ class TestTheRunbooksLines:
     def test_pass_on_the_variable_that_they_name_and_no_other(self, cloud, run, monkeypatch):
         monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "a password of one's own")
         for line in LINES:
-            run(*words_of_make(line)[2:])
+            run(*makefile.words_of(line, "deploy.run_task")[2:])
 
         passed = [
             variable

@@ -74,7 +74,9 @@ def test_both_forms_of_the_subject_are_trusted_and_no_other(account, production)
     deploy = production.resources["aws_iam_role.deploy"]["assume_role_policy"]
 
     assert trusted(publish) == [f"{form}:ref:refs/heads/main" for form in (OLD_FORM, NEW_FORM)]
+    rollback = production.resources["aws_iam_role.rollback"]["assume_role_policy"]
     assert trusted(deploy) == [f"{form}:environment:production" for form in (OLD_FORM, NEW_FORM)]
+    assert trusted(rollback) == [f"{form}:environment:production-rollback" for form in (OLD_FORM, NEW_FORM)]
 
 
 def test_a_name_with_hyphens_and_of_24_characters_is_applied(production):
@@ -102,7 +104,7 @@ def test_people_who_are_named_may_do_what_a_deployment_may_and_run_commands(prod
         for name in ("operator[0]", "deploy")
     )
 
-    run_task, read_log, change_secrets, pass_role = [statement for statement in operator if statement not in deploy]
+    _, run_task, read_log, change_secrets, pass_role = [statement for statement in operator if statement not in deploy]
 
     assert [statement for statement in deploy if statement not in operator] == []
     assert (run_task["Action"], read_log["Action"]) == ("ecs:RunTask", "logs:GetLogEvents")
@@ -110,6 +112,15 @@ def test_people_who_are_named_may_do_what_a_deployment_may_and_run_commands(prod
     assert families == [f"{LONGEST_NAME}-production:*", f"{LONGEST_NAME}-production-prepare:*"]
     assert len(change_secrets["Resource"]) == 2
     assert pass_role["Resource"] == resources["aws_iam_role.prepare_execution"]["arn"]
+
+
+def test_a_rollback_can_neither_run_nor_register_anything(production):
+    statements = json.loads(production.resources["aws_iam_role_policy.rollback"]["policy"])["Statement"]
+    listed = [[each["Action"]] if isinstance(each["Action"], str) else each["Action"] for each in statements]
+    actions = {action for each in listed for action in each}
+
+    assert actions.isdisjoint({"ecs:RegisterTaskDefinition", "ecs:RunTask", "ecr:PutImage"})
+    assert "ecs:UpdateService" in actions
 
 
 def test_the_masters_secret_is_read_by_the_preparing_task_alone(production):

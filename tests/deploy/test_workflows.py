@@ -47,10 +47,10 @@ def test_an_action_has_the_same_pin_everywhere():
 
 @pytest.mark.parametrize("step", [step["run"] for step in STEPS if "run" in step])
 def test_a_step_is_one_command_without_logic(step):
-    assert re.fullmatch(r"(make|python3 deploy/release\.py|gh release create|test) [^;&|`\n]+", step)
+    assert re.fullmatch(r"((?:exec )?make|python3 deploy/release\.py|gh release create|test) [^;&|`\n]+", step)
     assert "${{" not in step
-    if step.startswith("make "):
-        target = next(word for word in step.split()[1:] if not word.startswith("-"))
+    if "make " in step:
+        target = next(word for word in step.partition("make ")[2].split() if not word.startswith("-"))
         assert target in TARGETS
 
 
@@ -65,24 +65,36 @@ def test_a_deployment_is_never_cut_off(name):
     assert PARSED[name]["concurrency"]["cancel-in-progress"] == "false"
 
 
-def test_two_deployments_to_one_environment_wait_for_each_other():
+def test_a_release_waits_for_another_and_a_rollback_for_no_release():
     groups = {name: PARSED[name]["concurrency"]["group"] for name in ("staging.yml", "release.yml", "rollback.yml")}
     choice = PARSED["rollback.yml"]["on"]["workflow_dispatch"]["inputs"]["environment"]["options"]
 
     assert groups == {
         "staging.yml": "staging",
         "release.yml": "production",
-        "rollback.yml": "${{ inputs.environment }}",
+        "rollback.yml": "${{ inputs.environment }}-rollback",
     }
     assert choice == ["staging", "production"]
 
 
-def test_only_the_deployments_of_an_environment_become_its_role():
-    (job,) = PARSED["_deploy.yml"]["jobs"].values()
+@pytest.mark.parametrize(
+    ("name", "environment"),
+    [("_deploy.yml", "${{ inputs.environment }}"), ("rollback.yml", "${{ inputs.environment }}-rollback")],
+)
+def test_only_the_jobs_of_an_environment_become_its_role(name, environment):
+    (job,) = PARSED[name]["jobs"].values()
     (step,) = [step for step in job["steps"] if "role-to-assume" in step.get("with", {})]
 
-    assert job["environment"]["name"] == "${{ inputs.environment }}"
+    assert job["environment"]["name"] == environment
     assert step["with"]["role-to-assume"] == "${{ vars.DEPLOY_ROLE }}"
+
+
+@pytest.mark.parametrize("name", ["_deploy.yml", "rollback.yml"])
+def test_a_cancelled_job_reaches_the_script(name):
+    """The runner signals the step's shell alone: the shell is replaced by make, which signals what it runs."""
+    (job,) = PARSED[name]["jobs"].values()
+
+    assert job["steps"][-1]["run"].startswith("exec make ")
 
 
 def test_the_one_required_check_needs_every_other_job():

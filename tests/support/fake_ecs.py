@@ -164,6 +164,17 @@ class FakeEcs:
     def _register_task_definition(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"taskDefinition": {"taskDefinitionArn": self.register(**request)}}
 
+    def _list_task_definitions(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert request["sort"] == "DESC"
+        found = [arn for arn, each in self.definitions.items() if each["family"] == request["familyPrefix"]]
+        # By two, as AWS by a hundred.
+        start = int(request.get("nextToken", 0))
+        more = {"nextToken": str(start + 2)} if start + 2 < len(found) else {}
+        return {"taskDefinitionArns": found[::-1][start : start + 2], **more}
+
+    def _describe_task_definition(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"taskDefinition": self.definitions[request["taskDefinition"]]}
+
     def _run_task(self, request: dict[str, Any]) -> dict[str, Any]:
         if self.start_failures:
             return {"tasks": [], "failures": self.start_failures}

@@ -165,6 +165,11 @@ output "deploy_role" {
   value       = aws_iam_role.deploy.arn
 }
 
+output "rollback_role" {
+  description = "The variable DEPLOY_ROLE of the GitHub environment ENVIRONMENT-rollback."
+  value       = aws_iam_role.rollback.arn
+}
+
 output "operator_role" {
   description = "The role for people; empty without the variable operators."
   value       = one(aws_iam_role.operator[*].arn)

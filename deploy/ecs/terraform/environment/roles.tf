@@ -105,7 +105,9 @@ locals {
   subjects = ["repo:${var.github}", "repo:${local.names[0]}@${local.ids[0]}/${local.names[1]}@${local.ids[1]}"]
 }
 
-data "aws_iam_policy_document" "environment_may_deploy" {
+data "aws_iam_policy_document" "environment_may" {
+  # The GitHub environment of a rollback has no reviewers.
+  for_each = { deploy = var.environment, rollback = "${var.environment}-rollback" }
   statement {
     actions = ["sts:AssumeRoleWithWebIdentity"]
     principals {
@@ -120,7 +122,7 @@ data "aws_iam_policy_document" "environment_may_deploy" {
     condition {
       test     = "StringEquals"
       variable = "token.actions.githubusercontent.com:sub"
-      values   = [for subject in local.subjects : "${subject}:environment:${var.environment}"]
+      values   = [for subject in local.subjects : "${subject}:environment:${each.value}"]
     }
   }
 }
@@ -182,12 +184,64 @@ data "aws_iam_policy_document" "deploy" {
 
 resource "aws_iam_role" "deploy" {
   name               = "${local.full_name}-deploy"
-  assume_role_policy = data.aws_iam_policy_document.environment_may_deploy.json
+  assume_role_policy = data.aws_iam_policy_document.environment_may["deploy"].json
 }
 
 resource "aws_iam_role_policy" "deploy" {
   role   = aws_iam_role.deploy.name
   policy = data.aws_iam_policy_document.deploy.json
+}
+
+# The rollback role, for one person at any hour: it returns to a revision that has run, and can neither register nor run one.
+data "aws_iam_policy_document" "rollback" {
+  statement {
+    actions   = ["ecr:DescribeImages"]
+    resources = [data.aws_ecr_repository.images.arn]
+  }
+  statement {
+    actions   = ["ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions"] # have no resource
+    resources = ["*"]
+  }
+  statement {
+    actions   = ["ecs:DescribeServices", "ecs:UpdateService"]
+    resources = [aws_ecs_service.web.id]
+  }
+  statement {
+    actions   = ["ecs:DescribeTasks"]
+    resources = ["${local.in_ecs}:task/${local.full_name}/*"]
+  }
+  statement {
+    actions   = ["ecs:ListTasks"] # its resource is a container instance, and Fargate has none
+    resources = ["*"]
+    condition {
+      test     = "ArnEquals"
+      variable = "ecs:cluster"
+      values   = [aws_ecs_cluster.this.arn]
+    }
+  }
+  statement {
+    actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]
+    resources = [aws_dynamodb_table.deployments.arn]
+  }
+  statement {
+    actions   = ["iam:PassRole"]
+    resources = [aws_iam_role.execution.arn, aws_iam_role.task.arn]
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ecs-tasks.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "rollback" {
+  name               = "${local.full_name}-rollback"
+  assume_role_policy = data.aws_iam_policy_document.environment_may["rollback"].json
+}
+
+resource "aws_iam_role_policy" "rollback" {
+  role   = aws_iam_role.rollback.name
+  policy = data.aws_iam_policy_document.rollback.json
 }
 
 # The operator role, for people: what a deployment may, a command in a task of the application's own (deploy/run_task.py), and
@@ -204,6 +258,10 @@ data "aws_iam_policy_document" "operators" {
 
 data "aws_iam_policy_document" "operator" {
   source_policy_documents = [data.aws_iam_policy_document.deploy.json]
+  statement {
+    actions   = ["ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions"] # have no resource
+    resources = ["*"]
+  }
   statement {
     actions = ["ecs:RunTask"]
     resources = [
