@@ -91,13 +91,15 @@ resource "aws_lb_target_group" "web" {
   vpc_id      = var.vpc_id
   # A stopping task finishes its requests within 35 s.
   deregistration_delay = 40
+  # ECS replaces a task that is unhealthy here. All tasks have the same database, so the check does not ask for it, and 150 s
+  # are longer than a failover takes, in which requests may occupy every thread.
   health_check {
-    path                = "/ping/"
+    path                = "/livez/"
     matcher             = "200"
-    interval            = 10
-    timeout             = 5 # /readyz/ responds within 3 s
+    interval            = 15
+    timeout             = 5
     healthy_threshold   = 2
-    unhealthy_threshold = 3
+    unhealthy_threshold = 10
   }
 }
 
