@@ -212,7 +212,7 @@ rollback: ## Return ENV to IMAGE, which ran there before: its own task definitio
 run-task: ## Run a command in ENV=staging|production, in a task of its own (ARGS="manage.py ..."; PASS=<variable> passes it on).
 	@python3 -m deploy.tools -m deploy.run_task $(TO) $(if $(value PASS),--pass $(call quote,PASS)) -- $(ARGS)
 
-prepare-database: ## Make the database's roles in ENV with IMAGE's code; ROTATE=DATABASE_URL|MIGRATION_DATABASE_URL gives one a new password.
+prepare-database: ## Make the database's roles in ENV with IMAGE's code; ROTATE=DATABASE_URL|MIGRATION_DATABASE_URL|SECRET_KEY makes one new.
 	@python3 -m deploy.tools -m deploy.prepare_database $(TO) --image "$$IMAGE" $(if $(value ROTATE),--rotate $(call quote,ROTATE))
 
 deploy-dry-run: ## Print the plan of a deployment, without any call to AWS.

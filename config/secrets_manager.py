@@ -138,7 +138,7 @@ def parse(document: str | None) -> dict[str, str]:
             "names a secret as RDS's rotation writes it: put DATABASE_URL there (docs/runbook.md, Secrets)"
         )
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise SecretError("names a secret that is not a JSON object of strings")
+        raise SecretError('names a secret that is not a JSON object of strings: write a number as "8000"')
     return found
 
 

@@ -1,10 +1,13 @@
 """Make the database's roles in an environment, or rotate a role's password: `manage.py prepare_database` in an ECS task.
 
-    python -m deploy.prepare_database --image sha-<commit> [--to FILE] [--rotate DATABASE_URL|MIGRATION_DATABASE_URL]
+    python -m deploy.prepare_database --image sha-<commit> [--to FILE] [--rotate KEY]
 
-Both secrets get a value first, if they have none: a SECRET_KEY, and two URLs with passwords that nobody has seen. With
-`--rotate` the URL in the secret gets a new password first, and the old one again if the task fails. The task alone reads
-the secret of RDS's master, by an execution role of its own.
+Both secrets get a value first, if they have none: a SECRET_KEY, and two URLs with passwords that nobody has seen. The task
+alone reads the secret of RDS's master, by an execution role of its own.
+
+KEY is DATABASE_URL or MIGRATION_DATABASE_URL: the URL in the secret gets a new password first, and the old one again if the
+task fails. Or it is SECRET_KEY, which needs no task: the old one becomes SECRET_KEY_FALLBACKS, and the next deployment reads
+both.
 """
 
 # A command line tool: it prints.
@@ -29,7 +32,7 @@ from deploy.tasks import interrupted_by_signals
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-APPLICATION, OWNER = "DATABASE_URL", "MIGRATION_DATABASE_URL"
+APPLICATION, OWNER, KEY = "DATABASE_URL", "MIGRATION_DATABASE_URL", "SECRET_KEY"
 LIMIT_S = 10 * 60
 
 
@@ -49,22 +52,26 @@ def fill(client: "SecretsManagerClient", target: Target) -> None:
 
 
 def rotate(client: "SecretsManagerClient", target: Target, key: str) -> Callable[[], None]:
-    """Put a new password into the URL of a secret; return the function that takes it back."""
-    arn = target.app_secret if key == APPLICATION else target.migration_secret
+    """Put a new password into the URL of a secret, or a new SECRET_KEY; return the function that takes it back."""
+    arn = target.migration_secret if key == OWNER else target.app_secret
     with aws_errors(f"rotating {key} in {arn}"):
         before = text = client.get_secret_value(SecretId=arn)["SecretString"]
-        if key == APPLICATION:
-            values = json.loads(text)
-            text = json.dumps(values | {key: with_password(values[key], secrets.token_urlsafe(32))})
-        else:
+        if key == OWNER:
             text = with_password(text, secrets.token_urlsafe(32))
+        else:
+            values = json.loads(text)
+            if key == APPLICATION:
+                values[key] = with_password(values[key], secrets.token_urlsafe(32))
+            else:
+                values |= {KEY: secrets.token_urlsafe(64), "SECRET_KEY_FALLBACKS": values[KEY]}
+            text = json.dumps(values)
         client.put_secret_value(SecretId=arn, SecretString=text)
-    print(f"   {key} has a new password in {arn}")
+    print(f"   {key} is new in {arn}")
 
     def take_back() -> None:
         with aws_errors(f"putting the old {key} back into {arn}"):
             client.put_secret_value(SecretId=arn, SecretString=before)
-        print(f"   {key} has its old password in {arn} again")
+        print(f"   {key} is the old one in {arn} again")
 
     return take_back
 
@@ -106,6 +113,9 @@ def run(target: Target, clients: Clients, client: "SecretsManagerClient", refere
         prepare(target, clients, reference)
         return
     take_back = rotate(client, target, key)
+    if key == KEY:
+        print("Now deploy the image that runs: its new tasks read the key.")
+        return
     try:
         prepare(target, clients, reference)
     except (DeliveryError, KeyboardInterrupt):
@@ -121,7 +131,7 @@ def main(
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="Make the database's roles, or rotate the password of one.")
     parser.add_argument("--image", required=True, help="a tag or a digest in the registry")
-    parser.add_argument("--rotate", choices=[APPLICATION, OWNER], help="give this URL's role a new password")
+    parser.add_argument("--rotate", choices=[APPLICATION, OWNER, KEY], help="what gets a new password, or a new key")
     parser.add_argument("--to", type=Path, help="a file with the target (default: the variable DEPLOYMENT)")
     options = parser.parse_args(arguments)
     try:

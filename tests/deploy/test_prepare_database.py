@@ -111,7 +111,7 @@ class TestARotation:
         assert rotated == application
         assert rotated_owner.startswith("postgres://app_owner:")
         assert rotated_owner.endswith(f"@{HOST}")
-        assert f"{key} has a new password" in out
+        assert f"{key} is new in arn:aws:" in out
 
     def test_that_fails_is_taken_back(self, cloud, run, values, key):
         before = values()
@@ -120,7 +120,7 @@ class TestARotation:
         code, out, err = run("--rotate", key)
 
         assert (code, err) == (1, "error: prepare_database failed: exit code 1\n")
-        assert f"{key} has its old password" in out
+        assert f"{key} is the old one in arn:aws:" in out
         assert values() == before
 
     def test_that_is_interrupted_is_taken_back(self, cloud, run, values, key):
@@ -132,19 +132,36 @@ class TestARotation:
         assert [task["status"] for task in cloud.ecs.tasks.values()][1:] == ["STOPPED"]
 
 
+def test_a_new_key_keeps_the_old_one_for_what_it_has_signed(cloud, run, values):
+    run()
+    before, owner = values()
+    cloud.ecs.calls.clear()
+
+    code, out, err = run("--rotate", "SECRET_KEY")
+
+    assert (code, err) == (0, "")
+    assert out.endswith("Now deploy the image that runs: its new tasks read the key.\n")
+    after, owner_after = values()
+    assert after.pop("SECRET_KEY_FALLBACKS") == before["SECRET_KEY"] != after.pop("SECRET_KEY")
+    assert after == {"DATABASE_URL": before["DATABASE_URL"]}
+    assert owner_after == owner
+    assert cloud.ecs.calls == []
+
+
 def test_the_runbooks_lines_run(cloud, run):
     lines = makefile.lines(ROOT / "docs/runbook.md", "prepare-database")
-    assert len(lines) == 3
+    assert len(lines) == 4
 
-    # The last fills the secrets, which the others then change.
-    for line in reversed(lines):
+    run()
+    for line in lines:
         to, file, *words = makefile.words_of(line.replace("<commit>", COMMIT), "deploy.prepare_database")
         assert (to, file) == ("--to", "deploy/targets/staging.json")
         # The shell has IMAGE from make.
         assert words[:2] == ["--image", "$IMAGE"]
         assert run(*words[2:])[0] == 0
 
-    assert len(cloud.ecs.called("RunTask")) == 3
+    # Two passwords, and both roles as they are; a new key needs no task.
+    assert len(cloud.ecs.called("RunTask")) == 1 + 3
 
 
 def test_a_url_keeps_everything_but_its_password():
