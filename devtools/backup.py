@@ -78,7 +78,7 @@ def drill() -> None:
             before = rows()
             run(ROOT / "deploy" / "backup", "create", file, f"--snapshot={snapshot_id}")
         scratch, usual = f"{database['NAME']}{DRILL_SUFFIX}", database["NAME"]
-        run("dropdb", "--if-exists", scratch)
+        run("dropdb", "--if-exists", scratch, PGOPTIONS="-c client_min_messages=warning")
         run("createdb", scratch)
         try:
             connection.close()

@@ -41,6 +41,12 @@ GRACES = {
     "make up with Docker": lambda: float(
         yaml.safe_load(read("compose.local.yml"))["services"]["app"]["stop_grace_period"].removesuffix("s")
     ),
+    "one host": lambda: float(
+        yaml.safe_load(read("compose.production.yml"))["services"]["app-1"]["stop_grace_period"].removesuffix("s")
+    ),
+    "Kubernetes": lambda: yaml.safe_load(read("deploy/kubernetes/base/deployment.yaml"))["spec"]["template"]["spec"][
+        "terminationGracePeriodSeconds"
+    ],
     "make up without": lambda: native.STOP_SECONDS,
     "make image-test": lambda: number(r"docker stop --time", "checks/check-image"),
 }
