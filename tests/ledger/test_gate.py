@@ -140,12 +140,12 @@ def is_in_use() -> bool:
         return outcome in {GateOutcome.AT_ONCE, GateOutcome.WAITED}
 
 
-@pytest.mark.usefixtures("behind_the_gate")
+@pytest.mark.usefixtures("_all_the_time", "behind_the_gate")
 class TestOneAccount(OneAccountRaces):
     pass
 
 
-@pytest.mark.usefixtures("behind_the_gate")
+@pytest.mark.usefixtures("_all_the_time", "behind_the_gate")
 class TestTwoAccounts(TwoAccountsRaces):
     """The same races, with fewer rounds."""
 
