@@ -22,12 +22,7 @@ from apps.core.idempotency import IdempotencyKeyReused
 from apps.core.money.amounts import MAX_VALUE, decimal_places
 from apps.core.money.currencies import DEFAULT_EXPONENT, UNUSUAL_EXPONENTS
 from apps.core.money.errors import AmountTooFine
-from apps.ledger.errors import (
-    DECLINES,
-    BalanceLimitExceeded,
-    Declined,
-    DestinationInvalid,
-)
+from apps.ledger.errors import DECLINES, BalanceLimitExceeded, Declined, DestinationInvalid
 from apps.ledger.metrics import count_command
 from apps.ledger.models import Entry, Transaction
 from apps.ledger.optional_gate import get_gate
