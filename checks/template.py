@@ -41,7 +41,7 @@ NOT_MARKED: Final = re.compile(r"CHANGELOG\.md|docs/(openapi\.yaml|configuration
 # Spelt so that they are not found here.
 SAMPLE_WORDS: Final = "b[a]nk|l[e]dger|m[o]ney"
 # The change log, the package of amounts with what refers to it, and hashes of a lock file.
-MAY_HAVE_THEM: Final = re.compile(r"CHANGELOG\.md:|[^:]*lock\.json:|[^:]*core/money/|.*core[./]money")
+MAY_HAVE_THEM: Final = re.compile(r"CHANGELOG\.md:|[^:]*lock\.json:|[^:]*core/money/|.*core[./]money|.*money_field")
 
 
 class CheckError(Exception):

@@ -1,6 +1,7 @@
 """Fixtures of the whole suite, its seed, and the guard that keeps it away from any database but its own."""
 
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from apps.users.models import User
 from tests.factories import UserFactory, client_of
 
 # pytest explains a failed assertion by itself in test modules only.
-pytest.register_assert_rewrite("tests.support", "tests.ledger", "tests.live")
+# Those of the settings are imported already.
+packages = {f"tests.{folder.name}" for folder in Path(__file__).parent.iterdir() if (folder / "__init__.py").exists()}
+pytest.register_assert_rewrite(*(packages - sys.modules.keys()))
 pytest_plugins = ["tests.support.fixtures"]
 
 TEST_SETTINGS = "tests.settings.test"
@@ -47,8 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"The suite runs on the database {TEST_DATABASE} only; TEST_DATABASE_URL names {name!r}."
         )
-    # Whatever `.env` has: the gate's own tests turn it on.
-    settings.LEDGER_GATE = "off"
+    # Whatever `.env` has: the gate's own tests turn it on. <sample/>
+    settings.LEDGER_GATE = "off"  # <sample/>
 
 
 @pytest.hookimpl(optionalhook=True)

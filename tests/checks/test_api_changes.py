@@ -197,7 +197,7 @@ def test_our_own_document_is_whole_and_keeps_what_it_says():
 
     assert list(api_changes.Comparison(document, copy.deepcopy(document)).breaks()) == []
     nothing = api_changes.Comparison(document, {"paths": {}})
-    assert len(list(nothing.breaks())) == len(nothing.before.operations()) > 10
+    assert len(list(nothing.breaks())) == len(nothing.before.operations()) > 0
 
 
 class TestCommandLine:

@@ -24,7 +24,7 @@ from rest_framework import serializers
 
 from apps.core.fields import TextField
 from apps.core.money import currencies
-from apps.core.money import fields as of_money
+from apps.core.money import fields as of_amounts
 from apps.core.views import ListEndpoint
 from apps.users import serializers as of_users
 from config import urls  # noqa: F401  loads every view
@@ -128,7 +128,7 @@ class Undeclarable:
     @staticmethod
     def withdrawn(field: Any, value: Any) -> bool:
         """Withdrawn codes: the use case refuses them, because a replay of an older key must still succeed."""
-        return isinstance(field, of_money.NewCurrencyField) and value in WITHDRAWN
+        return isinstance(field, of_amounts.NewCurrencyField) and value in WITHDRAWN
 
     @classmethod
     def is_so(cls, field: Any, value: Any) -> bool:
