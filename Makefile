@@ -198,7 +198,8 @@ sbom: ## Print the bill of materials of IMAGE (default: the image of image-test)
 	@docker run --rm --network none --entrypoint cat "$${IMAGE:-app:test}" /app/sbom.cdx.json
 
 publish-image: ## Build, check and push this commit's image to IMAGE_REPOSITORY, unless it is published.
-	@$(RUN) tool python -m deploy.images publish --repository "$$IMAGE_REPOSITORY" --commit "$$(git rev-parse HEAD)"
+	@$(RUN) tool python -m deploy.images publish --repository "$$IMAGE_REPOSITORY" --commit "$$(git rev-parse HEAD)" \
+		--fits "$$(. checks/lib.sh && tag=$$(last_release) && [[ $$tag ]] && git rev-parse "$$tag^{commit}")"
 
 deploy: ## Deploy IMAGE (a tag or digest) to ENV, or the target in DEPLOYMENT; RELEASE=v1.2.3 tags it; ARGS are passed on.
 	@python3 -m deploy.tools -m deploy.deploy $(TO) --image "$$IMAGE" --release "$$RELEASE" $(ARGS)

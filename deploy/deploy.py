@@ -39,8 +39,8 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import ClientError
 
-from deploy.images import CLIENT_CONFIG, DeliveryError, Image, Registry, aws_errors
-from deploy.lock import Lock
+from deploy.images import CLIENT_CONFIG, DeliveryError, Image, Registry, aws_errors, fits
+from deploy.lock import Lock, Schema
 from deploy.target import Target, render
 from deploy.tasks import POLL_S, Tasks, caller, interrupted_by_signals, why_stopped
 
@@ -71,6 +71,7 @@ class Clients:
     ecs: "ECSClient"
     tasks: Tasks
     lock: Lock
+    schema: Schema
     get: Callable[[str], tuple[int, bytes]]
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.monotonic
@@ -85,6 +86,8 @@ class Deployment:
     release: str = ""
     # Return to a revision that has run: no migration, no new task definition.
     rolls_back: bool = False
+    # Return also to code that was not tested on the present schema.
+    unchecked: bool = False
     # Take the lock from another deployment, and replace a rollout in progress.
     takes_over: bool = False
     clients: Clients
@@ -134,7 +137,10 @@ class Deployment:
                 self.check_service,
             ),
             *(
-                [(f"Find the newest revision of {target.service} with the image's digest.", self.find_revision)]
+                [
+                    ("Check that the image's code was tested on the present schema.", self.check_schema),
+                    (f"Find the newest revision of {target.service} with the image's digest.", self.find_revision),
+                ]
                 if self.rolls_back
                 else [
                     (f"Register {', '.join(DEFINITIONS)} with the image's digest.", self.register),
@@ -197,6 +203,18 @@ class Deployment:
             self.registered[template] = answer["taskDefinition"]["taskDefinitionArn"]
             print(f"   {short(self.registered[template])}")
 
+    def check_schema(self) -> None:
+        """Check that the image's code was tested on the schema of the last migration (checks/check-compatibility)."""
+        commit = self.clients.schema.read()
+        if self.unchecked or commit in {"", self.image.commit}:
+            return
+        newest = self.clients.registry.find(f"sha-{commit}")
+        if newest is None or fits(commit, self.image.commit) not in newest.tags:
+            raise DeliveryError(
+                f"the schema is that of {commit}, on which {self.reference} was not tested: return to the release before"
+                " that commit, deploy a new one, or --unchecked"
+            )
+
     def find_revision(self) -> None:
         """Find the service's newest revision with the image's digest."""
         ecs, family = self.clients.ecs, self.target.service
@@ -215,6 +233,8 @@ class Deployment:
 
     def migrate(self) -> None:
         """Run the migration task in the service's network and wait for its exit code."""
+        # Before: a migration that fails may have changed something.
+        self.clients.schema.write(self.image.commit)
         try:
             outcome = self.clients.tasks.run(
                 self.registered["migrate.json"],
@@ -449,6 +469,7 @@ def connect(target: Target) -> Clients:
     with aws_errors("connecting to AWS"):
         session = boto3.session.Session(region_name=target.region)
         ecs = session.client("ecs", config=CLIENT_CONFIG)
+        dynamodb = session.client("dynamodb", config=CLIENT_CONFIG)
         holder = caller()
         return Clients(
             registry=Registry(session.client("ecr", config=CLIENT_CONFIG), target.repository),
@@ -460,7 +481,8 @@ def connect(target: Target) -> Clients:
                 log_group=target.log_group,
                 started_by=holder,
             ),
-            lock=Lock(client=session.client("dynamodb", config=CLIENT_CONFIG), table=target.lock_table, holder=holder),
+            lock=Lock(client=dynamodb, table=target.lock_table, holder=holder),
+            schema=Schema(client=dynamodb, table=target.lock_table),
             get=get,
         )
 
@@ -482,6 +504,7 @@ def main(arguments: Sequence[str], clients: Callable[[Target], Clients] = connec
     parser.add_argument("--release", default="", help="tag the digest with this version at the end")
     parser.add_argument("--to", type=Path, help="a file with the target (default: the variable DEPLOYMENT)")
     parser.add_argument("--rollback", action="store_true", help="return to an image that has run there")
+    parser.add_argument("--unchecked", action="store_true", help="roll back to code not tested on the present schema")
     parser.add_argument(
         "--take-over", action="store_true", help="take the lock from a deployment at work, and end its rollout"
     )
@@ -505,6 +528,7 @@ def run_command(options: argparse.Namespace, clients: Callable[[Target], Clients
         target=target,
         reference=options.image,
         rolls_back=options.rollback,
+        unchecked=options.unchecked,
         release=options.release,
         takes_over=options.take_over,
         clients=clients(target),

@@ -3,8 +3,9 @@
     python -m deploy.images publish --repository URI --commit SHA
 
 An image is published as `sha-<commit>`. `deploy/deploy.py` tags the same digest `staged-<commit>` after staging has
-passed, and with the version after production. Tags are immutable and an image is built once, so production runs
-exactly what staging ran.
+passed, and with the version after production. `fits-<release>-<commit>` says that the last release's commit was tested on
+this commit's schema (`make check-compatibility`), so that a rollback to it is allowed. Tags are immutable and an image is
+built once, so production runs exactly what staging ran.
 """
 
 # A command line tool: it prints and runs commands, without a shell.
@@ -149,6 +150,11 @@ def run(*command: str, text: str | None = None) -> None:
         raise DeliveryError(f"{name} failed (exit code {error.returncode}): its output is above") from error
 
 
+def fits(commit: str, before: str) -> str:
+    """Return the tag of a commit's image that says that an earlier release's code was tested on its schema."""
+    return f"fits-{before}-{commit}"
+
+
 def publish(registry: Registry, commit: str) -> Image:
     """Build, check and push the image of a commit unless it is published; return the image in the registry."""
     if not COMMIT.fullmatch(commit):
@@ -184,11 +190,14 @@ def main(arguments: Sequence[str]) -> int:
     command = commands.add_parser("publish")
     command.add_argument("--repository", required=True, help="ACCOUNT.dkr.ecr.REGION.../NAME")
     command.add_argument("--commit", required=True)
+    command.add_argument("--fits", default="", help="the last release's commit, with which its schema was tested")
     options = parser.parse_args(arguments)
     try:
         with aws_errors("connecting to AWS"):
             registry = Registry(boto3.client("ecr", config=CLIENT_CONFIG), options.repository)
         image = publish(registry, options.commit)
+        if options.fits:
+            registry.tag(image, fits(options.commit, options.fits))
     except DeliveryError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Lock of one deployment at a time per environment: an item in a DynamoDB table, written on conditions only."""
+"""Lock of one deployment at a time per environment, and the schema's commit: two items in a DynamoDB table."""
 
 import time
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 from deploy.images import DeliveryError, aws_errors
 
 KEY = {"id": {"S": "deployment"}}
+SCHEMA_KEY = {"id": {"S": "schema"}}
 # As long as a deployment job's credentials are valid. A holder that was killed loses the lock after it.
 LEASE_S = 60 * 60
 FREE = "attribute_not_exists(id) OR expires < :now"
@@ -67,3 +68,22 @@ class Lock:
         with aws_errors("reading the lock"):
             item = self.client.get_item(TableName=self.table, Key=KEY, ConsistentRead=True).get("Item", {})
         return str(item.get("holder", {}).get("S", "nobody"))
+
+
+@dataclass(kw_only=True)
+class Schema:
+    """The commit whose migrations were started last: the schema is at most as new."""
+
+    client: Any
+    table: str
+
+    def write(self, commit: str) -> None:
+        """Note that a commit's migrations start."""
+        with aws_errors("noting the schema's commit"):
+            self.client.put_item(TableName=self.table, Item=SCHEMA_KEY | {"commit": {"S": commit}})
+
+    def read(self) -> str:
+        """Return the commit, or nothing before the first migration."""
+        with aws_errors("reading the schema's commit"):
+            item = self.client.get_item(TableName=self.table, Key=SCHEMA_KEY, ConsistentRead=True).get("Item", {})
+        return str(item.get("commit", {}).get("S", ""))

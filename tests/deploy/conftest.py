@@ -12,7 +12,7 @@ import pytest
 
 from deploy import deploy
 from deploy.images import Registry
-from deploy.lock import Lock
+from deploy.lock import Lock, Schema
 from deploy.target import Target
 from deploy.tasks import Tasks
 from tests.support import fake_aws
@@ -44,6 +44,10 @@ class Cloud:
     def lock(self, holder: str) -> Lock:
         return Lock(client=self.locks, table=self.target["lock_table"], holder=holder)
 
+    @property
+    def schema(self) -> Schema:
+        return Schema(client=self.locks, table=self.target["lock_table"])
+
     def clients(self, target: Target) -> deploy.Clients:
         ecs = self.ecs
         return deploy.Clients(
@@ -59,6 +63,7 @@ class Cloud:
                 now=ecs.now,
             ),
             lock=self.lock("ours"),
+            schema=self.schema,
             get=deploy.get,
             sleep=ecs.sleep,
             now=ecs.now,

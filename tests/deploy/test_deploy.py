@@ -168,8 +168,29 @@ class TestARollback:
 
         assert run("--rollback")[0] == 0
 
+    NEWER = "e" * 40
+
+    def test_to_code_that_was_not_tested_on_the_schema_is_refused(self, cloud, run):
+        fake_aws.push(cloud.ecr, f"sha-{self.NEWER}", content="a newer image")
+        cloud.schema.write(self.NEWER)
+
+        code, _, err = run("--rollback")
+
+        assert code == 1
+        assert f"the schema is that of {self.NEWER}, on which sha-{COMMIT} was not tested" in err
+        assert cloud.ecs.called("UpdateService") == []
+        assert run("--rollback", "--unchecked")[0] == 0
+
+    def test_to_the_release_with_which_the_schema_was_tested_is_allowed(self, cloud, run):
+        tags = (f"sha-{self.NEWER}", f"fits-{COMMIT}-{self.NEWER}")
+        fake_aws.push(cloud.ecr, *tags, content="a newer image")
+        cloud.schema.write(self.NEWER)
+
+        assert run("--rollback")[0] == 0
+
     def test_to_an_image_that_never_ran_there_is_refused(self, cloud, run):
         fake_aws.push(cloud.ecr, f"sha-{'f' * 40}", content="another image")
+        cloud.schema.write("f" * 40)
 
         code, _, err = run("--rollback", image=f"sha-{'f' * 40}")
 
@@ -354,11 +375,14 @@ class TestRegisterFails:
 class TestMigrateFails:
     def test_with_an_exit_code_and_shows_why(self, cloud, fails_before_the_update):
         cloud.ecs.exit_code = 1
+        assert cloud.schema.read() == ""
         cloud.write_log("migrate", "Applying users.0003...", "canceling statement due to lock timeout")
 
         line, out = fails_before_the_update()
 
         assert line == "the migration failed: exit code 1; the service was not changed"
+        # Some of its migrations may have been applied.
+        assert cloud.schema.read() == COMMIT
         assert "0001:\nApplying users.0003...\ncanceling statement due to lock timeout\n---\n" in out
 
     def test_without_an_exit_code(self, cloud, fails_before_the_update):

@@ -151,6 +151,17 @@ class TestCommandLine:
             f"{digest} is the image of commit {COMMIT}",
         ]
 
+    def test_tags_what_its_schema_was_tested_with_and_nothing_before_the_first_release(self, aws, capsys):
+        registry, ecr = aws
+        digest = fake_aws.push(ecr, f"sha-{COMMIT}")
+        words = ["publish", "--repository", registry.uri, "--commit", COMMIT, "--fits"]
+
+        assert images.main([*words, ""]) == 0
+        assert fake_aws.digests(ecr) == {f"sha-{COMMIT}": digest}
+        for _ in range(2):
+            assert images.main([*words, "f" * 40]) == 0
+            assert fake_aws.digests(ecr) == {f"sha-{COMMIT}": digest, f"fits-{'f' * 40}-{COMMIT}": digest}
+
     def test_fails_with_one_line(self, aws, capfd, monkeypatch, tmp_path):
         (tmp_path / "docker").write_text("#!/bin/sh\nexit 7\n")
         (tmp_path / "docker").chmod(0o755)
