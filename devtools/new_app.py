@@ -127,9 +127,10 @@ class NewApp:
 
 
 def names_in_templates() -> set[str]:
-    """Return the identifiers in the templates: a new app's name must not shadow one of them."""
+    """Return the names in the templates that a new app's could hide: all but those of attributes and methods."""
     text = "".join(path.read_text() for path in TEMPLATE.rglob("*.py-tpl"))
-    return set(re.findall(r"\w+", re.sub(r'""".*?"""|"[^"\n]*"|\{\{.*?\}\}', " ", text, flags=re.DOTALL)))
+    others = r'""".*?"""|"[^"\n]*"|\{\{.*?\}\}|\.\w+|def \w+\(\s*self'
+    return set(re.findall(r"\w+", re.sub(others, " ", text, flags=re.DOTALL)))
 
 
 def is_served(path: str) -> bool:

@@ -24,6 +24,9 @@ NAMES = [
     ("purchase_orders", "PurchaseOrder"),
     ("vat_rates", "VATRate"),
     ("entries_of_2026", "EntryOf2026"),
+    # Names of a method and of a dictionary's.
+    ("posts", "Post"),
+    ("items", "Item"),
     LONG,
 ]
 
@@ -42,6 +45,8 @@ BAD_MODELS = ["", "invoice", "In_voice", "In-voice", "1nvoice", "É", "In voice"
         ("class", "Invoice", "class is a name of Python"),
         ("lists", "List", "list is a name of Python"),
         ("bodies", "Body", "body is a name of Python or of the code"),
+        ("clients", "Client", "client is a name of Python or of the code"),
+        ("links", "Url", "url is a name of Python or of the code"),
         ("my_uuids", "UUID", "uuid is a name of Python or of the code"),
         ("users", "Person", "a folder in apps/ or tests/"),
         ("support", "Ticket", "a folder in apps/ or tests/"),
