@@ -50,6 +50,11 @@ class Kept:
         assert self.rows() == before
         return result.stderr
 
+    def libpq_environment(self) -> dict[str, str]:
+        """Return the variables that deploy/backup needs."""
+        names = {"PGHOST": "127.0.0.1", "PGPORT": str(self.server.port), "PGUSER": ROLE, "PGPASSWORD": PASSWORD}
+        return names | {"PGDATABASE": NAME, "PATH": f"{embedded_postgres.binaries()}:{os.defpath}"}
+
     def create(self, name: str) -> Path:
         file = self.folder / name
         self.run_well("create", file)
@@ -121,6 +126,23 @@ def test_a_damaged_file_changes_nothing(kept):
     assert "is not a backup" in kept.error("restore", damaged, "--force")
 
 
+def test_a_restore_that_ends_between_two_statements_changes_nothing(kept, tmp_path):
+    file = kept.create("ends-early.dump")
+    (tmp_path / "pg_restore").write_text(
+        "#!/bin/sh\n[ $1 = --list ] && exit\necho 'CREATE TABLE public.half (id int);'\nexit 1\n"
+    )
+    (tmp_path / "pg_restore").chmod(0o755)
+    env = kept.libpq_environment()
+    env |= {"PATH": f"{tmp_path}:{env['PATH']}", "FORCE": "1"}
+    before = kept.rows()
+
+    restore = [ROOT / "deploy" / "backup", "restore", file]
+    done = subprocess.run(restore, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "nothing was restored" in done.stderr
+    assert kept.rows() == before
+
+
 def test_a_table_in_use_ends_it_soon_and_changes_nothing(kept):
     file = kept.create("in-use.dump")
     with closing(kept.server.connect_as_superuser(NAME)) as connection, connection.transaction():
@@ -153,12 +175,7 @@ def test_old_backups_are_deleted_after_a_new_one(kept):
     for name, days in ages.items():
         (folder / name).touch()
         os.utime(folder / name, (time.time() - days * 86_400,) * 2)
-    env = {
-        "PATH": f"{embedded_postgres.binaries()}:{os.defpath}",
-        "PGHOST": "127.0.0.1",
-        "PGPORT": str(kept.server.port),
-    }
-    env |= {"PGUSER": ROLE, "PGPASSWORD": PASSWORD, "PGDATABASE": NAME}
+    env = kept.libpq_environment()
     rotate = [ROOT / "deploy" / "backup", "rotate", folder, "14"]
 
     refused = subprocess.run(
