@@ -220,13 +220,14 @@ class TestBatches:
 
 
 class TestEnds:
-    def test_done_is_recorded(self, run):
+    def test_done_is_recorded(self, monkeypatch, run):
+        monkeypatch.setattr(housekeeping, "checks", {"stock": list})
         start = timezone.now()
 
         code, line = run("--verify")
 
         assert (code, line.levelname, line.exc_info) == (0, "INFO", None)
-        assert line.checks == [{"name": name, "findings": []} for name in housekeeping.checks]
+        assert line.checks == [{"name": "stock", "findings": []}]
         runs = HousekeepingRun.objects.in_bulk()
         assert runs.keys() == {CLEANUP, VERIFICATION}
         assert all(start <= each.succeeded_at <= timezone.now() and not each.failed_at for each in runs.values())
@@ -386,7 +387,7 @@ def test_a_shell_sees_the_code_and_one_line(other):
     code, line = housekeep()
     assert (code, line["level"], line["event"]) == (0, "info", "Housekeeping done")
     assert {"name": "login failures", "deleted": 2} in line["tasks"]
-    assert line["checks"] == [{"name": name, "findings": []} for name in housekeeping.checks]
+    assert line.get("checks", []) == [{"name": name, "findings": []} for name in housekeeping.checks]
 
     other.execute("SELECT pg_advisory_lock(%s, %s)", housekeeping.ADVISORY_LOCK_ID)
     code, line = housekeep()

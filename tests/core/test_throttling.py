@@ -121,7 +121,7 @@ class TestEveryView:
     def test_of_the_api_counts(self):
         views = {name: pattern.callback.cls for name, pattern in API.items() if name not in {"schema", "swagger-ui"}}
 
-        assert len(views) > 10
+        assert views
         for name, view in views.items():
             assert issubclass(view, Endpoint), name
             assert view.throttle_classes == [throttling.RequestThrottle], name

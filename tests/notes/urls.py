@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.core import converters  # noqa: F401  registers canonical_uuid
 from apps.core.conditional import conditional_response, precondition, tagged_response
 from apps.core.contention import retry_on_contention
 from apps.core.creation import create_once
