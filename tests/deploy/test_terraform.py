@@ -1,12 +1,15 @@
 """Terraform applied on moto: an account and its environments, with the names and the accounts that projects have."""
 
 import json
+import re
 
 import boto3
 import pytest
 
+from apps.core.management.commands.housekeeping import OUTCOMES, ExitCode
 from deploy.target import Target
 from tests.support import aws
+from tests.support.paths import ROOT
 from tests.support.terraform import Terraform
 
 pytestmark = pytest.mark.slow
@@ -59,7 +62,14 @@ def account(moto, tmp_path_factory):
 def production(moto, account, network, tmp_path_factory):
     """The longest name and the longest environment."""
     terraform = Terraform("environment", tmp_path_factory.mktemp("environment") / "ecs", moto.url)
-    terraform.apply(**GITHUB, **network, environment="production", name=LONGEST_NAME, operators=[ANN])
+    terraform.apply(
+        **GITHUB,
+        **network,
+        environment="production",
+        name=LONGEST_NAME,
+        operators=[ANN],
+        alarm_emails=["ann@example.org"],
+    )
     return terraform
 
 
@@ -135,6 +145,82 @@ def test_the_masters_secret_is_read_by_the_preparing_task_alone(production):
     assert [address for address, policy in policies.items() if secret in policy] == [
         "aws_iam_role_policy.prepare_execution"
     ]
+
+
+def test_housekeeping_runs_each_night_as_the_service_does(production):
+    resources = production.resources
+    schedule = resources["aws_scheduler_schedule.housekeeping"]
+    (target,) = schedule["target"]
+    (task,) = target["ecs_parameters"]
+    (override,) = json.loads(target["input"])["containerOverrides"]
+    service = resources["aws_ecs_service.web"]
+    template = json.loads((ROOT / "deploy" / "ecs" / "web.json").read_text())
+
+    assert re.fullmatch(r"cron\(\d+ \d+ \* \* \? \*\)", schedule["schedule_expression"])
+    assert override["command"][1:] == ["manage.py", "housekeeping", "--verify"]
+    assert override["name"] in {container["name"] for container in template["containerDefinitions"]}
+    assert task["task_definition_arn"].endswith(f":task-definition/{service['name']}")
+    assert sorted(task["network_configuration"][0]["subnets"]) == sorted(service["network_configuration"][0]["subnets"])
+    run, pass_role = json.loads(resources["aws_iam_role_policy.scheduler"]["policy"])["Statement"]
+    assert task["task_definition_arn"] in run["Resource"]
+    assert set(pass_role["Resource"]) == {resources[f"aws_iam_role.{name}"]["arn"] for name in ("execution", "task")}
+
+
+def test_a_housekeeping_that_fails_or_is_late_is_an_alarm(production):
+    """By the one line that it logs, of which there are no others."""
+    resources = production.resources
+    patterns = {
+        name: set(
+            re.findall(
+                r'\$\.event = "([^"]+)"',
+                resources[f'aws_cloudwatch_log_metric_filter.housekeeping["{name}"]']["pattern"],
+            )
+        )
+        for name in ("done", "failed")
+    }
+    failed, late = (resources[f"aws_cloudwatch_metric_alarm.housekeeping_{name}"] for name in ("failed", "late"))
+
+    assert patterns["done"] == {OUTCOMES[ExitCode.DONE][1]}
+    assert patterns["failed"] == {OUTCOMES[ExitCode.FAILED][1], OUTCOMES[ExitCode.VERIFICATION_FAILED][1]}
+    assert (failed["metric_name"], failed["treat_missing_data"]) == ("housekeeping_failed", "notBreaching")
+    assert (late["metric_name"], late["treat_missing_data"]) == ("housekeeping_done", "breaching")
+    assert late["period"] * late["evaluation_periods"] == 26 * 3600
+    for alarm in (failed, late):
+        assert alarm["alarm_actions"] == [resources["aws_sns_topic.alarms"]["arn"]]
+    assert resources['aws_sns_topic_subscription.alarms["ann@example.org"]']["protocol"] == "email"
+
+
+def test_every_log_has_an_end(production):
+    resources = production.resources
+    groups = {
+        each["name"]: each["retention_in_days"]
+        for address, each in resources.items()
+        if address.startswith("aws_cloudwatch_log_group.")
+    }
+    (log,) = resources["aws_lb.this"]["access_logs"]
+    (rule,) = resources["aws_s3_bucket_lifecycle_configuration.access_logs"]["rule"]
+    database = resources["aws_db_instance.this"]
+
+    assert all(groups.values())
+    exported = [
+        f"/aws/rds/instance/{database['identifier']}/{name}" for name in database["enabled_cloudwatch_logs_exports"]
+    ]
+    assert set(exported) <= groups.keys()
+    assert log["enabled"]
+    assert log["bucket"] == resources["aws_s3_bucket.access_logs"]["bucket"]
+    assert rule["expiration"][0]["days"] == 90
+
+
+def test_the_load_balancer_alone_writes_its_access_log(production):
+    resources = production.resources
+    write, refuse = json.loads(resources["aws_s3_bucket_policy.access_logs"]["policy"])["Statement"]
+
+    assert write["Principal"] == {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"}
+    assert write["Action"] == "s3:PutObject"
+    assert write["Resource"].startswith(f"{resources['aws_s3_bucket.access_logs']['arn']}/AWSLogs/")
+    assert (refuse["Effect"], refuse["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    closed = resources["aws_s3_bucket_public_access_block.access_logs"]
+    assert all(value for name, value in closed.items() if name.startswith(("block", "ignore", "restrict")))
 
 
 def test_a_second_project_uses_the_accounts_provider(moto, account, tmp_path):

@@ -28,6 +28,8 @@ class Terraform:
         shutil.copytree(ROOT / "deploy/ecs", folder)
         self.root = folder / "terraform" / name
         (self.root / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+        # moto has no host name for each bucket.
+        (self.root / "provider_override.tf").write_text('provider "aws" {\n  s3_use_path_style = true\n}\n')
         self._environment = {"PATH": os.environ["PATH"], "HOME": str(folder)} | aws.environment(endpoint)
         plugins = os.environ.get("TF_PLUGIN_DIR")
         outcome = self.run("init", *([f"-plugin-dir={plugins}"] if plugins else []))

@@ -81,4 +81,7 @@ resource "aws_db_instance" "this" {
   final_snapshot_identifier       = "${local.full_name}-final"
   performance_insights_enabled    = true
   enabled_cloudwatch_logs_exports = ["postgresql"]
+
+  # Else RDS creates the log group, without an end.
+  depends_on = [aws_cloudwatch_log_group.database]
 }

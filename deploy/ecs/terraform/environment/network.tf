@@ -81,6 +81,10 @@ resource "aws_lb" "this" {
   security_groups            = [aws_security_group.balancer.id]
   drop_invalid_header_fields = true
   enable_deletion_protection = var.environment == "production"
+  access_logs {
+    enabled = true
+    bucket  = aws_s3_bucket_policy.access_logs.bucket
+  }
 }
 
 resource "aws_lb_target_group" "web" {

@@ -11,6 +11,9 @@ resource "aws_ecs_cluster" "this" {
     name  = "containerInsights"
     value = "enabled"
   }
+
+  # Else Container Insights creates it.
+  depends_on = [aws_cloudwatch_log_group.container_insights]
 }
 
 # The lock of deploy/lock.py: one item, written on conditions.
