@@ -1,18 +1,18 @@
 """`manage.py prepare_database`, on a server whose master is RDS's: no superuser, and the owner of the database."""
 
-import subprocess
+import io
 from collections.abc import Iterator
 from urllib.parse import quote
 
 import psycopg
 import pytest
+from django.core.management import CommandError, call_command
 
 from apps.database.grants import OWNED_TABLES_SQL
+from config.settings.base import database
 from tests.support.configuration import FULL
-from tests.support.password_postgres import PasswordPostgres
+from tests.support.password_postgres import PasswordPostgres, connected
 from tests.support.processes import run
-
-pytestmark = pytest.mark.slow
 
 NAME, MASTER, OWNER, SERVING = "prepared", "master", "prepared_owner", "prepared_app"
 # A name and passwords that need quoting, in SQL and in a URL.
@@ -41,12 +41,27 @@ def given(rds):
     }
 
 
-def prepare(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
-    return run("manage.py", "prepare_database", *arguments, **given)
+@pytest.fixture
+def prepare(rds, settings, django_db_blocker):
+    """Run the command in this process, with what the variables give; return its lines."""
+
+    def prepare(*arguments: str, **given: str) -> list[str]:
+        owner_url, out = given["MIGRATION_DATABASE_URL"], io.StringIO()
+        settings.MIGRATION_DATABASE = database(owner_url, key="MIGRATION_DATABASE_URL") if owner_url else None
+        settings.DATABASE_MASTER = {
+            "USER": given["DATABASE_MASTER_USER"],
+            "PASSWORD": given["DATABASE_MASTER_PASSWORD"],
+        }
+        with django_db_blocker.unblock(), connected(given["DATABASE_URL"]):
+            call_command("prepare_database", *arguments, stdout=out)
+        return out.getvalue().splitlines()
+
+    return prepare
 
 
+@pytest.mark.slow
 def test_makes_both_roles_and_then_the_database_is_migrated_and_serves(rds, given):
-    outcome = prepare("--connection-limit", "90", **given)
+    outcome = run("manage.py", "prepare_database", "--connection-limit", "90", **given)
     assert (outcome.returncode, outcome.stderr) == (0, "")
     assert outcome.stdout.splitlines() == [
         f"Created the role {OWNER}.",
@@ -72,17 +87,14 @@ def test_makes_both_roles_and_then_the_database_is_migrated_and_serves(rds, give
     assert (again.returncode, again.stderr) == (0, "")
 
 
-def test_again_changes_the_passwords_and_nothing_else(rds, given):
-    assert prepare(**given).returncode == 0
+def test_again_changes_the_passwords_and_nothing_else(rds, given, prepare):
+    assert len(prepare("--connection-limit", "90", **given)) == 3
     given |= {
         "DATABASE_URL": rds.url("another", SERVING, NAME),
         "MIGRATION_DATABASE_URL": rds.url("another", OWNER, NAME),
     }
 
-    outcome = prepare(**given)
-
-    assert (outcome.returncode, outcome.stderr) == (0, "")
-    assert outcome.stdout.splitlines() == [
+    assert prepare(**given) == [
         f"Set the password of the role {OWNER}.",
         f"Set the password of the role {SERVING}.",
     ]
@@ -92,10 +104,10 @@ def test_again_changes_the_passwords_and_nothing_else(rds, given):
         rds.connect(OWNER, "owners", NAME)
 
 
-def test_a_superuser_is_a_master_too(rds, given):
+def test_a_superuser_is_a_master_too(rds, given, prepare):
     rds.owner.execute(f"ALTER ROLE {MASTER} SUPERUSER")
 
-    assert prepare(**given).stdout.endswith(f"Gave the database {NAME} to {OWNER}.\n")
+    assert prepare(**given)[-1] == f"Gave the database {NAME} to {OWNER}."
     memberships = "SELECT count(*) FROM pg_auth_members WHERE member = %s::regrole AND roleid = %s::regrole"
     assert rds.owner.execute(memberships, [MASTER, OWNER]).fetchone() == (0,)
 
@@ -111,10 +123,9 @@ def test_a_superuser_is_a_master_too(rds, given):
         ({"DATABASE_URL": f"postgres://{SERVING}:x@127.0.0.1/other"}, "name two databases"),
     ],
 )
-def test_what_would_not_hold_is_refused(rds, given, changed, reason):
-    outcome = prepare(**given | changed)
+def test_what_would_not_hold_is_refused(rds, given, prepare, changed, reason):
+    with pytest.raises(CommandError, match=reason):
+        prepare(**given | changed)
 
-    assert outcome.returncode == 1
-    assert reason in outcome.stderr
     roles = rds.owner.execute("SELECT count(*) FROM pg_roles WHERE rolname = ANY(%s)", [[OWNER, SERVING]]).fetchone()
     assert roles == (0,)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from django.test import Client
 
+from apps.core.middleware import probes
 from tests.support.password_postgres import connected
 from tests.support.paths import ROOT
 
@@ -55,7 +56,9 @@ def check(request):
 
 
 @pytest.fixture
-def without_a_database(django_db_blocker):
+def without_a_database(django_db_blocker, monkeypatch):
+    # The process's own probe may hold a connection, or an answer, of an earlier test.
+    monkeypatch.setattr(probes, "database", probes.DatabaseProbe())
     with django_db_blocker.unblock(), connected(NO_DATABASE):
         yield
 
