@@ -20,7 +20,9 @@ from tests.factories import UserFactory, client_of
 # Those of the settings are imported already.
 packages = {f"tests.{folder.name}" for folder in Path(__file__).parent.iterdir() if (folder / "__init__.py").exists()}
 pytest.register_assert_rewrite(*(packages - sys.modules.keys()))
-pytest_plugins = ["tests.support.fixtures"]
+# An app may bring hooks of its own, in tests/<app>/plugin.py.
+plugins = sorted(Path(__file__).parent.glob("*/plugin.py"))
+pytest_plugins = ["tests.support.fixtures", *(f"tests.{plugin.parent.name}.plugin" for plugin in plugins)]
 
 TEST_SETTINGS = "tests.settings.test"
 TEST_DATABASE = "app_test"
@@ -50,8 +52,6 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"The suite runs on the database {TEST_DATABASE} only; TEST_DATABASE_URL names {name!r}."
         )
-    # Whatever `.env` has: the gate's own tests turn it on. <sample/>
-    settings.LEDGER_GATE = "off"  # <sample/>
 
 
 @pytest.hookimpl(optionalhook=True)
