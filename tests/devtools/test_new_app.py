@@ -119,6 +119,8 @@ def test_new_apps_pass_every_check_in_a_copy(tmp_path):
 
     The commands are those of `make migrate makemigrations schema lint types check-migrations test`.
     """
+    if (ROOT / "apps/invoices").exists():
+        pytest.skip("this product has invoices of its own")
     copy = tmp_path / "copy"
     listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True)  # noqa: S607  wherever it is
     for path in filter(None, listed.split("\0")):

@@ -225,7 +225,8 @@ def test_workers_are_killed_at_random(bank: Bank, kills: int) -> None:
     def chaos() -> None:
         for _ in range(kills):
             time.sleep(random_.uniform(0.3, 0.8))
-            os.kill(random_.choice(bank.server.workers()), signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(random_.choice(bank.server.workers()), signal.SIGKILL)
         bank.server.wait_until_it_answers()
 
     bank.trade_while(chaos)
