@@ -104,6 +104,8 @@ def delete(paths: list[str], name: str) -> None:
         parts = Path(path).parts
         if name in parts:
             shutil.rmtree(Path(*parts[: parts.index(name) + 1]), ignore_errors=True)
+    # mypy's cache has modules that refer to the sample's, and does not see that these are gone.
+    shutil.rmtree(".mypy_cache", ignore_errors=True)
 
 
 def in_conflict() -> list[str]:

@@ -105,6 +105,16 @@ def test_the_sample_is_removed_and_the_change_staged(tree, capsys):
     )
 
 
+def test_the_cache_of_mypy_goes_with_it(tree):
+    write(tree, ".mypy_cache/3.11/apps/users/models.meta.json", "{}")
+    write(tree, ".gitignore", ".mypy_cache\n")
+    commit("ignore")
+
+    remove_sample.remove()
+
+    assert not (tree / ".mypy_cache").exists()
+
+
 def test_a_second_time_there_is_nothing_to_remove(tree, capsys):
     remove_sample.remove()
     commit("without the sample")
