@@ -37,7 +37,7 @@ PAUSE_S = 0.05
 WeightedActions = tuple[tuple[int, Callable[[], None]], ...]
 
 
-class Activity(Protocol):
+class AppActivity(Protocol):
     """What customers do with one app: class `Activity` of a module `<app>_traffic`."""
 
     weighted_actions: WeightedActions
@@ -48,7 +48,7 @@ class Activity(Protocol):
         """Create what the actions need; the customer has signed up and logged in."""
 
 
-def activities() -> list[type[Activity]]:
+def activities() -> list[type[AppActivity]]:
     """Return the apps' classes."""
     names = sorted(
         module.name for module in iter_modules([str(Path(__file__).parent)]) if module.name.endswith("_traffic")

@@ -1,9 +1,7 @@
 """Two roles on a real server: the one that owns the tables migrates, the one that serves can do its work and no more."""
 
 import uuid
-from collections.abc import Iterator
 
-import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import ProtectedError
@@ -65,12 +63,6 @@ FORBIDDEN = [
     "ALTER SYSTEM SET fsync = off",
     f"ALTER DATABASE {NAME} SET session_replication_role = replica",
 ]
-
-
-@pytest.fixture(scope="module")
-def app_role_connection(two_role_database) -> Iterator[psycopg.Connection]:
-    with two_role_database.as_app_role() as connection:
-        yield connection
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)

@@ -1,9 +1,7 @@
 """Grants of the ledger's tables on a real server: the serving role can do its work on the books and no more."""
 
 import uuid
-from collections.abc import Iterator
 
-import psycopg
 import pytest
 from django.core.management import call_command
 from django.test import Client
@@ -50,12 +48,6 @@ FORBIDDEN = [
     "COPY ledger_account TO PROGRAM 'cat'",
     "COPY ledger_account TO '/tmp/accounts'",
 ]
-
-
-@pytest.fixture(scope="module")
-def app_role_connection(two_role_database) -> Iterator[psycopg.Connection]:
-    with two_role_database.as_app_role() as connection:
-        yield connection
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)

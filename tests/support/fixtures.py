@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from apps.core.observability.redaction import TOKEN_PREFIX
@@ -52,6 +53,13 @@ def two_role_database(password_postgres) -> Iterator[TwoRoleDatabase]:
     assert notes.returncode == 0, notes.stderr
     yield two_role_database
     two_role_database.remove()
+
+
+@pytest.fixture(scope="module")
+def app_role_connection(two_role_database) -> Iterator[psycopg.Connection]:
+    """A connection of its own as the role that serves, beside Django's."""
+    with two_role_database.as_app_role() as connection:
+        yield connection
 
 
 @pytest.fixture
