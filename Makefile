@@ -127,6 +127,11 @@ test: ## Run the tests with the coverage gate; T=<paths or ids> runs a part with
 test-slow: ## Run the tests that start whole processes or a browser; T and SEED as above.
 	@$(PYTEST) -m 'slow and not long' $(if $(value T),,-n 2 --dist loadfile)
 
+test-django: ## Run the tests with another Django than the locked one (DJANGO=6.0), and nothing else changed.
+	@rm -rf .local/django && python3 -m pip install --quiet --disable-pip-version-check --no-deps --target .local/django \
+		django==$(call quote,DJANGO).*
+	@$(RUN) test env PYTHONPATH=.local/django pytest -n 2 --dist loadfile $(ARGS)
+
 test-long: ## Run the tests that take minutes, and print their measurements; T and SEED as above.
 	@$(PYTEST) -m long -rA --show-capture=stdout $(if $(value T),,-n 2 --dist loadgroup)
 
@@ -188,6 +193,9 @@ check: lint types lint-delivery check-migrations check-schema check-dashboards c
 audit: ## Look up known vulnerabilities of the packages in poetry.lock (needs the network).
 	@$(RUN) tool ./checks/audit
 
+check-support: ## Fail two months before the support of an image's line, or of Django, ends.
+	@$(RUN) tool python -m checks.support_ends
+
 ##@ Deliver
 
 # Input of a workflow's form arrives in environment variables and is quoted, so it is never part of a command.
@@ -199,6 +207,7 @@ sbom: ## Print the bill of materials of IMAGE (default: the image of image-test)
 
 publish-image: ## Build, check and push this commit's image to IMAGE_REPOSITORY, unless it is published.
 	@$(RUN) tool python -m deploy.images publish --repository "$$IMAGE_REPOSITORY" --commit "$$(git rev-parse HEAD)" \
+		--schema "$$($(RUN) tool env DJANGO_SETTINGS_MODULE=config.settings.base python -m checks.schema_version | tail -1)" \
 		--fits "$$(. checks/lib.sh && tag=$$(last_release) && [[ $$tag ]] && git rev-parse "$$tag^{commit}")"
 
 deploy: ## Deploy IMAGE (a tag or digest) to ENV, or the target in DEPLOYMENT; RELEASE=v1.2.3 tags it; ARGS are passed on.

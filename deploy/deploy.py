@@ -14,6 +14,8 @@ the schema, and the application's task must never have them.
 time, without a migration and without a tag. It does not undo migrations, so each migration must be compatible with the
 release before it.
 
+A commit that a later one overtook is refused: several commits of main may wait to be deployed, and need not come in order.
+
 One deployment at a time holds the environment's lock (`deploy/lock.py`). Right before the service is updated or rolled
 back, its state is read again and the lock renewed: what another deployment or autoscaling has changed meanwhile stays.
 
@@ -39,8 +41,9 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import ClientError
 
-from deploy.images import CLIENT_CONFIG, DeliveryError, Image, Registry, aws_errors, fits
+from deploy.images import CLIENT_CONFIG, DeliveryError, Image, Registry, aws_errors
 from deploy.lock import Lock, Schema
+from deploy.release import git
 from deploy.target import Target, render
 from deploy.tasks import POLL_S, Tasks, caller, interrupted_by_signals, why_stopped
 
@@ -73,6 +76,8 @@ class Clients:
     lock: Lock
     schema: Schema
     get: Callable[[str], tuple[int, bytes]]
+    # Whether the first commit has the second in its history.
+    contains: Callable[[str, str], bool]
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.monotonic
 
@@ -86,7 +91,7 @@ class Deployment:
     release: str = ""
     # Return to a revision that has run: no migration, no new task definition.
     rolls_back: bool = False
-    # Return also to code that was not tested on the present schema.
+    # Return also to code that was not tested on the present schema; deploy also what a later commit overtook.
     unchecked: bool = False
     # Take the lock from another deployment, and replace a rollout in progress.
     takes_over: bool = False
@@ -132,6 +137,7 @@ class Deployment:
             (f"Find {self.reference} in {target.repository}.", self.find_image),
             *([] if self.rolls_back else [(f"Check that it is tagged {target.requires}-<commit>.", self.check_image)]),
             (f"Take the lock in {target.lock_table}.", self.lock),
+            *([] if self.rolls_back else [("Check that no later commit was deployed.", self.check_order)]),
             (
                 f"Check that service {target.service} in cluster {target.cluster} has no rollout in progress.",
                 self.check_service,
@@ -182,6 +188,17 @@ class Deployment:
             self.clients.lock.take()
         self.locked = True
 
+    def check_order(self) -> None:
+        """Check that the last commit that was deployed here does not contain this one."""
+        last = self.clients.schema.read()
+        if self.unchecked or last in {"", self.image.commit}:
+            return
+        if self.clients.contains(last, self.image.commit):
+            raise DeliveryError(
+                f"{last} was deployed here before, and contains {self.image.commit}: release that one, roll back to this"
+                " one, or --unchecked"
+            )
+
     def check_service(self) -> None:
         """Keep the service's current state for the rollback. Raises: while another rollout is in progress."""
         with aws_errors("describing the service"):
@@ -209,7 +226,7 @@ class Deployment:
         if self.unchecked or commit in {"", self.image.commit}:
             return
         newest = self.clients.registry.find(f"sha-{commit}")
-        if newest is None or fits(commit, self.image.commit) not in newest.tags:
+        if newest is None or not newest.is_fit_for(self.image):
             raise DeliveryError(
                 f"the schema is that of {commit}, on which {self.reference} was not tested: return to the release before"
                 " that commit, deploy a new one, or --unchecked"
@@ -484,7 +501,16 @@ def connect(target: Target) -> Clients:
             lock=Lock(client=dynamodb, table=target.lock_table, holder=holder),
             schema=Schema(client=dynamodb, table=target.lock_table),
             get=get,
+            contains=contains,
         )
+
+
+def contains(commit: str, earlier: str) -> bool:
+    """Return whether a commit has an earlier one in its history. A commit that this clone lacks is said, and passes."""
+    found = git("merge-base", "--is-ancestor", earlier, commit)
+    if found.returncode > 1:
+        print(f"   (this clone cannot compare {earlier} with {commit}: {found.stderr.strip()})")
+    return found.returncode == 0
 
 
 def print_plan(deployment: Deployment) -> None:
@@ -504,7 +530,7 @@ def main(arguments: Sequence[str], clients: Callable[[Target], Clients] = connec
     parser.add_argument("--release", default="", help="tag the digest with this version at the end")
     parser.add_argument("--to", type=Path, help="a file with the target (default: the variable DEPLOYMENT)")
     parser.add_argument("--rollback", action="store_true", help="return to an image that has run there")
-    parser.add_argument("--unchecked", action="store_true", help="roll back to code not tested on the present schema")
+    parser.add_argument("--unchecked", action="store_true", help="whatever a check of order or schema says")
     parser.add_argument(
         "--take-over", action="store_true", help="take the lock from a deployment at work, and end its rollout"
     )

@@ -4,7 +4,8 @@
 
 An image is published as `sha-<commit>`. `deploy/deploy.py` tags the same digest `staged-<commit>` after staging has
 passed, and with the version after production. `fits-<release>-<commit>` says that the last release's commit was tested on
-this commit's schema (`make check-compatibility`), so that a rollback to it is allowed. Tags are immutable and an image is
+this commit's schema (`make check-compatibility`), and `schema-<version>-<commit>` which schema that is: two commits with one
+version have the same migrations and grants. Both say to which code a rollback is allowed. Tags are immutable and an image is
 built once, so production runs exactly what staging ran.
 """
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMIT = re.compile(r"[0-9a-f]{40}")
+SCHEMA = re.compile(r"[0-9a-f]{12}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # All manifest types: the registry then returns the stored manifest unconverted, and its digest stays the same.
 MANIFEST_TYPES = [
@@ -76,6 +78,17 @@ class Image:
         if len(commits) != 1 or not COMMIT.fullmatch(commits[0]):
             raise DeliveryError(f"image {self.digest} has no sha-<commit> tag: it was not published from main")
         return commits[0]
+
+    @property
+    def schema(self) -> str:
+        """The version of the schema that the image migrates to; empty if it was not tagged with one."""
+        found = (re.fullmatch(rf"schema-({SCHEMA.pattern})-{self.commit}", tag) for tag in self.tags)
+        return next((match[1] for match in found if match), "")
+
+    def is_fit_for(self, other: "Image") -> bool:
+        """Return whether another image's code runs on this image's schema: it is the same one, or was tested on it."""
+        same = bool(self.schema) and self.schema == other.schema
+        return same or fits(self.commit, other.commit) in self.tags
 
 
 class Registry:
@@ -155,6 +168,13 @@ def fits(commit: str, before: str) -> str:
     return f"fits-{before}-{commit}"
 
 
+def schema_tag(commit: str, version: str) -> str:
+    """Return the tag of a commit's image that says which schema it migrates to. Raises: for what is no version."""
+    if not SCHEMA.fullmatch(version):
+        raise DeliveryError(f"the schema's version is {version!r}: it must be 12 hexadecimal digits")
+    return f"schema-{version}-{commit}"
+
+
 def publish(registry: Registry, commit: str) -> Image:
     """Build, check and push the image of a commit unless it is published; return the image in the registry."""
     if not COMMIT.fullmatch(commit):
@@ -191,11 +211,14 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("--repository", required=True, help="ACCOUNT.dkr.ecr.REGION.../NAME")
     command.add_argument("--commit", required=True)
     command.add_argument("--fits", default="", help="the last release's commit, with which its schema was tested")
+    command.add_argument("--schema", required=True, help="the version of its schema: python -m checks.schema_version")
     options = parser.parse_args(arguments)
     try:
+        schema = schema_tag(options.commit, options.schema)
         with aws_errors("connecting to AWS"):
             registry = Registry(boto3.client("ecr", config=CLIENT_CONFIG), options.repository)
         image = publish(registry, options.commit)
+        registry.tag(image, schema)
         if options.fits:
             registry.tag(image, fits(options.commit, options.fits))
     except DeliveryError as error:

@@ -159,13 +159,13 @@ monitoring() {
     claim_port local_compose grafana 3000 GRAFANA_PORT
     port=$(setting PROMETHEUS_PORT) grafana=$(setting GRAFANA_PORT)
     local_compose up --detach --no-deps prometheus ||
-        die "Prometheus did not start: the reason is above; PROMETHEUS_TAG names another version"
+        die "Prometheus did not start: the reason is above"
     await prometheus "$port" /-/ready
     # A running Prometheus reads its rules again.
     answers "$port" /-/reload POST || local_compose restart prometheus
     if ! local_compose up --detach --no-deps grafana; then
         ./devtools/print-urls monitoring "$port"
-        die "Grafana did not start: the reason is above. Everything else runs; GRAFANA_TAG names another version"
+        die "Grafana did not start: the reason is above. Everything else runs"
     fi
     await grafana "$grafana" /api/health
     ./devtools/print-urls monitoring "$port" "$grafana"

@@ -32,6 +32,8 @@ class Cloud:
             "/ping/": [(200, {"pong": True, "db": "ok"})],
             "/livez/": [(200, {"status": "ok", "version": COMMIT})],
         }
+        # Pairs of a commit and one before it.
+        self.history: set[tuple[str, str]] = set()
         self.logs, self.locks = fake_aws.client_of("logs"), fake_aws.client_of("dynamodb")
         self.logs.create_log_group(logGroupName="/ecs/app-staging")
         self.locks.create_table(
@@ -65,6 +67,7 @@ class Cloud:
             lock=self.lock("ours"),
             schema=self.schema,
             get=deploy.get,
+            contains=lambda commit, earlier: (commit, earlier) in self.history,
             sleep=ecs.sleep,
             now=ecs.now,
         )

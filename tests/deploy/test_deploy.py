@@ -8,7 +8,7 @@ import string
 import botocore.exceptions
 import pytest
 
-from deploy import deploy, target
+from deploy import deploy, release, target
 from deploy.images import Registry
 from tests.support import fake_aws
 from tests.support.fake_aws import COMMIT
@@ -117,7 +117,7 @@ class TestTheGoodRoad:
         code, out, _ = run("--dry-run")
 
         assert code == 0
-        assert "6. Run the migration task; its exit code must be 0." in out
+        assert "7. Run the migration task; its exit code must be 0." in out
         assert f'"image": "{cloud.registry.uri}@<the digest of sha-{COMMIT}>"' in out
         assert cloud.ecs.calls == []
 
@@ -187,6 +187,14 @@ class TestARollback:
         cloud.schema.write(self.NEWER)
 
         assert run("--rollback")[0] == 0
+
+    @pytest.mark.parametrize(("other", "code"), [("a" * 12, 0), ("b" * 12, 1)], ids=["the same", "another"])
+    def test_between_commits_is_allowed_if_they_have_one_schema(self, cloud, run, other, code):
+        fake_aws.push(cloud.ecr, f"schema-{'a' * 12}-{COMMIT}")
+        fake_aws.push(cloud.ecr, f"sha-{self.NEWER}", f"schema-{other}-{self.NEWER}", content="a newer image")
+        cloud.schema.write(self.NEWER)
+
+        assert run("--rollback")[0] == code
 
     def test_to_an_image_that_never_ran_there_is_refused(self, cloud, run):
         fake_aws.push(cloud.ecr, f"sha-{'f' * 40}", content="another image")
@@ -332,6 +340,47 @@ class TestTheLock:
 
         assert code == 0
         assert "(releasing the lock: ResourceNotFoundException" in out
+
+
+class TestTheOrderOfCommits:
+    LATER = "e" * 40
+
+    @pytest.fixture(autouse=True)
+    def deployed(self, cloud):
+        cloud.schema.write(self.LATER)
+
+    def test_one_that_a_later_one_overtook_is_refused(self, cloud, fails_before_the_update):
+        cloud.history.add((self.LATER, COMMIT))
+
+        assert fails_before_the_update()[0] == (
+            f"{self.LATER} was deployed here before, and contains {COMMIT}: release that one, roll back to this one, or"
+            " --unchecked"
+        )
+        assert cloud.ecs.called("RunTask") == []
+        assert cloud.schema.read() == self.LATER
+
+    def test_one_that_comes_later_is_not(self, cloud, run):
+        cloud.history.add((COMMIT, self.LATER))
+
+        assert run()[0] == 0
+        assert cloud.schema.read() == COMMIT
+
+    def test_who_says_so_deploys_it_all_the_same(self, cloud, run):
+        cloud.history.add((self.LATER, COMMIT))
+
+        assert run("--unchecked")[0] == 0
+
+    def test_is_the_one_of_git(self, capsys, monkeypatch, tmp_path):
+        monkeypatch.setattr(release, "ROOT", tmp_path)
+        author = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org")
+        release.git("init", "--quiet")
+        for _ in range(2):
+            release.git(*author, "commit", "--quiet", "--allow-empty", "--message", "one more")
+        later, earlier = (release.git("rev-parse", name).stdout.strip() for name in ("HEAD", "HEAD^"))
+
+        assert (deploy.contains(later, earlier), deploy.contains(earlier, later)) == (True, False)
+        assert not deploy.contains(later, "0" * 40)
+        assert f"(this clone cannot compare {'0' * 40} with {later}: fatal: " in capsys.readouterr().out
 
 
 class TestLookFails:
@@ -533,7 +582,7 @@ class TestInterrupted:
 
         line, out = fails_before_the_update()
 
-        assert line == "interrupted in step 6"
+        assert line == "interrupted in step 7"
         assert "stopped arn:aws:ecs:eu-central-1:123456789012:task/app/0001: interrupted" in out
         assert [task["status"] for task in cloud.ecs.tasks.values()] == ["STOPPED"]
 
@@ -545,7 +594,7 @@ class TestInterrupted:
 
         line, _ = fails()
 
-        assert re.fullmatch(r"interrupted in step [89]; the service is on its way back to app:1", line)
+        assert re.fullmatch(r"interrupted in step (9|10); the service is on its way back to app:1", line)
         assert cloud.ecs.running == "app:1"
         assert cloud.ecs.service["rollout"] == "IN_PROGRESS"
         assert not cloud.is_locked
@@ -554,7 +603,7 @@ class TestInterrupted:
         cloud.ecs.after(15, interrupt)
         cloud.ecs.during("StopTask", interrupt)
 
-        assert fails()[0] == "interrupted in step 6"
+        assert fails()[0] == "interrupted in step 7"
         assert [task["status"] for task in cloud.ecs.tasks.values()] == ["STOPPED"]
 
     def test_the_signals_are_the_programs_again_afterwards(self, run):

@@ -141,11 +141,15 @@ class TestCommandLine:
         with fake_aws.registry() as (registry, ecr):
             yield registry, ecr
 
+    @staticmethod
+    def words(registry, commit: str = COMMIT, schema: str = "a" * 12) -> list[str]:
+        return ["publish", "--repository", registry.uri, "--commit", commit, "--schema", schema]
+
     def test_ends_with_the_digest(self, aws, capsys):
         registry, ecr = aws
         digest = fake_aws.push(ecr, f"sha-{COMMIT}")
 
-        assert images.main(["publish", "--repository", registry.uri, "--commit", COMMIT]) == 0
+        assert images.main(self.words(registry)) == 0
         assert capsys.readouterr().out.splitlines() == [
             f"sha-{COMMIT} is already published: skipping the build",
             f"{digest} is the image of commit {COMMIT}",
@@ -154,13 +158,20 @@ class TestCommandLine:
     def test_tags_what_its_schema_was_tested_with_and_nothing_before_the_first_release(self, aws, capsys):
         registry, ecr = aws
         digest = fake_aws.push(ecr, f"sha-{COMMIT}")
-        words = ["publish", "--repository", registry.uri, "--commit", COMMIT, "--fits"]
+        tags = {f"sha-{COMMIT}", f"schema-{'a' * 12}-{COMMIT}"}
 
-        assert images.main([*words, ""]) == 0
-        assert fake_aws.digests(ecr) == {f"sha-{COMMIT}": digest}
+        assert images.main([*self.words(registry), "--fits", ""]) == 0
+        assert fake_aws.digests(ecr) == dict.fromkeys(tags, digest)
         for _ in range(2):
-            assert images.main([*words, "f" * 40]) == 0
-            assert fake_aws.digests(ecr) == {f"sha-{COMMIT}": digest, f"fits-{'f' * 40}-{COMMIT}": digest}
+            assert images.main([*self.words(registry), "--fits", "f" * 40]) == 0
+            assert fake_aws.digests(ecr) == dict.fromkeys({*tags, f"fits-{'f' * 40}-{COMMIT}"}, digest)
+
+    def test_needs_the_schemas_version(self, aws, capsys):
+        registry, ecr = aws
+        fake_aws.push(ecr, f"sha-{COMMIT}")
+
+        assert images.main(self.words(registry, schema="")) == 1
+        assert capsys.readouterr().err == "error: the schema's version is '': it must be 12 hexadecimal digits\n"
 
     def test_fails_with_one_line(self, aws, capfd, monkeypatch, tmp_path):
         (tmp_path / "docker").write_text("#!/bin/sh\nexit 7\n")
@@ -168,7 +179,7 @@ class TestCommandLine:
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
         registry, _ = aws
 
-        assert images.main(["publish", "--repository", registry.uri, "--commit", COMMIT]) == 1
+        assert images.main(self.words(registry)) == 1
         assert capfd.readouterr().err.splitlines()[-1] == (
             "error: devtools/docker.sh image failed (exit code 7): its output is above"
         )
@@ -182,5 +193,5 @@ class TestCommandLine:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
 
-        assert images.main(["publish", "--repository", "1.ecr/app", "--commit", COMMIT]) == 1
+        assert images.main(["publish", "--repository", "1.ecr/app", "--commit", COMMIT, "--schema", "a" * 12]) == 1
         assert capsys.readouterr().err == "error: connecting to AWS: You must specify a region.\n"

@@ -6,6 +6,7 @@ import tomllib
 import pytest
 import yaml
 
+from checks.support_ends import SUPPORTED
 from tests.support.paths import ROOT
 
 WORKFLOWS = {path.name: path.read_text() for path in sorted((ROOT / ".github/workflows").glob("*.yml"))}
@@ -60,21 +61,34 @@ def test_no_stored_key_is_used():
         assert "aws-access-key-id" not in text
 
 
-@pytest.mark.parametrize("name", ["staging.yml", "release.yml", "rollback.yml"])
-def test_a_deployment_is_never_cut_off(name):
-    assert PARSED[name]["concurrency"]["cancel-in-progress"] == "false"
+def groups() -> dict[str, dict[str, str]]:
+    """Return each concurrency group, by the workflow or the job that has it."""
+    jobs = {f"{name}: {key}": job for name in PARSED for key, job in PARSED[name]["jobs"].items()}
+    return {name: part["concurrency"] for name, part in (PARSED | jobs).items() if "concurrency" in part}
 
 
-def test_a_release_waits_for_another_and_a_rollback_for_no_release():
-    groups = {name: PARSED[name]["concurrency"]["group"] for name in ("staging.yml", "release.yml", "rollback.yml")}
+def test_a_deployment_waits_for_another_and_neither_is_cut_off_nor_replaced():
+    """By default GitHub keeps one that waits and cancels the others; `queue: max` keeps a hundred, in order."""
+    queue = {"cancel-in-progress": "false", "queue": "max"}
     choice = PARSED["rollback.yml"]["on"]["workflow_dispatch"]["inputs"]["environment"]["options"]
 
-    assert groups == {
-        "staging.yml": "staging",
-        "release.yml": "production",
-        "rollback.yml": "${{ inputs.environment }}-rollback",
+    assert {name: group for name, group in groups().items() if "queue" in group} == {
+        "_deploy.yml: deploy": {"group": "${{ inputs.environment }}", **queue},
+        # Of its own: a rollback waits for no release.
+        "rollback.yml": {"group": "${{ inputs.environment }}-rollback", **queue},
     }
     assert choice == ["staging", "production"]
+
+
+def test_each_commit_of_main_has_a_run_of_its_own():
+    """A run in a group without a queue can be replaced by a newer one."""
+    without = {name: group for name, group in groups().items() if "queue" not in group}
+
+    assert without.keys() == {"ci.yml", "security.yml"}
+    assert without["ci.yml"] == {
+        "group": "ci-${{ github.event_name == 'pull_request' && github.ref || github.sha }}",
+        "cancel-in-progress": "${{ github.event_name == 'pull_request' }}",
+    }
 
 
 @pytest.mark.parametrize(
@@ -106,14 +120,20 @@ def test_the_one_required_check_needs_every_other_job():
     assert passed["steps"][0]["run"] == f'test "$RESULTS" = "{" ".join(["success"] * len(jobs))}"'
 
 
-def test_the_parser_is_tested_on_each_python_from_the_oldest():
+def test_each_python_from_the_oldest_is_tested_and_what_comes_next_holds_up_nothing():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    oldest = re.match(r">=3\.(\d+)", project["requires-python"])
-    versions = PARSED["ci.yml"]["jobs"]["python"]["strategy"]["matrix"]["version"]
+    (oldest,) = re.findall(r">=3\.(\d+)", project["requires-python"])
+    (image,) = re.findall(r"^ARG PYTHON=3\.(\d+)$", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE)
+    python, django = PARSED["ci.yml"]["jobs"]["python"], PARSED["ci.yml"]["jobs"]["django"]
+    others = [int(version.removeprefix("3.")) for version in python["strategy"]["matrix"]["version"]]
 
-    assert oldest is not None
-    assert versions == [f"3.{int(oldest[1]) + number}" for number in range(len(versions))]
-    assert len(versions) > 1
+    assert sorted([*others, int(image)]) == list(range(int(oldest), int(image) + 2))
+    assert python["continue-on-error"] == f"${{{{ matrix.version == '3.{int(image) + 1}' }}}}"
+    assert python["env"]["IMAGE_PYTHON"] == "${{ matrix.version }}"
+    assert django["continue-on-error"] == "true"
+    # The line after the locked one.
+    major = SUPPORTED["django"][0].partition(".")[0]
+    assert django["steps"][-1]["run"] == f"make test-django DJANGO={int(major) + 1}.0"
 
 
 def test_ci_runs_every_gate_of_make_check():
