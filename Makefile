@@ -114,15 +114,17 @@ check-template: ## Fail if rename, app and remove-sample, in any order, leave a 
 add: ## Add a package: PACKAGE=django-waffle (or "django-waffle>=5,<6"), GROUP=dev for a tool of development.
 	@[[ $(call quote,PACKAGE) ]] || { echo 'error: name the package: make add PACKAGE=django-waffle' >&2; exit 2; }
 	@[[ $(call quote,GROUP) =~ ^(dev)?$$ ]] || { echo 'error: GROUP must be dev, or not set' >&2; exit 2; }
-	@$(RUN) poetry add --lock $(if $(value GROUP),--group dev) -- $(call quote,PACKAGE)
+	@$(RUN) with-poetry poetry add --lock $(if $(value GROUP),--group dev) -- $(call quote,PACKAGE)
+	@$(RUN) with-poetry devtools/export-lists
 
-lock: ## Bring poetry.lock up to date with pyproject.toml (ARGS=--regenerate: with new versions of everything).
-	@$(RUN) poetry lock $(ARGS)
+lock: ## Bring poetry.lock and docker/requirements/ up to date with pyproject.toml (ARGS=--regenerate: new versions of all).
+	@$(RUN) with-poetry poetry lock $(ARGS)
+	@$(RUN) with-poetry devtools/export-lists
 
 ##@ Check
 
-test: ## Run the tests with the coverage gate; T=<paths or ids> runs a part without the gate; SEED=<number> repeats a run.
-	@$(PYTEST) $(if $(value T),-m 'not long',-n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered)
+test: ## Run the tests with the coverage gate, and show the slowest; T=<paths or ids> runs a part without it; SEED=<number> repeats a run.
+	@$(PYTEST) $(if $(value T),-m 'not long',-n 2 --dist loadfile --durations=10 --durations-min=1 --cov --cov-report=term-missing:skip-covered)
 
 test-slow: ## Run the tests that start whole processes or a browser; T and SEED as above.
 	@$(PYTEST) -m 'slow and not long' $(if $(value T),,-n 2 --dist loadfile)
@@ -182,13 +184,16 @@ check-schema: ## Fail if docs/openapi.yaml or what `make configuration` generate
 	@$(RUN) tool ./checks/check-schema
 	@$(RUN) tool python -m config.generate --check
 
+check-lists: ## Fail if poetry.lock or docker/requirements/ is out of date.
+	@$(RUN) with-poetry devtools/export-lists --check
+
 check-api: ## Fail if the API breaks clients of the last release (COMMIT=<commit> names another).
 	@./checks/check-api $(if $(value COMMIT),$(call quote,COMMIT))
 
 check-client: ## Generate a TypeScript client's types from docs/openapi.yaml and compile them; STRICT=1 fails without npm.
 	@./checks/check-client $(if $(STRICT),--strict)
 
-check: lint types lint-delivery check-migrations check-schema check-dashboards check-api check-client test test-slow ## Run every check of CI.
+check: lint types lint-delivery check-lists check-migrations check-schema check-dashboards check-api check-client test test-slow ## Run every check of CI.
 
 audit: ## Look up known vulnerabilities of the packages in poetry.lock (needs the network).
 	@$(RUN) tool ./checks/audit
@@ -213,7 +218,7 @@ publish-image: ## Build, check and push this commit's image to IMAGE_REPOSITORY,
 deploy: ## Deploy IMAGE (a tag or digest) to ENV, or the target in DEPLOYMENT; RELEASE=v1.2.3 tags it; ARGS are passed on.
 	@python3 -m deploy.tools -m deploy.deploy $(TO) --image "$$IMAGE" --release "$$RELEASE" $(ARGS)
 
-deploy-tools: ## Install what the targets below need: boto3, as in poetry.lock; they do it by themselves.
+deploy-tools: ## Install what the targets below need (boto3, in docker/requirements/deploy.txt); they do it by themselves.
 	@python3 -m deploy.tools
 
 rollback: ## Return ENV to IMAGE, which ran there before: its own task definition, no migration; it takes over from a release.

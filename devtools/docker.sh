@@ -8,19 +8,16 @@ die() {
     exit 1
 }
 
-# Print what pip on this machine knows of package indexes, as a pip.conf for the build. pip merges its files and variables
-# itself; variables win over its section `install`, and that over `global`. An index in a local folder is left out, and so are
-# other settings (constraint, cert, find-links): they name paths that the build does not have. Without pip, only variables
-# are known.
+# Print what pip on this machine knows of package indexes, as a pip.conf for the build (devtools/packages.py). On a machine
+# without Python or pip only variables are known.
 pip_conf() {
-    local found section indexes
-    found=$(pip3 config list 2>/dev/null || python3 -m pip config list 2>/dev/null ||
-        printf ":env:.%s='%s'\n" index-url "${PIP_INDEX_URL:-}" extra-index-url "${PIP_EXTRA_INDEX_URL:-}" \
-            trusted-host "${PIP_TRUSTED_HOST:-}")
-    indexes=$(for section in :env: install global; do
-        sed -nE "s/^$section\.((extra-)?index-url|trusted-host)='(.*)'\$/\1 = \3/p" <<<"$found"
-    done | sed -E 's/\\n/ /g; s/ file:[^ ]*//g; s/ +/ /g; / = ?$/d' | sort --stable --unique --key=1,1)
-    [[ -z $indexes ]] || printf '[global]\n%s\n' "$indexes"
+    local name value found=""
+    ! python3 -m devtools.packages pip-conf 2>/dev/null || return 0
+    for name in index-url extra-index-url trusted-host; do
+        value=PIP_$(tr a-z- A-Z_ <<<"$name")
+        [[ -z ${!value:-} ]] || found+="$name = ${!value}"$'\n'
+    done
+    [[ -z $found ]] || printf '[global]\n%s' "$found"
 }
 
 # Print the name of the Compose project: the folder's name with a checksum of its path, so that two clones share nothing.
@@ -67,7 +64,9 @@ SETTINGS=$(settings)
 COMPOSE_PROJECT_NAME=$(setting name)
 # Two files make one project; without this, Compose warns of the services of the other file.
 COMPOSE_IGNORE_ORPHANS=true
-export HOST_UID HOST_GID PIP_CONF COMPOSE_PROJECT_NAME COMPOSE_IGNORE_ORPHANS
+# The package index for Poetry, whose containers have no pip.conf; empty for the default one.
+POETRY_PYPI_MIRROR_URL=${POETRY_PYPI_MIRROR_URL:-$(sed -n 's/^index-url *= *//p' <<<"$PIP_CONF" | tail -1)}
+export HOST_UID HOST_GID PIP_CONF POETRY_PYPI_MIRROR_URL COMPOSE_PROJECT_NAME COMPOSE_IGNORE_ORPHANS
 
 local_compose() { docker compose --file compose.local.yml "$@"; }
 test_compose() { docker compose --file compose.test.yml "$@"; }
@@ -207,12 +206,7 @@ shell() {
     start_database local
     start_database test
     start_redis test
-    run test_compose tests env "POETRY_PYPI_MIRROR_URL=$(mirror)" bash
-}
-
-# Print the package index for Poetry, whose containers have no pip.conf; nothing for the default one.
-mirror() {
-    echo "${POETRY_PYPI_MIRROR_URL:-$(sed -n 's/^index-url *= *//p' <<<"$PIP_CONF" | tail -1)}"
+    run test_compose tests bash
 }
 
 verb=${1:-}
@@ -233,12 +227,9 @@ case $verb in
         image "$@" ;;
     logs)
         local_compose logs --follow --tail 100 app ;;
-    tool)
+    tool | with-poetry)
         build test_compose tests
         run test_compose tests "$@" ;;
-    poetry)
-        build test_compose tests
-        run test_compose tests env "POETRY_PYPI_MIRROR_URL=$(mirror)" poetry "$@" ;;
     local)
         build local_compose app
         start_database local
@@ -250,5 +241,5 @@ case $verb in
         run test_compose tests "$@" ;;
     *)
         die "usage: docker.sh up | down | build | monitoring | logs | shell | clean | image NAME COMMIT |" \
-            "traffic [OPTIONS] | tool COMMAND | local COMMAND | test COMMAND | poetry ARGUMENTS" ;;
+            "traffic [OPTIONS] | tool COMMAND | local COMMAND | test COMMAND | with-poetry COMMAND" ;;
 esac

@@ -1,11 +1,11 @@
-"""Native runtime, without Docker: a virtual environment from poetry.lock, embedded PostgreSQL, gunicorn.
+"""Native runtime, without Docker: a virtual environment from docker/requirements/, embedded PostgreSQL, gunicorn.
 
 `devtools/run` calls this with any Python from 3.11 on, so it imports the standard library only. It writes to `.venv/` and
 `.local/` alone (and, as root, to the folder of `devtools/embedded_postgres.py`).
 """
 
 # A command line tool: it prints, reads the environment, and runs commands, without a shell.
-# ruff: noqa: T201, TID251, S603
+# ruff: noqa: T201, S603
 
 import codecs
 import contextlib
@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from devtools import packages
 from devtools import prometheus as on_this_machine
 from devtools.daemon import Daemon, DevtoolsError
 
@@ -41,30 +42,12 @@ STOP_SECONDS = 45
 PROMETHEUS_STOP_SECONDS = 20
 SERVER_ERROR = 500
 URL_SETTINGS = {"local": "DATABASE_URL", "test": "TEST_DATABASE_URL"}
-# Variables that change libpq (PGHOST, PGSERVICE, PGDATESTYLE), Python (PYTHONSAFEPATH, PYTHONHOME), pip (PIP_USER,
-# PIP_TARGET), gunicorn, mypy or pytest's plugins, and were set for other work. This project's settings are those of
-# docs/configuration.md; a database is named by its URL. No container inherits them either; a `.env` may set any.
+# Variables that change libpq (PGHOST, PGSERVICE, PGDATESTYLE), Python (PYTHONSAFEPATH, PYTHONHOME), gunicorn, mypy or
+# pytest's plugins, and were set for other work, as those of pip and uv in devtools.packages. This project's settings are
+# those of docs/configuration.md; a database is named by its URL. No container inherits them either; a `.env` may set any.
 FOREIGN_VARIABLES = re.compile(
-    r"PG[A-Z]+|PYTHON\w+|PIP_\w+|GUNICORN_CMD_ARGS|MYPYPATH|PYTEST_(PLUGINS|DISABLE_PLUGIN_AUTOLOAD)", re.ASCII
+    r"PG[A-Z]+|PYTHON\w+|GUNICORN_CMD_ARGS|MYPYPATH|PYTEST_(PLUGINS|DISABLE_PLUGIN_AUTOLOAD)", re.ASCII
 )
-# The package index, its mirror, a proxy, and the connection to them.
-PIP_CONNECTION_VARIABLES = {
-    f"PIP_{name}"
-    for name in (
-        *("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "TRUSTED_HOST", "CONFIG_FILE", "KEYRING_PROVIDER"),
-        *(
-            "PROXY",
-            "CERT",
-            "CLIENT_CERT",
-            "CACHE_DIR",
-            "NO_CACHE_DIR",
-            "RETRIES",
-            "TIMEOUT",
-            "DEFAULT_TIMEOUT",
-            "NO_INPUT",
-        ),
-    )
-}
 # Settings of the programs beside the application.
 MONITORING_VARIABLES = {"PROMETHEUS_PORT", "GRAFANA_PORT"}
 
@@ -136,11 +119,7 @@ def read_value(text: str, where: str) -> str:
 
 def inherited() -> dict[str, str]:
     """Return the environment without variables that were set for other work. See FOREIGN_VARIABLES."""
-    variables = {
-        name: value
-        for name, value in os.environ.items()
-        if name in PIP_CONNECTION_VARIABLES or not FOREIGN_VARIABLES.fullmatch(name)
-    }
+    variables = {name: value for name, value in packages.environment().items() if not FOREIGN_VARIABLES.fullmatch(name)}
     # Another project's settings.
     if not variables.get("DJANGO_SETTINGS_MODULE", "config.").startswith("config."):
         del variables["DJANGO_SETTINGS_MODULE"]
@@ -174,81 +153,68 @@ def exclusive_lock(name: str) -> Iterator[None]:
         yield
 
 
-def build() -> None:
-    """Create `.venv` from poetry.lock, unless it exists and was created from the same file."""
+# What serving locally needs, and with the tools of tests and checks.
+SERVING = ("main", "local")
+EVERYTHING = (*SERVING, "dev")
+
+
+def build(*lists: str) -> None:
+    """Install lists of docker/requirements/ into `.venv`, unless they are; a `.venv` of other lists is made anew."""
     with exclusive_lock("build"):
-        wanted = digest(tools_digest().encode(), (ROOT / "poetry.lock").read_bytes())
-        if is_complete(VENV, wanted):
+        current = {name: list_digest(name) for name in EVERYTHING}
+        installed = stamps(VENV)
+        if not installed.items() <= current.items():
+            installed = {}
+        missing = [name for name in lists if name not in installed]
+        if not missing:
             return
-        if VENV.exists():
-            down()  # the running programs are in it
-        install_poetry()
-        requirements = NATIVE / "requirements.txt"
-        run(TOOLS / "bin" / "poetry", "export", "--with=dev", "--output", requirements, "--directory", ROOT)
-        write("Installing what poetry.lock names into .venv/ (about half a minute)")
-        make_venv(VENV)
-        # The list is complete, so pip need not resolve it (before 23.3 it then wants newer packages with extras).
-        pip(VENV, "--no-deps", "--require-hashes", "--requirement", str(requirements))
-        (VENV / "made-from").write_text(wanted)
+        if not installed:
+            if VENV.exists():
+                down()  # the running programs are in it
+            packages.make_venv(VENV)
+        write(
+            f"Installing the packages {'of tests and checks' if 'dev' in missing else 'that serve'} into .venv/ (once)"
+        )
+        packages.install(VENV, *missing)
+        lines = (f"{name} {stamp}\n" for name, stamp in current.items() if name in {*installed, *missing})
+        (VENV / "made-from").write_text("".join(lines))
 
 
-def tools_digest() -> str:
-    """Return the digest of what Poetry's environment is created from."""
-    # Programs in a virtual environment contain its path: one that was moved does not work.
-    return digest((ROOT / "docker" / "poetry.txt").read_bytes(), bytes(ROOT))
+def list_digest(name: str) -> str:
+    """Return the digest of a list and of the checkout's path, which is in the programs of a virtual environment."""
+    return digest((packages.LISTS / f"{name}.txt").read_bytes(), bytes(ROOT))
+
+
+def stamps(folder: Path) -> dict[str, str]:
+    """Return the digests of the lists in a virtual environment; none if it is not whole, or its Python does not run."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError, ValueError):
+        subprocess.run([folder / "bin" / "python", "-c", ""], check=True, capture_output=True, env=inherited())
+        return dict(line.split() for line in (folder / "made-from").read_text().splitlines())
+    return {}
 
 
 def install_poetry() -> None:
     """Install Poetry, unless it is installed from the same list."""
-    if not is_complete(TOOLS, tools_digest()):
-        write("Installing Poetry, which reads poetry.lock, into .local/ (once)")
-        make_venv(TOOLS)
-        pip(TOOLS, "--requirement", str(ROOT / "docker" / "poetry.txt"))
-        (TOOLS / "made-from").write_text(tools_digest())
+    wanted = {"poetry": list_digest("poetry")}
+    if stamps(TOOLS) != wanted:
+        write("Installing Poetry, which changes poetry.lock, into .local/ (once)")
+        packages.make_venv(TOOLS)
+        packages.install(TOOLS, "poetry")
+        (TOOLS / "made-from").write_text(f"poetry {wanted['poetry']}\n")
 
 
-def poetry_mirror() -> dict[str, str]:
-    """Return the variable that makes Poetry use pip's package index, and install its plugin; empty for the default index."""
-    listed = subprocess.run(
-        [TOOLS / "bin" / "python", "-m", "pip", "config", "list"],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=inherited(),
-    ).stdout
-    found = dict(re.findall(r"^(:env:|install|global)\.index-url='(.*)'$", listed, re.MULTILINE))
-    own = next((found[source] for source in (":env:", "install", "global") if source in found), "")
-    mirror = os.environ.get("POETRY_PYPI_MIRROR_URL", own)
-    if not mirror:
-        return {}
-    if not list(TOOLS.glob("lib/python3*/site-packages/poetry_plugin_pypi_mirror")):
-        pip(TOOLS, "--quiet", "--requirement", str(ROOT / "docker" / "poetry-mirror.txt"))
-    return {"POETRY_PYPI_MIRROR_URL": mirror}
+def poetry_environment() -> dict[str, str]:
+    """Return Poetry's environment, with pip's certificate, and with pip's index for the mirror's plugin."""
+    env, configured = inherited(), packages.pip_and_its_configuration()[1]
+    if "cert" in configured:
+        env["REQUESTS_CA_BUNDLE"] = configured["cert"]
+    env.setdefault("POETRY_PYPI_MIRROR_URL", configured.get("index-url", ""))
+    return env
 
 
 def digest(*parts: bytes) -> str:
     """Return the SHA-256 of the parts, in hexadecimal digits."""
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
-
-
-def is_complete(folder: Path, wanted: str) -> bool:
-    """Return whether a virtual environment is complete, was created from the same inputs, and its Python still runs."""
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        subprocess.run([folder / "bin" / "python", "-c", ""], check=True, capture_output=True, env=inherited())
-        return (folder / "made-from").read_text() == wanted
-    return False
-
-
-def make_venv(folder: Path) -> None:
-    """Create an empty virtual environment; an existing one is replaced."""
-    # From inside `make shell` this runs on the very environment that it replaces.
-    run(getattr(sys, "_base_executable", sys.executable), "-m", "venv", "--clear", folder)
-
-
-def pip(folder: Path, *arguments: str) -> None:
-    """Install with pip, which shows its progress; indexes and mirrors are as the user configured them."""
-    # --no-user: a pip.conf may set user = yes.
-    run(folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--no-user", *arguments)
 
 
 # --- Databases -------------------------------------------------------------------------------------------------------
@@ -273,7 +239,7 @@ def up() -> None:
         refuse_taken(port)
     if state is None or state.get("metrics_port") != metrics_port:
         refuse_taken(metrics_port, "METRICS_PORT")
-    build()
+    build(*SERVING)
     env = environment()
     start_databases(env, "local")
     run(PYTHON, "manage.py", "migrate", "--noinput", env=env)
@@ -418,12 +384,12 @@ def logs() -> NoReturn:
 
 def shell() -> NoReturn:
     """Open bash with the virtual environment, the settings and both databases."""
-    build()
+    build(*EVERYTHING)
     install_poetry()
     link = VENV / "bin" / "poetry"
     link.unlink(missing_ok=True)
     link.symlink_to(TOOLS / "bin" / "poetry")
-    env = environment() | poetry_mirror()
+    env = poetry_environment() | environment()
     start_databases(env, "local", "test")
     rcfile = NATIVE / "bashrc"
     # The user's own file may put other Pythons first, so PATH is set after it.
@@ -432,11 +398,12 @@ def shell() -> NoReturn:
     os.execvpe("bash", ["bash", "--rcfile", str(rcfile)], env)  # noqa: S606, S607  `make shell` opens a shell
 
 
-def poetry(arguments: list[str]) -> NoReturn:
-    """Replace this process by Poetry, on the index that pip is configured for."""
+def with_poetry(arguments: list[str]) -> NoReturn:
+    """Replace this process by a command that finds Poetry in its PATH, on the index that pip is configured for."""
     install_poetry()
-    program = str(TOOLS / "bin" / "poetry")
-    os.execve(program, [program, *arguments], inherited() | poetry_mirror())  # noqa: S606  no shell is wanted
+    env = poetry_environment()
+    env["PATH"] = os.pathsep.join([str(TOOLS / "bin"), env.get("PATH", os.defpath)])
+    os.execvpe(arguments[0], arguments, env)  # noqa: S606  no shell is wanted
 
 
 def clean() -> None:
@@ -448,7 +415,7 @@ def clean() -> None:
 
 def command(kind: str, arguments: list[str]) -> NoReturn:
     """Replace this process by a command that needs no database (tool), the local one or the test one."""
-    build()
+    build(*(SERVING if kind == "local" else EVERYTHING))
     env = environment()
     if kind != "tool":
         start_databases(env, kind)
@@ -476,30 +443,30 @@ def main(arguments: list[str]) -> int:
     verbs = {
         "up": up,
         "down": down,
-        "build": build,
+        "build": lambda: build(*EVERYTHING),
         "logs": logs,
         "shell": shell,
         "clean": clean,
         "monitoring": monitoring,
     }
-    with_rest = verb in {"tool", "local", "test", "poetry"}
+    with_rest = verb in {"tool", "local", "test", "with-poetry"}
     if not (verb in verbs and not rest) and not (with_rest and rest) and verb != "traffic":
         print(
             f"usage: native.py {' | '.join(verbs)} | traffic [OPTIONS] | tool COMMAND | local COMMAND | test COMMAND"
-            " | poetry ARGUMENTS",
+            " | with-poetry COMMAND",
             file=sys.stderr,
         )
         return 2
     try:
         if verb == "traffic":
             traffic(rest)
-        elif verb == "poetry":
-            poetry(rest)
+        elif verb == "with-poetry":
+            with_poetry(rest)
         elif rest:
             command(verb, rest)
         else:
             verbs[verb]()
-    except DevtoolsError as error:
+    except (DevtoolsError, packages.InstallError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

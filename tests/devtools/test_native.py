@@ -148,6 +148,7 @@ class TestInherited:
             "PIP_REQUIRE_VIRTUALENV",
             "PIP_CONSTRAINT",
             "PIP_DRY_RUN",
+            "UV_TARGET",
         ),
         *("GUNICORN_CMD_ARGS", "MYPYPATH", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
     )
@@ -183,10 +184,10 @@ class TestInherited:
     def test_a_virtual_environment_is_whole_whatever_the_shell_says_of_python(self, native, tmp_path, monkeypatch):
         (tmp_path / "bin").mkdir()
         (tmp_path / "bin" / "python").symlink_to(sys.executable)
-        (tmp_path / "made-from").write_text("stamp")
+        (tmp_path / "made-from").write_text("list stamp\n")
         monkeypatch.setenv("PYTHONHOME", "/nowhere")
 
-        assert native.is_complete(tmp_path, "stamp")
+        assert native.stamps(tmp_path) == {"list": "stamp"}
 
 
 class TestPort:
@@ -329,52 +330,97 @@ def test_a_wrong_call_is_told_the_verbs(native, capsys, monkeypatch):
     assert "usage: native.py up | down | build" in capsys.readouterr().err
 
 
-def test_an_environment_is_made_again_when_it_is_not_whole(native, tmp_path):
+def test_an_environment_that_is_not_whole_has_no_list(native, tmp_path):
     (tmp_path / "bin").mkdir()
-    assert native.is_complete(tmp_path, "stamp") is False
+    assert native.stamps(tmp_path) == {}
 
     (tmp_path / "bin" / "python").symlink_to(os.path.realpath("/bin/true"))
-    assert native.is_complete(tmp_path, "stamp") is False
+    assert native.stamps(tmp_path) == {}
 
-    (tmp_path / "made-from").write_text("stamp")
-    assert native.is_complete(tmp_path, "stamp") is True
-    assert native.is_complete(tmp_path, "another") is False
+    (tmp_path / "made-from").write_text("a stamp of another form")
+    assert native.stamps(tmp_path) == {}
+
+    (tmp_path / "made-from").write_text("main one\nlocal two\n")
+    assert native.stamps(tmp_path) == {"main": "one", "local": "two"}
+
+    (tmp_path / "bin" / "python").unlink()
+    assert native.stamps(tmp_path) == {}
+
+
+class TestBuild:
+    @pytest.fixture
+    def build(self, native, tmp_path, monkeypatch):
+        """Return what a build installs and stops; the environments are made, and nothing is installed into them."""
+        for name in native.EVERYTHING:
+            (tmp_path / f"{name}.txt").write_text(name)
+        monkeypatch.setattr(native.packages, "LISTS", tmp_path)
+        monkeypatch.setattr(native, "VENV", tmp_path / "venv")
+        monkeypatch.setattr(native, "NATIVE", tmp_path / "native")
+        done: list[object] = []
+        monkeypatch.setattr(native, "down", lambda: done.append("down"))
+        monkeypatch.setattr(native.packages, "install", lambda _, *lists: done.append(lists))
+
+        def build(*lists):
+            done.clear()
+            native.build(*lists)
+            return list(done)
+
+        return build
+
+    def test_what_serves_comes_first_and_the_tools_are_added(self, native, build):
+        assert build(*native.SERVING) == [("main", "local")]
+        marker = native.VENV / "marker"
+        marker.touch()
+
+        assert build(*native.SERVING) == []
+        assert build(*native.EVERYTHING) == [("dev",)]
+        assert build(*native.EVERYTHING) == build(*native.SERVING) == []
+        assert marker.exists()
+
+    def test_an_environment_of_another_list_is_made_anew(self, native, build, tmp_path):
+        build(*native.EVERYTHING)
+        (native.VENV / "marker").touch()
+        (tmp_path / "dev.txt").write_text("another")
+
+        assert build(*native.SERVING) == ["down", ("main", "local")]
+        assert not (native.VENV / "marker").exists()
+
+    def test_an_installation_that_broke_off_is_made_again(self, native, build, monkeypatch):
+        def broken(*_):
+            raise native.packages.InstallError("no network")
+
+        build(*native.SERVING)
+        with monkeypatch.context() as patch:
+            patch.setattr(native.packages, "install", broken)
+            with pytest.raises(native.packages.InstallError):
+                build(*native.EVERYTHING)
+
+        assert build(*native.EVERYTHING) == [("dev",)]
 
 
 class TestPoetry:
     @pytest.fixture
     def mirror(self, native, tmp_path, monkeypatch):
-        """Return what Poetry gets, with pip as in this environment and its configuration in a file of the test."""
-        (tmp_path / "bin").mkdir()
-        (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-        (tmp_path / "bin" / "python").chmod(0o755)
-        (tmp_path / "lib/python3.11/site-packages/poetry_plugin_pypi_mirror").mkdir(parents=True)
-        monkeypatch.setattr(native, "TOOLS", tmp_path)
+        """Return the index that Poetry gets, with pip's configuration in a file of the test."""
         monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
         for name in ("PIP_INDEX_URL", "POETRY_PYPI_MIRROR_URL"):
             monkeypatch.delenv(name, raising=False)
 
-        def configured(text: str = "") -> dict[str, str]:
+        def configured(text: str = "") -> str:
             (tmp_path / "pip.conf").write_text(text)
-            mirror: dict[str, str] = native.poetry_mirror()
+            mirror: str = native.poetry_environment()["POETRY_PYPI_MIRROR_URL"]
             return mirror
 
         return configured
 
     def test_the_index_of_pip_is_poetrys(self, mirror, monkeypatch):
         text = "[global]\nindex-url = https://one.example/simple\n"
-        assert mirror(text) == {"POETRY_PYPI_MIRROR_URL": "https://one.example/simple"}
-
-        text += "[install]\nindex-url = https://two.example/simple\n"
-        assert mirror(text) == {"POETRY_PYPI_MIRROR_URL": "https://two.example/simple"}
-
-        monkeypatch.setenv("PIP_INDEX_URL", "https://three.example/simple")
-        assert mirror(text) == {"POETRY_PYPI_MIRROR_URL": "https://three.example/simple"}
+        assert mirror(text) == "https://one.example/simple"
 
         monkeypatch.setenv("POETRY_PYPI_MIRROR_URL", "https://four.example/simple")
-        assert mirror(text) == {"POETRY_PYPI_MIRROR_URL": "https://four.example/simple"}
+        assert mirror(text) == "https://four.example/simple"
 
     def test_the_default_index_needs_nothing(self, mirror, monkeypatch):
         monkeypatch.setenv("POETRY_PYPI_MIRROR_URL", "")
 
-        assert mirror() == {}
+        assert mirror("[global]\nindex-url = https://one.example/simple\n") == ""
