@@ -13,7 +13,7 @@ POPULATE = populate $(SEEDED) $(ARGS)
 # The target of an environment (docs/hosted-settings.md), where the variable DEPLOYMENT does not hold it.
 TO = $(if $(value ENV),--to deploy/targets/$(call quote,ENV).json)
 # make would look for variables of its own in `T=...[$5]`, to pass it on to nobody.
-unexport T SEED COMMIT NAME MODEL TITLE DESCRIPTION FILE FORCE PACKAGE GROUP
+unexport T SEED COMMIT NAME MODEL TITLE DESCRIPTION FILE FORCE PACKAGE GROUP OWNER BACK KEY
 # Of the command line only: some systems have a NAME in the environment.
 NAME =
 MODEL =
@@ -23,6 +23,9 @@ FILE =
 FORCE =
 PACKAGE =
 GROUP =
+OWNER =
+BACK =
+KEY =
 
 # Every target is a command and makes no file of its name.
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
@@ -130,7 +133,7 @@ test-slow: ## Run the tests that start whole processes or a browser; T and SEED 
 	@$(PYTEST) -m 'slow and not long' $(if $(value T),,-n 2 --dist loadfile)
 
 test-django: ## Run the tests with another Django than the locked one (DJANGO=6.0), and nothing else changed.
-	@rm -rf .local/django && python3 -m pip install --quiet --disable-pip-version-check --no-deps --target .local/django \
+	@rm -rf .local/django && $${PYTHON:-python3} -m pip install --quiet --disable-pip-version-check --no-deps --target .local/django \
 		django==$(call quote,DJANGO).*
 	@$(RUN) test env PYTHONPATH=.local/django pytest -n 2 --dist loadfile $(ARGS)
 
@@ -224,11 +227,14 @@ deploy-tools: ## Install what the targets below need (boto3, in docker/requireme
 rollback: ## Return ENV to IMAGE, which ran there before: its own task definition, no migration; it takes over from a release.
 	@python3 -m deploy.tools -m deploy.deploy $(TO) --rollback --take-over --image "$$IMAGE" $(ARGS)
 
-run-task: ## Run a command in ENV=staging|production, in a task of its own (ARGS="manage.py ..."; PASS=<variable> passes it on).
-	@python3 -m deploy.tools -m deploy.run_task $(TO) $(if $(value PASS),--pass $(call quote,PASS)) -- $(ARGS)
+run-task: ## Run a command in ENV=staging|production, in a task of its own (ARGS="manage.py ..."; PASS=<variable>; OWNER=1: as the owner).
+	@python3 -m deploy.tools -m deploy.run_task $(TO) $(if $(value PASS),--pass $(call quote,PASS)) $(if $(OWNER),--owner) -- $(ARGS)
 
-prepare-database: ## Make the database's roles in ENV with IMAGE's code; ROTATE=DATABASE_URL|MIGRATION_DATABASE_URL|SECRET_KEY makes one new.
-	@python3 -m deploy.tools -m deploy.prepare_database $(TO) --image "$$IMAGE" $(if $(value ROTATE),--rotate $(call quote,ROTATE))
+prepare-database: ## Make the database's roles in ENV with IMAGE's code; ROTATE=<key> makes a secret new, BACK=<key> takes it back.
+	@python3 -m deploy.tools -m deploy.prepare_database $(TO) --image "$$IMAGE" $(if $(value ROTATE),--rotate $(call quote,ROTATE)) $(if $(value BACK),--back $(call quote,BACK))
+
+set-secret: ## Put the value of this shell's variable KEY into the application's secret in ENV (KEY=SENTRY_DSN).
+	@python3 -m deploy.tools -m deploy.prepare_database $(TO) --set $(call quote,KEY)
 
 deploy-dry-run: ## Print the plan of a deployment, without any call to AWS.
 	@python3 -m deploy.tools -m deploy.deploy --dry-run --image "$${IMAGE:-sha-$$(git rev-parse HEAD)}" \

@@ -1,24 +1,34 @@
-"""Make the database's roles in an environment, or rotate a role's password: `manage.py prepare_database` in an ECS task.
+"""Make the database's roles in an environment, and rotate its secrets: `manage.py prepare_database` in an ECS task.
 
-    python -m deploy.prepare_database --image sha-<commit> [--to FILE] [--rotate KEY]
+    python -m deploy.prepare_database --image sha-<commit> [--to FILE] [--rotate KEY | --back KEY]
+    python -m deploy.prepare_database --set KEY [--to FILE]
 
 Both secrets get a value first, if they have none: a SECRET_KEY, and two URLs with passwords that nobody has seen. The task
 alone reads the secret of RDS's master, by an execution role of its own.
 
-KEY is DATABASE_URL or MIGRATION_DATABASE_URL: the URL in the secret gets a new password first, and the old one again if the
-task fails. Or it is SECRET_KEY, which needs no task: the old one becomes SECRET_KEY_FALLBACKS, and the next deployment reads
-both.
+`--rotate` writes a version that is not current (AWSPENDING), and makes it current when the task has set the password that is
+in it; a task that fails leaves nothing to take back.
+
+- DATABASE_URL names one of two roles by turns, `app` and `app_2`. The one that serves keeps its password until the next
+  rotation, so at no moment is a login refused that the current version, or the one before it, has.
+- MIGRATION_DATABASE_URL has one role, which owns the tables: the lock keeps deployments, which alone use it, away meanwhile.
+- SECRET_KEY needs no task: the old one becomes SECRET_KEY_FALLBACKS, and the next deployment reads both.
+
+`--back` makes the version before the current one again (AWSPREVIOUS), and gives its passwords to the roles. `--set` puts the
+value of a variable of this shell into the application's secret.
 """
 
-# A command line tool: it prints.
-# ruff: noqa: T201
+# A command line tool: it prints, and reads its environment.
+# ruff: noqa: T201, TID251
 
 import argparse
+import contextlib
 import json
+import os
 import secrets
 import sys
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 APPLICATION, OWNER, KEY = "DATABASE_URL", "MIGRATION_DATABASE_URL", "SECRET_KEY"
+CURRENT, PREVIOUS, PENDING = "AWSCURRENT", "AWSPREVIOUS", "AWSPENDING"
 LIMIT_S = 10 * 60
 
 
@@ -51,40 +62,79 @@ def fill(client: "SecretsManagerClient", target: Target) -> None:
                 print(f"   filled {arn}")
 
 
-def rotate(client: "SecretsManagerClient", target: Target, key: str) -> Callable[[], None]:
-    """Put a new password into the URL of a secret, or a new SECRET_KEY; return the function that takes it back."""
-    arn = target.migration_secret if key == OWNER else target.app_secret
+def write(client: "SecretsManagerClient", target: Target, key: str) -> tuple[str, str]:
+    """Write a version with a new password or SECRET_KEY as AWSPENDING; return the secret's ARN and the version."""
+    arn = secret_of(target, key)
     with aws_errors(f"rotating {key} in {arn}"):
-        before = text = client.get_secret_value(SecretId=arn)["SecretString"]
+        text = client.get_secret_value(SecretId=arn, VersionStage=CURRENT)["SecretString"]
         if key == OWNER:
-            text = with_password(text, secrets.token_urlsafe(32))
+            text = with_login(text, secrets.token_urlsafe(32))
         else:
             values = json.loads(text)
             if key == APPLICATION:
-                values[key] = with_password(values[key], secrets.token_urlsafe(32))
+                values[key] = with_login(values[key], secrets.token_urlsafe(32), other_role)
             else:
                 values |= {KEY: secrets.token_urlsafe(64), "SECRET_KEY_FALLBACKS": values[KEY]}
             text = json.dumps(values)
-        client.put_secret_value(SecretId=arn, SecretString=text)
+        version = client.put_secret_value(SecretId=arn, SecretString=text, VersionStages=[PENDING])["VersionId"]
+    return arn, version
+
+
+def make_current(client: "SecretsManagerClient", arn: str, version: str) -> None:
+    """Give the label AWSCURRENT to a version; AWS gives AWSPREVIOUS to the one that had it."""
+    with aws_errors(f"making {version} current in {arn}"):
+        client.update_secret_version_stage(
+            SecretId=arn,
+            VersionStage=CURRENT,
+            MoveToVersionId=version,
+            RemoveFromVersionId=version_with(client, arn, CURRENT),
+        )
+
+
+def version_with(client: "SecretsManagerClient", arn: str, label: str) -> str:
+    """Return the version that has a label. Raises: DeliveryError if none has."""
+    versions = client.describe_secret(SecretId=arn).get("VersionIdsToStages", {})
+    found = [version for version, labels in versions.items() if label in labels]
+    if not found:
+        raise DeliveryError(f"{arn} has no version {label}")
+    return found[0]
+
+
+def put(client: "SecretsManagerClient", target: Target, key: str) -> None:
+    """Put the value of a variable of this shell into the application's secret, and make that current."""
+    value, arn = os.environ.get(key, ""), target.app_secret
+    if key in {APPLICATION, OWNER, KEY}:
+        raise DeliveryError(f"{key} is rotated, not set")
+    if not value:
+        raise DeliveryError(f"the variable {key} is not set in this shell")
+    with aws_errors(f"setting {key} in {arn}"):
+        values = json.loads(client.get_secret_value(SecretId=arn, VersionStage=CURRENT)["SecretString"])
+        client.put_secret_value(SecretId=arn, SecretString=json.dumps(values | {key: value}))
     print(f"   {key} is new in {arn}")
 
-    def take_back() -> None:
-        with aws_errors(f"putting the old {key} back into {arn}"):
-            client.put_secret_value(SecretId=arn, SecretString=before)
-        print(f"   {key} is the old one in {arn} again")
 
-    return take_back
+def secret_of(target: Target, key: str) -> str:
+    """Return the ARN of the secret that has a key."""
+    return target.migration_secret if key == OWNER else target.app_secret
 
 
-def with_password(url: str, password: str) -> str:
-    """Return the URL with another password."""
+def other_role(user: str) -> str:
+    """Return the other one of the two roles that serve by turns."""
+    return user.removesuffix("_2") if user.endswith("_2") else f"{user}_2"
+
+
+def with_login(url: str, password: str, role: Callable[[str], str] = str) -> str:
+    """Return the URL with another password, and with what `role` makes of its user."""
     parts = urllib.parse.urlsplit(url)
     credentials, _, hosts = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{credentials.partition(':')[0]}:{password}@{hosts}").geturl()
+    return parts._replace(netloc=f"{role(credentials.partition(':')[0])}:{password}@{hosts}").geturl()
 
 
-def prepare(target: Target, clients: Clients, reference: str) -> None:
-    """Run the command in a task of the image. Raises: DeliveryError unless its exit code is 0."""
+def prepare(target: Target, clients: Clients, reference: str, key: str = "", version: str = "") -> None:
+    """Run the command in a task of the image. Raises: DeliveryError unless its exit code is 0.
+
+    The task gets the current URLs; that of `key`, if there is one, from a version of its secret.
+    """
     image = clients.registry.find(reference)
     if image is None:
         raise DeliveryError(f"{target.repository} has no image {reference}")
@@ -95,6 +145,10 @@ def prepare(target: Target, clients: Clients, reference: str) -> None:
     definition |= {"family": f"{target.service}-prepare", "executionRoleArn": target.prepare_execution_role}
     (container,) = definition["containerDefinitions"]
     container["command"] = ["python", "manage.py", "prepare_database"]
+    if key == OWNER:
+        container["secrets"] = [{"name": OWNER, "valueFrom": f"{target.migration_secret}:::{version}"}]
+    elif key:
+        container["secrets"].append({"name": key, "valueFrom": f"{target.app_secret}:{key}::{version}"})
     container["secrets"] += [
         {"name": "DATABASE_MASTER_USER", "valueFrom": f"{target.master_secret}:username::"},
         {"name": "DATABASE_MASTER_PASSWORD", "valueFrom": f"{target.master_secret}:password::"},
@@ -106,21 +160,37 @@ def prepare(target: Target, clients: Clients, reference: str) -> None:
         raise DeliveryError(f"prepare_database failed: {outcome.reason}")
 
 
-def run(target: Target, clients: Clients, client: "SecretsManagerClient", reference: str, key: str | None) -> None:
-    """Fill the secrets or rotate one password, then prepare the database."""
-    if key is None:
-        fill(client, target)
-        prepare(target, clients, reference)
-        return
-    take_back = rotate(client, target, key)
-    if key == KEY:
-        print("Now deploy the image that runs: its new tasks read the key.")
-        return
+@contextlib.contextmanager
+def locked(clients: Clients) -> Iterator[None]:
+    """Hold the environment's lock: a deployment's migration would log in while its password changes."""
+    clients.lock.take()
     try:
-        prepare(target, clients, reference)
-    except (DeliveryError, KeyboardInterrupt):
-        take_back()
-        raise
+        yield
+    finally:
+        clients.lock.release()
+
+
+def run(target: Target, clients: Clients, client: "SecretsManagerClient", options: argparse.Namespace) -> None:
+    """Fill the secrets, or rotate or take back one key, and prepare the database."""
+    with locked(clients):
+        if options.rotate:
+            arn, version = write(client, target, options.rotate)
+            if options.rotate != KEY:
+                prepare(target, clients, options.image, options.rotate, version)
+            make_current(client, arn, version)
+            print(f"   {options.rotate} is new in {arn}")
+        elif options.back:
+            arn = secret_of(target, options.back)
+            with aws_errors(f"looking for the version before in {arn}"):
+                before = version_with(client, arn, PREVIOUS)
+            make_current(client, arn, before)
+            print(f"   {arn} is what it was before")
+            prepare(target, clients, options.image)
+        else:
+            fill(client, target)
+            prepare(target, clients, options.image)
+    if KEY in {options.rotate, options.back}:
+        print("Now deploy the image that runs: its new tasks read the key.")
 
 
 def main(
@@ -129,16 +199,23 @@ def main(
     secrets_manager: "Callable[[Target], SecretsManagerClient] | None" = None,
 ) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(description="Make the database's roles, or rotate the password of one.")
-    parser.add_argument("--image", required=True, help="a tag or a digest in the registry")
-    parser.add_argument("--rotate", choices=[APPLICATION, OWNER, KEY], help="what gets a new password, or a new key")
+    parser = argparse.ArgumentParser(description="Make the database's roles, or rotate a secret.")
+    parser.add_argument("--image", help="a tag or a digest in the registry")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--rotate", choices=[APPLICATION, OWNER, KEY], help="what gets a new password, or a new key")
+    what.add_argument("--back", choices=[APPLICATION, OWNER, KEY], help="whose secret becomes what it was before")
+    what.add_argument("--set", metavar="KEY", dest="key", help="a variable of this shell, for the application's secret")
     parser.add_argument("--to", type=Path, help="a file with the target (default: the variable DEPLOYMENT)")
     options = parser.parse_args(arguments)
     try:
         target = Target.read(options.to)
         with interrupted_by_signals(), aws_errors("connecting to AWS"):
             client = (secrets_manager or connect_to_secrets)(target)
-            run(target, clients(target), client, options.image, options.rotate)
+            if options.key:
+                put(client, target, options.key)
+                print("Now deploy the image that runs: its new tasks read it.")
+            else:
+                run(target, clients(target), client, options)
     except (DeliveryError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -27,7 +27,7 @@ def rds(password_postgres: PasswordPostgres) -> Iterator[PasswordPostgres]:
     superuser.execute(f"CREATE DATABASE {NAME} OWNER {MASTER}")
     yield password_postgres
     superuser.execute(f"DROP DATABASE {NAME} WITH (FORCE)")
-    for role in (SERVING, OWNER, MASTER):
+    for role in (SERVING, f"{SERVING}_2", OWNER, MASTER):
         superuser.execute(f"DROP ROLE IF EXISTS {role}")
 
 
@@ -85,6 +85,18 @@ def test_makes_both_roles_and_then_the_database_is_migrated_and_serves(rds, give
     rds.owner.execute(f"ALTER ROLE {MASTER} PASSWORD 'rotated'")
     again = run("manage.py", "migrate", "--noinput", **given)
     assert (again.returncode, again.stderr) == (0, "")
+
+    # A rotation: the other role serves at once, and the first one does until nobody uses it.
+    given |= {"DATABASE_URL": rds.url("second", f"{SERVING}_2", NAME), "DATABASE_MASTER_PASSWORD": "rotated"}
+    rotated = run("manage.py", "prepare_database", **given)
+    assert (rotated.returncode, rotated.stderr) == (0, "")
+    for role, password in ((SERVING, quote(PASSWORD, safe="")), (f"{SERVING}_2", "second")):
+        with rds.connect(role, password, NAME) as serving:
+            assert serving.execute("SELECT count(*) FROM users_user").fetchone() == (0,)
+            assert serving.execute(OWNED_TABLES_SQL).fetchall() == []
+    # The owner sees and ends the sessions of both.
+    with rds.connect(OWNER, "owners", NAME) as owner, rds.connect(SERVING, quote(PASSWORD, safe=""), NAME) as serving:
+        assert owner.execute("SELECT pg_terminate_backend(%s)", [serving.info.backend_pid]).fetchone() == (True,)
 
 
 def test_again_changes_the_passwords_and_nothing_else(rds, given, prepare):

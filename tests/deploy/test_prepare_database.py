@@ -29,8 +29,7 @@ def values(cloud, secrets):
 
     def values() -> tuple[dict[str, str], str]:
         application, owner = (
-            secrets.get_secret_value(SecretId=cloud.target[f"{key}_secret"])["SecretString"]
-            for key in ("app", "migration")
+            current(secrets, cloud.target[f"{key}_secret"])["SecretString"] for key in ("app", "migration")
         )
         return json.loads(application), owner
 
@@ -90,46 +89,123 @@ def test_the_task_is_the_migrations_with_the_masters_login(cloud, run):
     assert request["taskDefinition"].endswith("/app-prepare:1")
 
 
-class TestARotation:
-    @pytest.fixture(params=["DATABASE_URL", "MIGRATION_DATABASE_URL"])
-    def key(self, request):
-        return request.param
+def current(secrets, arn: str) -> dict[str, str]:
+    # Without the label moto returns what was put last.
+    return secrets.get_secret_value(SecretId=arn, VersionStage="AWSCURRENT")
 
+
+def password_of(url: str) -> str:
+    return url.split(":")[2].partition("@")[0]
+
+
+def pending(cloud, request_number: int) -> dict[str, str]:
+    """Return the URLs that a task's definition takes from a version of a secret, by their keys."""
+    definition = cloud.ecs.called("RegisterTaskDefinition")[request_number]
+    (container,) = definition["containerDefinitions"]
+    urls = {secret["name"]: secret["valueFrom"] for secret in container["secrets"] if secret["name"].endswith("_URL")}
+    return {name: value for name, value in urls.items() if value.count(":") > ARN_COLONS}
+
+
+ARN_COLONS = 6
+
+
+class TestARotation:
     @pytest.fixture(autouse=True)
     def prepared(self, run):
         run()
 
-    def test_changes_the_password_of_one_url(self, run, values, key):
-        (application, owner) = values()
+    def test_of_the_serving_login_takes_the_other_role(self, cloud, run, values):
+        application, owner = values()
 
-        code, out, err = run("--rotate", key)
+        for user in ("app_2", "app"):
+            code, out, err = run("--rotate", "DATABASE_URL")
 
-        assert (code, err) == (0, "")
+            assert (code, err) == (0, "")
+            rotated, rotated_owner = values()
+            assert rotated["DATABASE_URL"] == f"postgres://{user}:{password_of(rotated['DATABASE_URL'])}@{HOST}"
+            assert password_of(rotated["DATABASE_URL"]) not in {password_of(application["DATABASE_URL"]), *out.split()}
+            assert rotated | {"DATABASE_URL": ""} == application | {"DATABASE_URL": ""}
+            assert rotated_owner == owner
+            assert "DATABASE_URL is new in arn:aws:" in out
+
+    def test_of_the_owners_login_changes_its_password(self, run, values):
+        application, owner = values()
+
+        assert run("--rotate", "MIGRATION_DATABASE_URL")[0] == 0
+
         rotated, rotated_owner = values()
-        changed = (rotated.pop("DATABASE_URL") != application.pop("DATABASE_URL"), rotated_owner != owner)
-        assert changed == (key == "DATABASE_URL", key == "MIGRATION_DATABASE_URL")
         assert rotated == application
-        assert rotated_owner.startswith("postgres://app_owner:")
-        assert rotated_owner.endswith(f"@{HOST}")
-        assert f"{key} is new in arn:aws:" in out
+        assert rotated_owner == f"postgres://app_owner:{password_of(rotated_owner)}@{HOST}" != owner
 
-    def test_that_fails_is_taken_back(self, cloud, run, values, key):
+    @pytest.mark.parametrize("key", ["DATABASE_URL", "MIGRATION_DATABASE_URL"])
+    def test_is_current_only_when_the_task_has_set_it(self, cloud, secrets, run, values, key):
+        before = values()
+        seen = []
+        cloud.ecs.during("RunTask", lambda: seen.append((values(), cloud.is_locked)))
+
+        assert run("--rotate", key)[0] == 0
+
+        # No process logs in with what the database does not know yet, and no deployment migrates meanwhile.
+        assert seen == [(before, True)]
+        assert not cloud.is_locked
+        ((name, source),) = pending(cloud, 1).items()
+        arn = cloud.target["migration_secret" if key.startswith("MIGRATION") else "app_secret"]
+        version = current(secrets, arn)["VersionId"]
+        assert (name, source) == (
+            key,
+            f"{arn}:::{version}" if key.startswith("MIGRATION") else f"{arn}:{key}::{version}",
+        )
+
+    @pytest.mark.parametrize("key", ["DATABASE_URL", "MIGRATION_DATABASE_URL"])
+    def test_that_fails_changes_nothing(self, cloud, run, values, key):
         before = values()
         cloud.ecs.exit_code = 1
 
-        code, out, err = run("--rotate", key)
-
-        assert (code, err) == (1, "error: prepare_database failed: exit code 1\n")
-        assert f"{key} is the old one in arn:aws:" in out
+        assert run("--rotate", key)[::2] == (1, "error: prepare_database failed: exit code 1\n")
         assert values() == before
+        assert not cloud.is_locked
 
-    def test_that_is_interrupted_is_taken_back(self, cloud, run, values, key):
+    def test_that_is_interrupted_changes_nothing(self, cloud, run, values):
         before = values()
         cloud.ecs.after(15, lambda: signal.raise_signal(signal.SIGTERM))
 
-        assert run("--rotate", key)[::2] == (1, "error: interrupted\n")
+        assert run("--rotate", "DATABASE_URL")[::2] == (1, "error: interrupted\n")
         assert values() == before
         assert [task["status"] for task in cloud.ecs.tasks.values()][1:] == ["STOPPED"]
+        assert not cloud.is_locked
+
+    def test_waits_for_a_deployment(self, cloud, run, values):
+        before = values()
+        cloud.lock("a release").take()
+
+        assert "a release is deploying" in run("--rotate", "MIGRATION_DATABASE_URL")[2]
+        assert values() == before
+
+    @pytest.mark.parametrize("key", ["DATABASE_URL", "MIGRATION_DATABASE_URL", "SECRET_KEY"])
+    def test_is_taken_back(self, cloud, run, values, key):
+        before = values()
+        assert run("--rotate", key)[0] == 0
+        rotated = values()
+        assert rotated != before
+
+        assert run("--back", key)[0] == 0
+        assert values() == before
+        # The roles get the passwords that are current now.
+        assert pending(cloud, -1) == {}
+        assert run("--back", key)[0] == 0
+        assert values() == rotated
+
+    @pytest.mark.parametrize("key", ["DATABASE_URL", "MIGRATION_DATABASE_URL"])
+    def test_by_hand_or_by_rds_is_taken_back(self, cloud, secrets, run, values, key):
+        before = values()
+        arn = cloud.target["migration_secret" if key.startswith("MIGRATION") else "app_secret"]
+        secrets.put_secret_value(SecretId=arn, SecretString='{"username": "rds", "password": "wrong"}')
+
+        assert run("--back", key)[0] == 0
+        assert values() == before
+
+    def test_cannot_be_taken_back_if_there_was_none(self, cloud, run):
+        assert run("--back", "DATABASE_URL")[2] == f"error: {cloud.target['app_secret']} has no version AWSPREVIOUS\n"
 
 
 def test_a_new_key_keeps_the_old_one_for_what_it_has_signed(cloud, run, values):
@@ -148,9 +224,37 @@ def test_a_new_key_keeps_the_old_one_for_what_it_has_signed(cloud, run, values):
     assert cloud.ecs.calls == []
 
 
-def test_the_runbooks_lines_run(cloud, run):
+class TestAnotherValue:
+    def test_is_set_from_this_shell(self, run, values, monkeypatch):
+        run()
+        before, _ = values()
+        monkeypatch.setenv("SENTRY_DSN", "https://key@sentry.example/1")
+
+        code, out, err = run("--set", "SENTRY_DSN")
+
+        assert (code, err) == (0, "")
+        assert values()[0] == before | {"SENTRY_DSN": "https://key@sentry.example/1"}
+        assert "sentry.example" not in out
+
+    @pytest.mark.parametrize(
+        ("key", "reason"),
+        [
+            ("SENTRY_DSN", "the variable SENTRY_DSN is not set in this shell"),
+            ("DATABASE_URL", "DATABASE_URL is rotated, not set"),
+        ],
+    )
+    def test_is_refused(self, run, values, monkeypatch, key, reason):
+        run()
+        before = values()
+        monkeypatch.setenv("DATABASE_URL", "postgres://wrong")
+
+        assert run("--set", key)[::2] == (1, f"error: {reason}\n")
+        assert values() == before
+
+
+def test_the_runbooks_lines_run(run, monkeypatch):
     lines = makefile.lines(ROOT / "docs/runbook.md", "prepare-database")
-    assert len(lines) == 4
+    assert {"ROTATE", "BACK"} <= {word.partition("=")[0] for line in lines for word in line.split()}
 
     run()
     for line in lines:
@@ -160,16 +264,20 @@ def test_the_runbooks_lines_run(cloud, run):
         assert words[:2] == ["--image", "$IMAGE"]
         assert run(*words[2:])[0] == 0
 
-    # Two passwords, and both roles as they are; a new key needs no task.
-    assert len(cloud.ecs.called("RunTask")) == 1 + 3
+    lines = makefile.lines(ROOT / "docs/runbook.md", "set-secret")
+    monkeypatch.setenv("SENTRY_DSN", "https://key@sentry.example/1")
+    for line in lines:
+        assert run(*makefile.words_of(line, "deploy.prepare_database")[2:])[0] == 0
+    assert lines
 
 
 def test_a_url_keeps_everything_but_its_password():
     url = "postgres://app:o%40ld@a.example,b.example:5433/app?target_session_attrs=read-write"
 
-    assert prepare_database.with_password(url, "new") == (
+    assert prepare_database.with_login(url, "new") == (
         "postgres://app:new@a.example,b.example:5433/app?target_session_attrs=read-write"
     )
+    assert prepare_database.with_login(url, "new", prepare_database.other_role).startswith("postgres://app_2:new@a.")
 
 
 class TestFails:

@@ -11,7 +11,8 @@ from tests.support import makefile
 from tests.support.fake_ecs import NETWORK
 from tests.support.paths import ROOT
 
-LINES = makefile.lines(ROOT / "docs/runbook.md", "run-task")
+PAGES = [ROOT / "docs/runbook.md", ROOT / "docs/restore.md", *sorted(ROOT.glob("docs/*/runbook.md"))]
+LINES = [line for page in PAGES for line in makefile.lines(page, "run-task")]
 
 
 @pytest.fixture
@@ -30,10 +31,12 @@ class TestTheRunbooksLines:
     def test_are_there(self):
         commands = {re.search(r"manage\.py (\w+)", line)[1] for line in LINES}
 
-        assert {"createsuperuser", "deactivate_user", "housekeeping"} <= commands
+        assert {"createsuperuser", "deactivate_user", "housekeeping", "database_status"} <= commands
 
     @pytest.mark.parametrize("line", LINES)
-    def test_run_in_a_task_of_the_services_revision(self, cloud, run, monkeypatch, line):
+    def test_run_in_a_task_of_the_services_revision_or_of_the_migrations(self, cloud, run, monkeypatch, line):
+        migration = cloud.ecs.register("app-migrate", containerDefinitions=[{"name": "migrate"}])
+        as_owner = "OWNER=1" in line
         monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "a password of one's own")
         to, file, *words = makefile.words_of(line, "deploy.run_task")
         assert (to, file) == ("--to", "deploy/targets/staging.json")
@@ -41,17 +44,18 @@ class TestTheRunbooksLines:
         assert run(*words)[0] == 0
 
         (request,) = cloud.ecs.called("RunTask")
-        assert request["taskDefinition"].endswith("/app:1")
+        assert request["taskDefinition"] == (migration if as_owner else cloud.ecs.service["taskDefinition"])
         assert request["networkConfiguration"] == NETWORK
         (override,) = request["overrides"]["containerOverrides"]
         python, manage, command, *arguments = override["command"]
-        assert (override["name"], python, manage) == ("web", "python", "manage.py")
+        assert (override["name"], python, manage) == ("migrate" if as_owner else "web", "python", "manage.py")
         # The command exists, and knows these arguments.
         parser = load_command_class(get_commands()[command], command).create_parser("manage.py", command)
         parser.parse_args(arguments)
 
     def test_pass_on_the_variable_that_they_name_and_no_other(self, cloud, run, monkeypatch):
         monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "a password of one's own")
+        cloud.ecs.register("app-migrate", containerDefinitions=[{"name": "migrate"}])
         for line in LINES:
             run(*makefile.words_of(line, "deploy.run_task")[2:])
 
@@ -119,6 +123,13 @@ class TestRefused:
             1,
             "error: DEPLOYMENT is not set: it is Terraform's output `deployment`\n",
         )
+
+    def test_as_the_owner_before_any_migration(self, cloud, run):
+        assert run("--owner", "--", "manage.py", "database_status")[::2] == (
+            1,
+            "error: there is no task definition app-migrate: nothing was deployed yet\n",
+        )
+        assert cloud.ecs.called("RunTask") == []
 
     def test_without_a_service(self, cloud, run):
         cloud.ecs.service = {}

@@ -114,10 +114,13 @@ def test_people_who_are_named_may_do_what_a_deployment_may_and_run_commands(prod
         for name in ("operator[0]", "deploy")
     )
 
-    _, run_task, read_log, change_secrets, pass_role = [statement for statement in operator if statement not in deploy]
+    _, run_task, read_log, search_log, change_secrets, pass_role = [
+        statement for statement in operator if statement not in deploy
+    ]
 
     assert [statement for statement in deploy if statement not in operator] == []
     assert (run_task["Action"], read_log["Action"]) == ("ecs:RunTask", "logs:GetLogEvents")
+    assert search_log["Action"] == "logs:FilterLogEvents"
     families = [each.rpartition("/")[2] for each in run_task["Resource"]]
     assert families == [f"{LONGEST_NAME}-production:*", f"{LONGEST_NAME}-production-prepare:*"]
     assert len(change_secrets["Resource"]) == 2

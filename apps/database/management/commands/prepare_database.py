@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from psycopg.sql import SQL, Identifier, Literal
 
+from apps.database import grants
 from apps.database.roles import connected_as
 
 IS_SUPERUSER_SQL = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
@@ -17,11 +18,11 @@ IS_OWNED_SQL = "SELECT pg_get_userbyid(datdba) = %s FROM pg_database WHERE datna
 
 
 class Command(BaseCommand):
-    """Create both roles, or give them the passwords of the URLs, and give the database to the owner of the tables.
+    """Create both roles, or give them the passwords of the URLs, give the database to the owner, and grant.
 
     It logs in as DATABASE_MASTER_USER, who may be no superuser: RDS's master owns the database and may create roles. Running
-    it again changes nothing but passwords, so a rotation is a new password in the URL and another run. `manage.py migrate`
-    then grants the serving role its privileges.
+    it again changes nothing but passwords, so a rotation is a new password, or another serving role, in the URL and another
+    run. The owner becomes a member of the serving role, so that it can see and end that role's sessions.
     """
 
     help = "Create the roles of DATABASE_URL and MIGRATION_DATABASE_URL, or set their passwords. May be run again."
@@ -43,6 +44,10 @@ class Command(BaseCommand):
                 )
             )
             self._give_database(cursor, connection.settings_dict["NAME"], owner["USER"])
+            cursor.execute(SQL("GRANT {} TO {}").format(Identifier(serving["USER"]), Identifier(owner["USER"])))
+        with connected_as(connection, owner):
+            grants.ensure_separate(connection, serving["USER"])
+            grants.grant(connection, serving["USER"])
 
     def _set_role(self, connection: BaseDatabaseWrapper, cursor: CursorWrapper, entry: dict[str, Any]) -> None:
         name = entry["USER"]

@@ -60,7 +60,8 @@ data "aws_iam_policy_document" "prepare_execution" {
   source_policy_documents = [data.aws_iam_policy_document.migration_execution.json]
   statement {
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = [aws_db_instance.this.master_user_secret[0].secret_arn]
+    # Of the application's, the URL that a rotation has not made current yet.
+    resources = [aws_db_instance.this.master_user_secret[0].secret_arn, aws_secretsmanager_secret.app.arn]
   }
 }
 
@@ -279,10 +280,15 @@ data "aws_iam_policy_document" "operator" {
     resources = ["${aws_cloudwatch_log_group.this.arn}:log-stream:ecs/*"]
   }
   statement {
+    actions   = ["logs:FilterLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.this.arn}:*"]
+  }
+  statement {
     actions = [
       "secretsmanager:DescribeSecret",
       "secretsmanager:GetSecretValue",
       "secretsmanager:PutSecretValue",
+      "secretsmanager:UpdateSecretVersionStage",
     ]
     resources = [aws_secretsmanager_secret.app.arn, aws_secretsmanager_secret.migration.arn]
   }
