@@ -210,6 +210,16 @@ check-support: ## Fail two months before the support of an image's line, or of D
 image-test: ## Build the image, and check its content and how it runs (needs Docker).
 	@./checks/test-image app:test
 
+scan-image: ## Fail if Debian has fixed a vulnerability in a package of IMAGE (default: that of image-test; needs Docker and the network).
+	@./checks/scan-image "$${IMAGE:-app:test}"
+
+scan-tools: ## Install debsecan, which the two targets around this need, on Debian or Ubuntu.
+	@sudo apt-get update --quiet && sudo apt-get install --quiet --yes --no-install-recommends debsecan
+
+scan-published: ## The same, for the published images of this commit and of the last release in IMAGE_REPOSITORY.
+	@$(RUN) tool python -m deploy.images scan --repository "$$IMAGE_REPOSITORY" "sha-$$(git rev-parse HEAD)" \
+		$$(. checks/lib.sh && last_release)
+
 sbom: ## Print the bill of materials of IMAGE (default: the image of image-test).
 	@docker run --rm --network none --entrypoint cat "$${IMAGE:-app:test}" /app/sbom.cdx.json
 

@@ -1,6 +1,7 @@
 """The image registry (ECR): publish one image per commit, and add immutable tags to it.
 
     python -m deploy.images publish --repository URI --commit SHA
+    python -m deploy.images scan --repository URI sha-<commit> v1.2.3
 
 An image is published as `sha-<commit>`. `deploy/deploy.py` tags the same digest `staged-<commit>` after staging has
 passed, and with the version after production. `fits-<release>-<commit>` says that the last release's commit was tested on
@@ -203,17 +204,48 @@ def publish(registry: Registry, commit: str) -> Image:
     return image
 
 
+def scan(registry: Registry, references: Sequence[str]) -> None:
+    """Scan published images (checks/scan-image). Raises: DeliveryError after all, if one is vulnerable or none is there."""
+    found = {reference: registry.find(reference) for reference in references}
+    images = {reference: image for reference, image in found.items() if image is not None}
+    print(
+        "\n".join(f"{reference} is not published" for reference in found.keys() - images.keys()) or "all are published"
+    )
+    if not images:
+        raise DeliveryError("there is no image to scan")
+    registry.log_in()
+    vulnerable = []
+    for reference, image in images.items():
+        name = f"{registry.uri}@{image.digest}"
+        print(f"{reference}:")
+        run("docker", "pull", "--quiet", name)
+        try:
+            run("checks/scan-image", name)
+        except DeliveryError:
+            vulnerable.append(reference)
+    if vulnerable:
+        raise DeliveryError(f"{', '.join(vulnerable)}: build and release again, Debian has the fixes listed above")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(description="Publish the image of a commit unless it is published.")
+    parser = argparse.ArgumentParser(description="Publish the image of a commit, or scan published ones.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("publish")
     command.add_argument("--repository", required=True, help="ACCOUNT.dkr.ecr.REGION.../NAME")
     command.add_argument("--commit", required=True)
     command.add_argument("--fits", default="", help="the last release's commit, with which its schema was tested")
     command.add_argument("--schema", required=True, help="the version of its schema: python -m checks.schema_version")
+    scanning = commands.add_parser("scan")
+    scanning.add_argument("--repository", required=True)
+    scanning.add_argument("references", nargs="+", help="tags in the registry")
     options = parser.parse_args(arguments)
     try:
+        if options.command == "scan":
+            with aws_errors("connecting to AWS"):
+                registry = Registry(boto3.client("ecr", config=CLIENT_CONFIG), options.repository)
+            scan(registry, options.references)
+            return 0
         schema = schema_tag(options.commit, options.schema)
         with aws_errors("connecting to AWS"):
             registry = Registry(boto3.client("ecr", config=CLIENT_CONFIG), options.repository)

@@ -102,6 +102,35 @@ class TestPublish:
             images.publish(commands.registry, commit)
 
 
+class TestScan:
+    @pytest.fixture(autouse=True)
+    def published(self, commands):
+        self.main = f"{commands.registry.uri}@{fake_aws.push(commands.ecr, f'sha-{COMMIT}')}"
+        self.release = f"{commands.registry.uri}@{fake_aws.push(commands.ecr, 'v1.2.3', content='the release')}"
+
+    def test_pulls_and_scans_each_by_its_digest(self, commands, capsys):
+        images.scan(commands.registry, [f"sha-{COMMIT}", "v1.2.3", "v9.9.9"])
+
+        assert commands.run[1:] == [
+            ("docker", "pull", "--quiet", self.main),
+            ("checks/scan-image", self.main),
+            ("docker", "pull", "--quiet", self.release),
+            ("checks/scan-image", self.release),
+        ]
+        assert "v9.9.9 is not published" in capsys.readouterr().out
+
+    def test_of_a_vulnerable_one_does_not_keep_the_next_from_it(self, commands):
+        commands.callbacks["checks/scan-image", self.main] = fail
+
+        with pytest.raises(DeliveryError, match=f"sha-{COMMIT}: build and release again"):
+            images.scan(commands.registry, [f"sha-{COMMIT}", "v1.2.3"])
+        assert commands.run[-1] == ("checks/scan-image", self.release)
+
+    def test_of_nothing_is_no_success(self, commands):
+        with pytest.raises(DeliveryError, match="there is no image to scan"):
+            images.scan(commands.registry, ["v9.9.9"])
+
+
 class TestPromotion:
     def test_a_second_tag_is_on_the_very_bytes(self, commands):
         digest = fake_aws.push(commands.ecr, f"sha-{COMMIT}")

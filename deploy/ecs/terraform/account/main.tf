@@ -103,7 +103,7 @@ locals {
   subjects = ["repo:${var.github}", "repo:${local.names[0]}@${local.ids[0]}/${local.names[1]}@${local.ids[1]}"]
 }
 
-# The role of staging.yml's publish job: it may push images, from main only, and nothing else.
+# The role of staging.yml's publish job and security.yml's scan: it may push and pull images, from main only, and nothing else.
 resource "aws_iam_role" "publish" {
   name               = "${var.name}-publish"
   assume_role_policy = data.aws_iam_policy_document.main_may_publish.json
@@ -145,6 +145,7 @@ data "aws_iam_policy_document" "publish" {
       "ecr:BatchGetImage",
       "ecr:CompleteLayerUpload",
       "ecr:DescribeImages",
+      "ecr:GetDownloadUrlForLayer", # to scan what was published
       "ecr:InitiateLayerUpload",
       "ecr:PutImage",
       "ecr:UploadLayerPart",

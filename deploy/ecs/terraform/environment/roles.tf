@@ -59,7 +59,7 @@ resource "aws_iam_role_policy" "migration_execution" {
 data "aws_iam_policy_document" "prepare_execution" {
   source_policy_documents = [data.aws_iam_policy_document.migration_execution.json]
   statement {
-    actions   = ["secretsmanager:GetSecretValue"]
+    actions = ["secretsmanager:GetSecretValue"]
     # Of the application's, the URL that a rotation has not made current yet.
     resources = [aws_db_instance.this.master_user_secret[0].secret_arn, aws_secretsmanager_secret.app.arn]
   }
