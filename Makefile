@@ -143,6 +143,9 @@ test-long: ## Run the tests that take minutes, and print their measurements; T a
 # <sample>
 mutants: ## Run mutation tests: each mutant must fail a test (ARGS="<name> ..." runs some).
 	@$(RUN) test python -m tests.ledger.mutants $(ARGS)
+
+bench: ## Compare the bank with other ways to build it, all at once, and audit the money (ARGS=--quick: a first look; --help).
+	@$(RUN) tool python -m tests.ledger.benchmarks $(ARGS)
 # </sample>
 
 populate-test-db: ## Fill app_test on the test server with example data; the server runs until `make down`.
