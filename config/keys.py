@@ -221,7 +221,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "GUNICORN_THREADS": Key(integer(1, 256), "Threads of each worker.", default=4, example="4"),
     "WORKER_TIMEOUT": Key(
         integer(1, 3600),
-        "A worker is replaced after so many seconds of silence; the outermost of the time limits.",
+        "A worker whose main thread is silent for so many seconds is replaced. It ends no request: the proxy's limits do.",
         default=30,
         example="30",
     ),

@@ -357,8 +357,11 @@ class Deployment:
                 stopped = ecs.list_tasks(cluster=cluster, serviceName=service, desiredStatus="STOPPED")["taskArns"]
                 if stopped:
                     for task in ecs.describe_tasks(cluster=cluster, tasks=stopped[:5])["tasks"]:
-                        web = next((one for one in task.get("containers", []) if one.get("name") == "web"), None)
-                        print(f"stopped task {short(task['taskArn'])}: {why_stopped(task, web)}")
+                        # One that ends by itself takes the others along, whose exit code is 0.
+                        for container in task.get("containers", []):
+                            if container.get("exitCode") != 0:
+                                name = f"{short(task['taskArn'])}, {container.get('name', '')}"
+                                print(f"stopped task {name}: {why_stopped(task, container)}")
         except DeliveryError as error:
             print(f"   (the rest cannot be read: {error})")
 

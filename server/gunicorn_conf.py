@@ -28,8 +28,8 @@ worker_class = "server.worker.ThreadWorker"
 workers = env("WEB_CONCURRENCY")
 threads = env("GUNICORN_THREADS")
 
-# The outermost of a request's limits: lock 2 s < statement 5 s < worker 30 s. A worker that is silent for longer is
-# replaced.
+# A worker whose main thread is silent for so long is replaced. A thread may be busy, or read from a slow client, for longer:
+# a request's limits are lock 2 s < statement 5 s < the proxy's 30 s (docker/nginx/nginx.conf), all within this order.
 timeout = env("WORKER_TIMEOUT")
 # Then requests in flight have this long to end: after a SIGTERM it is drain 5 s + graceful 30 s < the platform's grace,
 # 45 s, after which it kills. tests/server/test_limits.py holds all of them to their order.

@@ -1,8 +1,8 @@
 """Time limits that the client keeps for a database connection, in seconds.
 
-They stand between the server's own limits and gunicorn's: LOCK_TIMEOUT < STATEMENT_TIMEOUT < RESPONSE_TIMEOUT_S <
-WORKER_TIMEOUT. The innermost limit ends the work, because its error names the reason. `config.keys` checks this order while
-the process starts, so this module imports nothing.
+They stand between the server's own limits and those of gunicorn and the proxy: LOCK_TIMEOUT < STATEMENT_TIMEOUT <
+RESPONSE_TIMEOUT_S < WORKER_TIMEOUT <= proxy_read_timeout. The innermost limit ends the work, because its error names the
+reason. `config.keys` checks this order while the process starts, so this module imports nothing.
 """
 
 from typing import Final

@@ -650,7 +650,8 @@ class TestWaitFails:
 
         assert line == "the rollout failed: crash; the service was rolled back to app:1"
         assert "(service app) failed container health checks." in out
-        assert "stopped task crashed: exit code 3" in out
+        assert "stopped task crashed, nginx: exit code 3" in out
+        assert "crashed, web" not in out
         assert cloud.ecs.running == "app:1"
 
     def test_when_ecs_went_back_by_itself(self, cloud, fails):
@@ -757,9 +758,14 @@ class TestTheTaskDefinitions:
         web, migrate = both
         for name in ("family", "executionRoleArn"):
             assert web.pop(name) != migrate.pop(name)
-        (web_container,), (migrate_container,) = web.pop("containerDefinitions"), migrate.pop("containerDefinitions")
+        (web_container, nginx), (migrate_container,) = (
+            web.pop("containerDefinitions"),
+            migrate.pop("containerDefinitions"),
+        )
         assert web == migrate
-        for name in ("name", "portMappings", "healthCheck"):
+        for name in ("image", "readonlyRootFilesystem", "linuxParameters", "logConfiguration"):
+            assert nginx[name] == web_container[name]
+        for name in ("name", "portMappings", "healthCheck", "dependsOn"):
             del web_container[name]
         for name in ("name", "command", "secrets"):
             del migrate_container[name]
@@ -772,6 +778,19 @@ class TestTheTaskDefinitions:
 
         assert "MIGRATION_DATABASE_URL" in migrate
         assert "migration" not in web.lower()
+
+    def test_start_nginx_first_and_so_end_it_last(self, both):
+        """ECS stops a container before those that it depends on. All requests come through nginx, and it has no secret."""
+        web, nginx = both[0]["containerDefinitions"]
+
+        assert web["dependsOn"] == [{"containerName": "nginx", "condition": "START"}]
+        assert "dependsOn" not in nginx
+        assert nginx["command"] == ["proxy"]
+        assert nginx["essential"]
+        assert web["essential"]
+        assert {each["name"]: each["containerPort"] for each in nginx["portMappings"]} == {"http": 8080}
+        assert {each["name"]: each["containerPort"] for each in web["portMappings"]} == {"metrics": 9464}
+        assert nginx.keys().isdisjoint({"environment", "secrets"})
 
     def test_check_the_container_as_the_image_does(self, both):
         *_, command = both[0]["containerDefinitions"][0]["healthCheck"]["command"]

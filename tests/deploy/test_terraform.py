@@ -5,6 +5,7 @@ import re
 
 import boto3
 import pytest
+from django.test import Client, override_settings
 
 from apps.core.management.commands.housekeeping import OUTCOMES, ExitCode
 from deploy.target import Target
@@ -148,6 +149,42 @@ def test_the_masters_secret_is_read_by_the_preparing_task_alone(production):
     assert [address for address, policy in policies.items() if secret in policy] == [
         "aws_iam_role_policy.prepare_execution"
     ]
+
+
+def test_requests_reach_nginx_and_nothing_else(production):
+    resources = production.resources
+    template = json.loads((ROOT / "deploy" / "ecs" / "web.json").read_text())
+    ports = {
+        container["name"]: {each["containerPort"] for each in container["portMappings"]}
+        for container in template["containerDefinitions"]
+    }
+    (registered,) = resources["aws_ecs_service.web"]["load_balancer"]
+    group = resources["aws_lb_target_group.web"]
+
+    assert ports[registered["container_name"]] == {registered["container_port"]} == {group["port"]}
+    for rule in ("ingress", "egress"):
+        opened = resources[f"aws_vpc_security_group_{rule}_rule.balancer_to_tasks"]
+        assert (opened["from_port"], opened["to_port"]) == (group["port"], group["port"])
+    assert group["health_check"][0]["path"] == "/livez/"
+
+
+def test_plain_http_is_redirected_except_under_api_which_is_refused(production):
+    """As the application does where it is asked itself."""
+    resources = production.resources
+    (otherwise,) = resources["aws_lb_listener.http"]["default_action"]
+    rule = resources["aws_lb_listener_rule.api_over_http"]
+    (condition,), (action,) = rule["condition"], rule["action"]
+    (answer,) = action["fixed_response"]
+    with override_settings(SECURE_SSL_REDIRECT=True):
+        own = Client().get("/api/v1/users/me/")
+
+    assert rule["listener_arn"] == resources["aws_lb_listener.http"]["arn"]
+    assert condition["path_pattern"][0]["values"] == ["/api/*"]
+    assert (action["type"], int(answer["status_code"])) == ("fixed-response", own.status_code)
+    ours, theirs = own.json(), json.loads(answer["message_body"])
+    assert theirs == {name: value for name, value in ours.items() if name not in {"instance", "request_id"}}
+    assert len(answer["message_body"]) <= 1024  # AWS's limit
+    assert (otherwise["type"], otherwise["redirect"][0]["protocol"]) == ("redirect", "HTTPS")
 
 
 def test_housekeeping_runs_each_night_as_the_service_does(production):

@@ -71,12 +71,21 @@ def test_of_a_stop(gunicorn, grace):
     assert (drain, graceful, grace()) == (5, 30, 45)
 
 
+def test_of_a_stop_of_nginx():
+    """It lets every request end, also at a reload, and ends itself within what ECS waits for it."""
+    nginx = json.loads(read("deploy/ecs/web.json"))["containerDefinitions"][1]
+    finish = number("worker_shutdown_timeout", "docker/nginx/nginx.conf")
+
+    assert nginx["name"] == "nginx"
+    assert number("proxy_read_timeout", "docker/nginx/nginx.conf") + 5 < finish < nginx["stopTimeout"]
+
+
 def test_of_a_probe():
     """A probe's answer comes within what its platform waits, and the platform notices a drain before it is over."""
     network = "deploy/ecs/terraform/environment/network.tf"
 
     assert TIMEOUT_S < 3 < number(r" timeout +=", network)
-    # An instance is out of the load balancer before ECS ends it.
+    # An instance is out of the load balancer before ECS ends it, also if its last request came just before.
     assert KEYS["DRAIN_SECONDS"].default + 30 <= number("deregistration_delay +=", network)
 
 
@@ -86,7 +95,8 @@ def test_of_an_idle_connection(gunicorn):
 
     assert application_load_balancer_default < float(gunicorn["keepalive"])
     assert "idle_timeout" not in read("deploy/ecs/terraform/environment/network.tf")
-    # nginx keeps none.
+    assert application_load_balancer_default < number("keepalive_timeout", "docker/nginx/nginx.conf")
+    # nginx keeps none to gunicorn.
     assert "proxy_set_header Connection close;" in read("docker/nginx/nginx.conf")
 
 
@@ -100,7 +110,7 @@ def test_what_gunicorn_is_told(gunicorn):
 def test_passwords_hashed_on_every_thread_fit_a_task(gunicorn):
     """Half of a task's memory is for hashes; the other half for the processes that compute them."""
     task = json.loads(read("deploy/ecs/web.json"))
-    [web] = task["containerDefinitions"]
+    [web, _] = task["containerDefinitions"]
     set_there = {each["name"]: each["value"] for each in web["environment"]}
     threads = int(set_there.get("GUNICORN_THREADS", gunicorn["threads"]))
     hasher = BoundedArgon2PasswordHasher()

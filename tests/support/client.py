@@ -66,11 +66,12 @@ class Client:
 
     def __init__(self, address: Address, token: str | None, timeout_s: float = HANG_S) -> None:
         self._token = token
+        self.headers: dict[str, str] = {}
         self._connection = http.client.HTTPConnection(*address, timeout=timeout_s)
 
     def send(self, request: Request) -> Answer:
         """Send once. Raises: NoAnswer."""
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"} | self.headers
         if self._token is not None:
             headers["Authorization"] = f"Token {self._token}"
         if request.key is not None:

@@ -188,7 +188,8 @@ class FakeEcs:
 
     def _task(self, arn: str) -> dict[str, Any]:
         if arn == CRASHED:
-            return {"taskArn": arn, "lastStatus": "STOPPED", "containers": [{"name": "web", "exitCode": 3}]}
+            containers = [{"name": "web", "exitCode": 0}, {"name": "nginx", "exitCode": 3}]
+            return {"taskArn": arn, "lastStatus": "STOPPED", "containers": containers}
         task = self.tasks[arn]
         if task["status"] != "STOPPED" and self.seconds < task["end"]:
             return {"taskArn": arn, "lastStatus": "RUNNING"}

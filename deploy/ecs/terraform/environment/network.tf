@@ -28,16 +28,16 @@ resource "aws_vpc_security_group_egress_rule" "balancer_to_tasks" {
   security_group_id            = aws_security_group.balancer.id
   referenced_security_group_id = aws_security_group.tasks.id
   ip_protocol                  = "tcp"
-  from_port                    = 8000
-  to_port                      = 8000
+  from_port                    = 8080
+  to_port                      = 8080
 }
 
 resource "aws_vpc_security_group_ingress_rule" "balancer_to_tasks" {
   security_group_id            = aws_security_group.tasks.id
   referenced_security_group_id = aws_security_group.balancer.id
   ip_protocol                  = "tcp"
-  from_port                    = 8000
-  to_port                      = 8000
+  from_port                    = 8080
+  to_port                      = 8080
 }
 
 resource "aws_vpc_security_group_ingress_rule" "prometheus_to_tasks" {
@@ -91,7 +91,7 @@ resource "aws_lb_target_group" "web" {
   name        = local.short_name
   target_type = "ip"
   protocol    = "HTTP"
-  port        = 8000
+  port        = 8080
   vpc_id      = var.vpc_id
   # A stopping task finishes its requests within 35 s.
   deregistration_delay = 40
@@ -129,6 +129,31 @@ resource "aws_lb_listener" "http" {
       protocol    = "HTTPS"
       port        = "443"
       status_code = "HTTP_301"
+    }
+  }
+}
+
+# As the application answers plain HTTP itself: a client that was redirected would go on sending its token in the clear.
+resource "aws_lb_listener_rule" "api_over_http" {
+  listener_arn = aws_lb_listener.http.arn
+  priority     = 1
+  condition {
+    path_pattern {
+      values = ["/api/*"]
+    }
+  }
+  action {
+    type = "fixed-response"
+    fixed_response {
+      status_code  = "403"
+      content_type = "application/json" # the nearest that it takes to application/problem+json
+      message_body = jsonencode({
+        type   = "urn:problem:https_required"
+        title  = "Https required"
+        status = 403
+        detail = "The API is served over HTTPS only."
+        code   = "https_required"
+      })
     }
   }
 }

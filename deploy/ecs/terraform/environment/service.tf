@@ -72,8 +72,8 @@ resource "aws_ecs_service" "web" {
 
   load_balancer {
     target_group_arn = aws_lb_target_group.web.arn
-    container_name   = "web"
-    container_port   = 8000
+    container_name   = "nginx"
+    container_port   = 8080
   }
 
   lifecycle {
