@@ -37,12 +37,17 @@ class TcpRelay:
 
     def refuse(self) -> None:
         """Cut all connections, and refuse new ones."""
-        for each in [*self._sockets, *([self._listener] if self._listener else [])]:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-        for thread in self._threads:
-            thread.join(timeout=5)
+        # The one that accepts ends first: then each connection that it has accepted is in the list.
+        for sockets, threads in (
+            ([self._listener] if self._listener else [], self._threads[:1]),
+            (self._sockets, self._threads),
+        ):
+            for each in sockets:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+                each.close()
+            for thread in threads:
+                thread.join(timeout=5)
         self._listener, self._sockets, self._threads = None, [], []
 
     def __enter__(self) -> Self:
