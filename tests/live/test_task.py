@@ -36,7 +36,11 @@ pytestmark = pytest.mark.slow
 
 LIVEZ, PING = Request("GET", "/livez/"), Request("GET", "/ping/")
 LOG_IN = Request("POST", "/api/token/", {"username": "ada", "password": "wrong"})
-BODY = b"POST /api/token/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 200\r\n\r\n"
+# As a load balancer passes it on: without the scheme the application would refuse it before it reads the body.
+BODY = (
+    b"POST /api/token/ HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-Proto: https\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 200\r\n\r\n"
+)
 HEADER = b"GET /livez/ HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
 SHORT = {"proxy_read_timeout": "1s", "client_header_timeout": "1s", "client_body_timeout": "1s"}
 
