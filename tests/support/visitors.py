@@ -1,4 +1,4 @@
-"""Clients that use the service meanwhile, and count what they were told."""
+"""Clients that use the service meanwhile, and count the answers."""
 
 import random
 import threading
