@@ -212,7 +212,7 @@ class TestCompose:
         upstream = (ROOT / "deploy" / "one-host" / "nginx" / "upstream.conf").read_text()
         targets = yaml.safe_load((ROOT / "deploy" / "one-host" / "prometheus.yml").read_text())
         instances = {name for name in SERVICES if name.startswith("app-")}
-        assert set(re.findall(r"server (\S+):8000;", upstream)) == instances
+        assert set(re.findall(r"server (\S+):8000 max_conns=128;", upstream)) == instances
         (job,) = targets["scrape_configs"]
         assert set(job["static_configs"][0]["targets"]) == {f"{name}:9464" for name in instances}
         assert len(instances) == int(SERVICES["app-1"]["environment"]["WEB_REPLICAS"])

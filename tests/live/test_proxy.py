@@ -61,6 +61,54 @@ def test_slow_clients_keep_nobody_out(instance, nginx, beginning):
     instance.wait_until_it_answers()
 
 
+@contextmanager
+def silent_instance() -> Iterator[socket.socket]:
+    """An instance that takes every connection and answers nothing, as one whose queue is long."""
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        yield listener
+
+
+def test_an_instance_with_all_that_it_can_take_gets_no_more(tmp_path):
+    """The rest is refused at once, and the probes pass."""
+    me = b"GET /api/v1/users/me/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    most = 5
+    with (
+        silent_instance() as instance,
+        Nginx(tmp_path / "nginx", [instance.getsockname()], most_requests=most) as nginx,
+        ExitStack() as stack,
+    ):
+        for _ in range(most):
+            stack.enter_context(socket.create_connection(nginx.address)).sendall(me)
+            stack.enter_context(instance.accept()[0])
+        with Client(nginx.address, token=None) as client:
+            refused = client.send(Request("GET", "/api/v1/users/me/"))
+        # They are connected and wait; the count of the probes is another one.
+        for path in ("livez", "ping", "readyz"):
+            probe = stack.enter_context(socket.create_connection(nginx.address))
+            probe.sendall(f"GET /{path}/ HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            passed_on = stack.enter_context(instance.accept()[0])
+            assert passed_on.recv(100).startswith(f"GET /{path}/".encode())
+
+    assert (refused.status, refused.code) == (503, "unavailable")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.headers["retry-after"] == "5"
+    assert refused.body["request_id"] == refused.headers["x-request-id"]
+    assert refused.body["instance"] == "/api/v1/users/me/"
+
+
+def test_a_client_that_is_slow_with_its_body_takes_no_place(tmp_path):
+    with (
+        silent_instance() as instance,
+        Nginx(tmp_path / "nginx", [instance.getsockname()], most_requests=1) as nginx,
+        slow_clients(nginx.address, BODY),
+        socket.create_connection(nginx.address) as prompt,
+    ):
+        prompt.sendall(b"GET /api/v1/users/me/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        instance.settimeout(HANG_S)
+        with instance.accept()[0] as passed_on:
+            assert passed_on.recv(100).startswith(b"GET /api/v1/users/me/")
+
+
 def test_passes_on_who_asks_and_how(nginx):
     """The application judges hosts, and a client cannot claim HTTPS, another address or a larger body than is read."""
     with Client(nginx.address, token=None) as client:

@@ -68,6 +68,7 @@ class Nginx:
 
     replacing: other values of directives, such as {"proxy_read_timeout": "1s"}, where a test cannot wait as long.
     configuration: another one than the shipped.
+    most_requests: of an instance at once; by default the shipped number.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class Nginx:
         *,
         replacing: Mapping[str, str] | None = None,
         configuration: str = "",
+        most_requests: int = 128,
     ) -> None:
+        self._most_requests = most_requests
         folder.mkdir(exist_ok=True)
         # Its workers may run as another user.
         folder.chmod(0o755)
@@ -105,7 +108,7 @@ class Nginx:
         return self._folder / "log"
 
     def _write(self, instances: Iterable[Address]) -> None:
-        lines = [f"server {host}:{port};\n" for host, port in instances]
+        lines = [f"server {host}:{port} max_conns={self._most_requests};\n" for host, port in instances]
         self._file("upstream").write_text("".join(lines) or "server 127.0.0.1:1 down;\n")
 
     def __enter__(self) -> Self:
