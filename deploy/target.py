@@ -16,6 +16,7 @@ from deploy.images import DeliveryError
 
 TEMPLATES = Path(__file__).resolve().parent / "ecs"
 LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+MAY_BE_EMPTY = {"cache_secret", "marks"}
 URL = re.compile(rf"https?://{LABEL}(?:\.{LABEL})*(?::\d+)?")
 
 
@@ -45,6 +46,12 @@ class Target:
     log_group: str
     # The DynamoDB table whose one item is held by the deployment at work.
     lock_table: str
+    # The budget of connections (connections_fit in config/keys.py): max_connections, and the most tasks that run
+    # at once, which a deployment doubles.
+    max_connections: int
+    replicas: int
+    # The secret with REDIS_URL; empty, so no limit on requests, in an environment without Terraform's `cache`.
+    cache_secret: str
     # The image must have the tag <requires>-<commit>: `sha` for staging, `staged` for production.
     requires: str
     # A successful deployment adds the tag <marks>-<commit>: `staged` in staging; empty, so none, in production.
@@ -75,7 +82,7 @@ class Target:
         for name in sorted(types.keys() & values.keys()):
             if not isinstance(values[name], types[name]) or isinstance(values[name], bool):  # type: ignore[arg-type]  # no name of a type
                 problems.append(f"{name} must be of type {getattr(types[name], '__name__', types[name])}")
-            elif values[name] == "" and name != "marks":
+            elif values[name] == "" and name not in MAY_BE_EMPTY:
                 problems.append(f"{name} is empty")
         if not problems and not URL.fullmatch(values["url"]):
             problems.append("url must be https://HOST and nothing more, and HOST a name that DNS can have")
@@ -85,7 +92,7 @@ class Target:
 
 
 def render(template: str, target: Target, image: str) -> dict[str, Any]:
-    """Return the task definition rendered from a template in `deploy/ecs/`."""
+    """Return the task definition rendered from a template in `deploy/ecs/`, without the secrets that the target lacks."""
     path = TEMPLATES / template
     values = {part.name: getattr(target, part.name) for part in fields(target)} | {"image": image}
 
@@ -93,7 +100,7 @@ def render(template: str, target: Target, image: str) -> dict[str, Any]:
         if isinstance(node, dict):
             return {key: fill(value) for key, value in node.items()}
         if isinstance(node, list):
-            return [fill(value) for value in node]
+            return [value for value in map(fill, node) if not isinstance(value, dict) or value.get("valueFrom") != ""]
         return string.Template(node).substitute(values) if isinstance(node, str) else node
 
     try:

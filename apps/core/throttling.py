@@ -33,11 +33,13 @@ logger = logging.getLogger(__name__)
 
 WINDOW_S: Final = 60
 CACHE_PAUSE_S: Final = 1.0
+# An alarm looks for it: deploy/ecs/terraform/environment/alarms.tf.
+BROKEN: Final = "The cache that counts requests fails, so they pass uncounted"
 
 breaker: Final = CircuitBreaker(
     CACHE_PAUSE_S,
     logger=logger,
-    broken="The cache that counts requests fails, so they pass uncounted",
+    broken=BROKEN,
     healed="The cache that counts requests answers again.",
 )
 

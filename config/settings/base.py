@@ -109,6 +109,10 @@ MIGRATION_DATABASE = (
 )
 # The login of `manage.py prepare_database` alone.
 DATABASE_MASTER = {"USER": env("DATABASE_MASTER_USER"), "PASSWORD": env("DATABASE_MASTER_PASSWORD")}
+# Of the serving role, which `manage.py prepare_database` sets: the reserved ones are for others. -1: no limit.
+DATABASE_CONNECTION_LIMIT = (
+    env("DATABASE_MAX_CONNECTIONS") - env("DATABASE_RESERVED_CONNECTIONS") if env("DATABASE_MAX_CONNECTIONS") else -1
+)
 # Returns a rotated DATABASE_URL when the server refuses the password (apps.database.postgresql.credentials).
 DATABASE_CREDENTIALS_HOOK = "config.env.reread_from_secret"
 # Statements queue behind a migration that waits for a table, and must not reach their own limit.

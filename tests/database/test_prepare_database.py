@@ -61,7 +61,8 @@ def prepare(rds, settings, django_db_blocker):
 
 @pytest.mark.slow
 def test_makes_both_roles_and_then_the_database_is_migrated_and_serves(rds, given):
-    outcome = run("manage.py", "prepare_database", "--connection-limit", "90", **given)
+    budget = {"DATABASE_MAX_CONNECTIONS": "100", "DATABASE_RESERVED_CONNECTIONS": "10"}
+    outcome = run("manage.py", "prepare_database", **given, **budget)
     assert (outcome.returncode, outcome.stderr) == (0, "")
     assert outcome.stdout.splitlines() == [
         f"Created the role {OWNER}.",
@@ -100,7 +101,7 @@ def test_makes_both_roles_and_then_the_database_is_migrated_and_serves(rds, give
 
 
 def test_again_changes_the_passwords_and_nothing_else(rds, given, prepare):
-    assert len(prepare("--connection-limit", "90", **given)) == 3
+    assert len(prepare(**given)) == 3
     given |= {
         "DATABASE_URL": rds.url("another", SERVING, NAME),
         "MIGRATION_DATABASE_URL": rds.url("another", OWNER, NAME),

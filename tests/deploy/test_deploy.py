@@ -1,5 +1,6 @@
 """The deployment script: a successful run, and the error and the state after a failure at each step."""
 
+import dataclasses
 import json
 import re
 import signal
@@ -11,6 +12,7 @@ import pytest
 from deploy import deploy, release, target
 from deploy.images import Registry
 from tests.support import fake_aws
+from tests.support.configuration import FULL, configure, problems
 from tests.support.fake_aws import COMMIT
 from tests.support.fake_ecs import NETWORK
 from tests.support.paths import ROOT
@@ -763,15 +765,42 @@ class TestTheTaskDefinitions:
             migrate.pop("containerDefinitions"),
         )
         assert web == migrate
+        assert web_container.pop("secrets") == []
         for name in ("image", "readonlyRootFilesystem", "linuxParameters", "logConfiguration"):
             assert nginx[name] == web_container[name]
         for name in ("name", "portMappings", "healthCheck", "dependsOn"):
             del web_container[name]
         for name in ("name", "command", "secrets"):
             del migrate_container[name]
-        serving = {"NUM_PROXIES", "WEB_CONCURRENCY"}
+        serving = {"GUNICORN_THREADS", "NUM_PROXIES", "WEB_CONCURRENCY", "WEB_REPLICAS"}
         web_container["environment"] = [one for one in web_container["environment"] if one["name"] not in serving]
         assert web_container == migrate_container
+
+    def test_have_the_caches_secret_where_there_is_one(self):
+        deployed_to = target.Target.parse((ROOT / "deploy/ecs/example.json").read_text())
+        arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:app/staging/cache-AbCdEf"
+
+        web, migrate = (
+            target.render(name, dataclasses.replace(deployed_to, cache_secret=arn), "an image")
+            for name in ("web.json", "migrate.json")
+        )
+
+        assert web["containerDefinitions"][0]["secrets"] == [{"name": "REDIS_URL", "valueFrom": arn}]
+        assert "REDIS_URL" not in json.dumps(migrate)
+
+    @pytest.mark.parametrize(("replicas", "fits"), [(14, True), (15, False)])
+    def test_a_server_with_more_tasks_than_the_database_has_connections_for_does_not_start(self, replicas, fits):
+        deployed_to = target.Target.parse((ROOT / "deploy/ecs/example.json").read_text())
+        web = target.render("web.json", dataclasses.replace(deployed_to, replicas=replicas), "an image")
+        given = {one["name"]: one["value"] for one in web["containerDefinitions"][0]["environment"]}
+        secret = {name: FULL[name] for name in ("SECRET_KEY", "DATABASE_URL")}
+
+        if fits:
+            assert configure(secret=secret, **given)("WEB_REPLICAS") == replicas
+            return
+        (problem,) = problems(secret=secret, **given)
+        assert "WEB_REPLICAS" in problem
+        assert "do not fit: replicas x workers x (threads + 1 for the probes) + reserved are more" in problem
 
     def test_leave_the_migrations_credentials_to_the_migration(self, both):
         web, migrate = (json.dumps(one) for one in both)

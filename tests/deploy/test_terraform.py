@@ -6,9 +6,12 @@ import re
 import boto3
 import pytest
 from django.test import Client, override_settings
+from moto.events.models import EventPattern
 
+from apps.core import throttling
 from apps.core.management.commands.housekeeping import OUTCOMES, ExitCode
-from deploy.target import Target
+from config.keys import KEYS, connections_fit
+from deploy.target import Target, render
 from tests.support import aws
 from tests.support.paths import ROOT
 from tests.support.terraform import Terraform
@@ -29,19 +32,22 @@ def moto(tmp_path_factory):
         yield moto
 
 
+def aws_client(moto, service):
+    keys = {name.lower(): value for name, value in aws.CREDENTIALS.items()}
+    return boto3.client(service, region_name=aws.REGION, endpoint_url=moto.url, **keys)
+
+
 @pytest.fixture(scope="module")
 def network(moto):
     """What must exist before: a VPC with its subnets, and a certificate."""
-    keys = {"region_name": aws.REGION, "endpoint_url": moto.url}
-    keys |= {name.lower(): value for name, value in aws.CREDENTIALS.items()}
-    ec2 = boto3.client("ec2", **keys)
+    ec2 = aws_client(moto, "ec2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnets = [
         ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{part}.0/24", AvailabilityZone=f"{aws.REGION}{zone}")["Subnet"]
         for part, zone in ((0, "a"), (1, "b"))
     ]
     ids = [subnet["SubnetId"] for subnet in subnets]
-    certificate = boto3.client("acm", **keys).request_certificate(DomainName="api.example.org")["CertificateArn"]
+    certificate = aws_client(moto, "acm").request_certificate(DomainName="api.example.org")["CertificateArn"]
     return {
         "vpc_id": vpc,
         "public_subnet_ids": ids,
@@ -70,6 +76,8 @@ def production(moto, account, network, tmp_path_factory):
         name=LONGEST_NAME,
         operators=[ANN],
         alarm_emails=["ann@example.org"],
+        cache=True,
+        rate_limit=2000,
     )
     return terraform
 
@@ -228,6 +236,144 @@ def test_a_housekeeping_that_fails_or_is_late_is_an_alarm(production):
     for alarm in (failed, late):
         assert alarm["alarm_actions"] == [resources["aws_sns_topic.alarms"]["arn"]]
     assert resources['aws_sns_topic_subscription.alarms["ann@example.org"]']["protocol"] == "email"
+
+
+def test_every_alarm_says_how_urgent_it_is_and_where_it_is_explained(production):
+    resources = production.resources
+    alarms = {
+        each["alarm_name"]: each
+        for address, each in resources.items()
+        if address.startswith("aws_cloudwatch_metric_alarm.")
+    }
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+
+    assert len(alarms) == 12
+    for alarm in alarms.values():
+        assert alarm["alarm_actions"] == [resources["aws_sns_topic.alarms"]["arn"]]
+        urgency, section = re.fullmatch(
+            r"(page|ticket): .+: docs/runbook\.md, (\w+)\.", alarm["alarm_description"]
+        ).groups()
+        text = runbook.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+        assert text, section
+        assert f"**{urgency}**" in text or section in {"Scale", "LatencyBudgetBurnsFast"}, alarm["alarm_name"]
+    silent = {name for name, alarm in alarms.items() if alarm["treat_missing_data"] == "breaching"}
+    assert {name.removeprefix(f"{LONGEST_NAME}-production-") for name in silent} == {
+        "housekeeping-late",
+        "no-healthy-target",
+    }
+
+
+def test_tasks_that_end_by_themselves_are_kept_and_counted_and_those_of_a_rollout_are_not(production):
+    resources = production.resources
+    service = resources["aws_ecs_service.web"]
+    kept = resources["aws_cloudwatch_log_group.tasks_stopped"]
+    group = kept["name"]
+    metric = resources["aws_cloudwatch_log_metric_filter.tasks_stopped"]
+    (transformation,) = metric["metric_transformation"]
+    alarm = resources['aws_cloudwatch_metric_alarm.this["tasks_restarting"]']
+
+    pattern = EventPattern.load(resources["aws_cloudwatch_event_rule.tasks_stopped"]["event_pattern"])
+
+    def is_kept(**detail: str) -> bool:
+        common = {"clusterArn": service["cluster"], "group": f"service:{service['name']}", "lastStatus": "STOPPED"}
+        event = {"source": "aws.ecs", "detail-type": "ECS Task State Change", "detail": common | detail}
+        return pattern.matches_event(event)
+
+    assert is_kept(stopCode="EssentialContainerExited", stoppedReason="Essential container in task exited")
+    assert is_kept(stopCode="ServiceSchedulerInitiated", stoppedReason="Task failed container health checks")
+    assert is_kept(stopCode="TaskFailedToStart", stoppedReason="CannotPullContainerError")
+    assert not is_kept(stopCode="ServiceSchedulerInitiated", stoppedReason="Scaling activity initiated by (deployment)")
+    assert not is_kept(stopCode="EssentialContainerExited", lastStatus="RUNNING")
+    assert not is_kept(stopCode="EssentialContainerExited", group="family:app-production-migrate")
+    assert resources["aws_cloudwatch_event_target.tasks_stopped"]["arn"] == kept["arn"]
+    assert group.startswith("/aws/events/")
+    assert (metric["log_group_name"], metric["pattern"]) == (group, "")
+    assert (transformation["namespace"], transformation["name"]) == (alarm["namespace"], alarm["metric_name"])
+    # Two tasks that live 90 s end 20 times in 15 minutes.
+    assert (alarm["statistic"], alarm["period"], alarm["threshold"]) == ("Sum", 15 * 60, 4)
+
+
+def test_requests_that_pass_uncounted_are_an_alarm_by_the_line_that_says_so(production):
+    pattern = production.resources["aws_cloudwatch_log_metric_filter.uncounted"]["pattern"]
+    (beginning,) = re.fullmatch(r'\{ \$\.event = "(.+)\*" \}', pattern).groups()
+
+    assert throttling.BROKEN.startswith(beginning)
+
+
+def test_autoscaling_stays_within_the_connections(production):
+    """As many tasks as autoscaling starts, doubled by a deployment, pass the application's own rule."""
+    resources = production.resources
+    target = Target.parse(production.output("deployment"))
+    web = next(one for one in render("web.json", target, "-")["containerDefinitions"] if one["name"] == "web")
+    given = {one["name"]: one["value"] for one in web["environment"]}
+    scaled = resources["aws_appautoscaling_target.web"]
+    policies = [resources[f"aws_appautoscaling_policy.{name}"] for name in ("cpu", "requests")]
+    database = {one["name"]: one["value"] for one in resources["aws_db_parameter_group.this"]["parameter"]}
+
+    def values(name: str) -> int:
+        return int(given.get(name, KEYS[name].default))
+
+    assert connections_fit(values) == ""
+    assert (scaled["min_capacity"], scaled["max_capacity"]) == (target.tasks, values("WEB_REPLICAS") // 2)
+    assert database["max_connections"] == given["DATABASE_MAX_CONNECTIONS"]
+    kinds = [
+        policy["target_tracking_scaling_policy_configuration"][0]["predefined_metric_specification"][0]
+        for policy in policies
+    ]
+    assert [kind["predefined_metric_type"] for kind in kinds] == [
+        "ECSServiceAverageCPUUtilization",
+        "ALBRequestCountPerTarget",
+    ]
+    assert re.fullmatch(r"app/.+/targetgroup/.+", kinds[1]["resource_label"])
+
+
+def test_tasks_that_do_not_fit_the_database_are_refused(production, network):
+    variables = GITHUB | network | {"environment": "production", "name": LONGEST_NAME}
+
+    line = production.refusal(**variables, max_tasks=8)
+    assert "a deployment runs 2 x 8 tasks of 10 connections each, and 10 are reserved; there are 150." in line
+    assert "Lower max_tasks, or raise database_connections" in line
+    assert "max_tasks is less than tasks" in production.refusal(**variables, tasks=7)
+    assert "database_connections is 300, and db.t4g.small has memory for 225" in production.refusal(
+        **variables, database_connections=300
+    )
+
+
+def test_the_cache_is_reached_by_the_tasks_alone_with_tls_and_a_password(production):
+    resources = production.resources
+    group = resources["aws_elasticache_replication_group.cache[0]"]
+    tasks, cache = (resources[f"aws_security_group.{name}"]["id"] for name in ("tasks", "cache[0]"))
+    rules = [
+        each
+        for address, each in resources.items()
+        if "security_group_" in address and 6379 in (each.get("from_port"), each.get("to_port"))
+    ]
+    secret = Target.parse(production.output("deployment")).cache_secret
+    url = resources["aws_secretsmanager_secret_version.cache[0]"]["secret_string"]
+
+    assert {(rule["security_group_id"], rule["referenced_security_group_id"]) for rule in rules} == {
+        (tasks, cache),
+        (cache, tasks),
+    }
+    assert group["security_group_ids"] == [cache]
+    assert group["transit_encryption_enabled"]
+    assert group["at_rest_encryption_enabled"] == "true"
+    assert (group["engine"], len(group["auth_token"])) == ("valkey", 64)
+    assert url == f"rediss://:{group['auth_token']}@{group['primary_endpoint_address']}:6379/0"
+    assert KEYS["REDIS_URL"].type.parse(url) == url
+    assert secret in resources["aws_iam_role_policy.execution_cache[0]"]["policy"]
+
+
+def test_the_waf_limits_an_address_before_the_balancer(production):
+    resources = production.resources
+    acl = resources["aws_wafv2_web_acl.this[0]"]
+    association = resources["aws_wafv2_web_acl_association.this[0]"]
+    (rule,) = acl["rule"]
+
+    assert association["resource_arn"] == resources["aws_lb.this"]["arn"]
+    assert association["web_acl_arn"] == acl["arn"]
+    assert rule["statement"][0]["rate_based_statement"][0]["limit"] == 2000
+    assert rule["action"][0]["block"][0]["custom_response"][0]["response_code"] == 429
 
 
 def test_every_log_has_an_end(production):

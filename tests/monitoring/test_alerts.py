@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from django.apps import apps
+from django.core.management import get_commands
 
 from tests.monitoring.queries import ROOT, alerts, metrics, of_panels, rules
 from tests.support.monitoring_programs import program
@@ -19,7 +20,15 @@ RUNBOOKS = {path: path.read_text() for path in [DOCS / "runbook.md", *sorted(DOC
 # Names of metrics: the application's, django-prometheus's, and those of each app.
 METRIC = re.compile(rf"\b(?:app|django|{'|'.join(config.label for config in apps.get_app_configs())})_[a-z0-9_]+")
 # Sections that no alert links to, but that the alerts' sections do.
-GENERAL = {"Roll back", "Run a command", "Secrets"}
+GENERAL = {"Roll back", "Run a command", "Scale", "Secrets", "Tasks", "The database"}
+
+
+# Sections that alarms of CloudWatch name; tests/deploy/test_terraform.py has the alarms.
+ALARMS = {
+    name
+    for path in (ROOT / "deploy" / "ecs" / "terraform" / "environment").glob("*.tf")
+    for name in re.findall(r"docs/runbook\.md, (\w+)\.", path.read_text())
+}
 
 
 def promtool(*arguments: str | Path) -> str:
@@ -97,9 +106,17 @@ class TestAlert:
 def test_no_section_is_one_that_nothing_leads_to():
     titles = [title for text in RUNBOOKS.values() for title in sections(text)]
 
-    assert sorted(titles) == sorted({*alerts()} | GENERAL)
+    assert sorted(titles) == sorted({*alerts()} | ALARMS | GENERAL)
     for title in GENERAL:
         assert f"(#{title.lower().replace(' ', '-')})" in RUNBOOKS[DOCS / "runbook.md"]
+
+
+@pytest.mark.parametrize("name", sorted(ALARMS - GENERAL))
+def test_a_section_that_an_alarm_names_has_answers(name):
+    section = sections(RUNBOOKS[DOCS / "runbook.md"])[name]
+
+    for heading in ("**The user**", "**Look**", "**Do**"):
+        assert heading in section
 
 
 @pytest.mark.parametrize("page", RUNBOOKS, ids=lambda page: page.parent.name)
@@ -111,9 +128,9 @@ class TestRunbook:
             assert path or anchor in anchors(RUNBOOKS[page]), target
 
     def test_every_query_in_it_names_metrics_that_rules_or_dashboards_know(self, page):
-        known = {name for rule in rules() for name in metrics(rule["expr"])}
+        known = {name for rule in rules() for name in metrics(rule["expr"])} | {*get_commands()}
         known |= {name for _, exprs in of_panels().values() for expr in exprs for name in metrics(expr)}
         named = {name for quoted in re.findall(r"`([^`]+)`", RUNBOOKS[page]) for name in METRIC.findall(quoted)}
 
-        assert named
+        assert named or page.parent != DOCS
         assert named <= known

@@ -17,6 +17,7 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 
+from tests.support.paths import ROOT
 from tests.support.patience import HANG_S
 
 REGION = "eu-west-1"
@@ -38,7 +39,10 @@ class Moto:
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"], stdout=log, stderr=log
+                [sys.executable, "-m", "tests.support.moto_server", "-H", "127.0.0.1", "-p", "0"],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + HANG_S
         while not (found := re.search(r"http://127\.0\.0\.1:\d+", self._log.read_text())):

@@ -1,6 +1,5 @@
 """The database's two roles, made as DATABASE_URL and MIGRATION_DATABASE_URL name them, with the master's login."""
 
-from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
@@ -22,15 +21,11 @@ class Command(BaseCommand):
 
     It logs in as DATABASE_MASTER_USER, who may be no superuser: RDS's master owns the database and may create roles. Running
     it again changes nothing but passwords, so a rotation is a new password, or another serving role, in the URL and another
-    run. The owner becomes a member of the serving role, so that it can see and end that role's sessions.
+    run. The owner becomes a member of the serving role, so that it can see and end that role's sessions. The serving role
+    may have as many connections as DATABASE_MAX_CONNECTIONS leaves beside DATABASE_RESERVED_CONNECTIONS.
     """
 
     help = "Create the roles of DATABASE_URL and MIGRATION_DATABASE_URL, or set their passwords. May be run again."
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--connection-limit", type=int, default=-1, help="connections of the serving role (default: no limit)"
-        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         connection = connections["default"]
@@ -40,7 +35,7 @@ class Command(BaseCommand):
                 self._set_role(connection, cursor, entry)
             cursor.execute(
                 SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(
-                    Identifier(serving["USER"]), Literal(options["connection_limit"])
+                    Identifier(serving["USER"]), Literal(settings.DATABASE_CONNECTION_LIMIT)
                 )
             )
             self._give_database(cursor, connection.settings_dict["NAME"], owner["USER"])

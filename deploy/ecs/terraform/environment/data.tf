@@ -44,6 +44,13 @@ resource "aws_db_parameter_group" "this" {
     }
   }
 
+  # Read when the server starts, too.
+  parameter {
+    name         = "max_connections"
+    value        = var.database_connections
+    apply_method = "pending-reboot"
+  }
+
   # No auto_explain, which would log statements with their parameters. Read when the server starts.
   parameter {
     name         = "shared_preload_libraries"
@@ -82,6 +89,6 @@ resource "aws_db_instance" "this" {
   performance_insights_enabled    = true
   enabled_cloudwatch_logs_exports = ["postgresql"]
 
-  # Else RDS creates the log group, without an end.
-  depends_on = [aws_cloudwatch_log_group.database]
+  # Else RDS creates the log group, without an end. The instance type is checked before anything is made.
+  depends_on = [aws_cloudwatch_log_group.database, data.aws_ec2_instance_type.database]
 }

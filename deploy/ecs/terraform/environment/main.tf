@@ -87,7 +87,7 @@ variable "certificate_arn" {
 }
 
 variable "tasks" {
-  description = "The minimum number of tasks; a deployment keeps a higher current number."
+  description = "The least number of tasks, from which autoscaling starts; a deployment keeps a higher current number."
   type        = number
   default     = 2
 }
@@ -149,6 +149,9 @@ locals {
     database_name            = aws_db_instance.this.db_name
     log_group                = aws_cloudwatch_log_group.this.name
     lock_table               = aws_dynamodb_table.deployments.name
+    max_connections          = var.database_connections
+    replicas                 = local.replicas
+    cache_secret             = var.cache ? aws_secretsmanager_secret.cache[0].arn : ""
     # Production accepts only images with staging's tag.
     requires = var.environment == "staging" ? "sha" : "staged"
     marks    = var.environment == "staging" ? "staged" : ""

@@ -115,7 +115,7 @@ resource "aws_cloudwatch_log_metric_filter" "housekeeping" {
 
 resource "aws_cloudwatch_metric_alarm" "housekeeping_failed" {
   alarm_name          = "${local.full_name}-housekeeping-failed"
-  alarm_description   = "manage.py housekeeping --verify failed, or found something wrong: docs/runbook.md, VerificationFailed."
+  alarm_description   = "page: manage.py housekeeping --verify failed, or found something wrong: docs/runbook.md, VerificationFailed."
   namespace           = local.full_name
   metric_name         = aws_cloudwatch_log_metric_filter.housekeeping["failed"].metric_transformation[0].name
   statistic           = "Sum"
@@ -129,7 +129,7 @@ resource "aws_cloudwatch_metric_alarm" "housekeeping_failed" {
 
 resource "aws_cloudwatch_metric_alarm" "housekeeping_late" {
   alarm_name          = "${local.full_name}-housekeeping-late"
-  alarm_description   = "manage.py housekeeping --verify has not succeeded for 26 hours, or never: docs/runbook.md, HousekeepingOverdue."
+  alarm_description   = "ticket: manage.py housekeeping --verify has not succeeded for 26 hours, or never: docs/runbook.md, HousekeepingOverdue."
   namespace           = local.full_name
   metric_name         = aws_cloudwatch_log_metric_filter.housekeeping["done"].metric_transformation[0].name
   statistic           = "Sum"

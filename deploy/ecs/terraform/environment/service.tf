@@ -28,6 +28,7 @@ resource "aws_dynamodb_table" "deployments" {
 }
 
 locals {
+  # An empty secret is one that this environment does not have, as in deploy/target.py.
   web = jsondecode(templatefile("${path.module}/../../web.json", merge(local.deployment, {
     image = "${data.aws_ecr_repository.images.repository_url}:none"
   })))
@@ -42,7 +43,11 @@ resource "aws_ecs_task_definition" "first" {
   memory                   = local.web.memory
   execution_role_arn       = local.web.executionRoleArn
   task_role_arn            = local.web.taskRoleArn
-  container_definitions    = jsonencode(local.web.containerDefinitions)
+  container_definitions = jsonencode([
+    for container in local.web.containerDefinitions : merge(container, {
+      secrets = [for secret in try(container.secrets, []) : secret if secret.valueFrom != ""]
+    })
+  ])
   lifecycle {
     ignore_changes = all
   }
