@@ -146,6 +146,12 @@ mutants: ## Run mutation tests: each mutant must fail a test (ARGS="<name> ..." 
 
 bench: ## Compare the bank with other ways to build it, all at once, and audit the money (ARGS=--quick: a first look; --help).
 	@$(RUN) tool python -m tests.ledger.benchmarks $(ARGS)
+
+bench-growth: ## Compare the bank with ten million entries with an empty one, and let it soak (ARGS="--soak 0"; --help).
+	@$(RUN) tool python -m tests.ledger.benchmarks.growth $(ARGS)
+
+bench-overload: ## Send the bank ten times what it can do, then a storm of logins, through nginx (ARGS="--seconds 10"; --help).
+	@$(RUN) tool python -m tests.ledger.benchmarks.overload $(ARGS)
 # </sample>
 
 populate-test-db: ## Fill app_test on the test server with example data; the server runs until `make down`.

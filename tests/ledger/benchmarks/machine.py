@@ -1,6 +1,7 @@
 """CPU time of process trees and of the whole machine, from /proc (Linux)."""
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -42,3 +43,13 @@ class MachineTime(NamedTuple):
             int, Path("/proc/stat").read_text().split("\n", maxsplit=1)[0].split()[1:9]
         )
         return cls((user + nice + system + irq + softirq) / TICKS_PER_S, steal / TICKS_PER_S)
+
+
+def memory_mib(pid: int) -> float:
+    """Return the memory of a process tree, pages that several share counted in parts (PSS)."""
+    kib = 0
+    for each in descendants(pid):
+        with suppress(OSError):
+            found = re.search(r"^Pss: +(\d+)", Path(f"/proc/{each}/smaps_rollup").read_text(), re.MULTILINE)
+            kib += int(found[1]) if found else 0
+    return kib / 1024

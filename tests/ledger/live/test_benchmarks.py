@@ -8,6 +8,7 @@ import pytest
 
 from tests.ledger.benchmarks.contenders import CONTENDERS
 from tests.ledger.benchmarks.workloads import WORKLOADS
+from tests.support.nginx import find_nginx
 from tests.support.paths import ROOT
 
 # They need the packages of the application alone; the others those of the group `bench`.
@@ -45,3 +46,29 @@ def test_all_contenders(seed, tmp_path):
     assert_complete(done, seed, list(CONTENDERS))
     assert (tmp_path / "results.md").read_text() in done.stdout
     assert {file.name for file in tmp_path.iterdir()} == {"results.md", "throughput.svg", "cpu.svg", "latency.svg"}
+
+
+@pytest.mark.slow
+def test_growth(seed):
+    """A ratio that is too large on a busy machine is a finding, and no failure of the program."""
+    small = ("--entries", "2000", "--rounds", "1", "--soak", "2", "--accounts", "5")
+    done = bench(seed, *small, module=".growth")
+
+    print(done.stdout)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert "| ledger_entry |" in done.stdout
+    assert "A soak at 70%" in done.stdout
+    assert done.stdout.endswith("verify_ledger found nothing in either\n")
+
+
+@pytest.mark.slow
+def test_overload(seed):
+    """As above: a probe that is late on a busy machine is a finding."""
+    find_nginx()
+    done = bench(seed, "--seconds", "2", "--accounts", "5", module=".overload")
+
+    print(done.stdout)
+    assert "Traceback" not in done.stderr, done.stderr
+    for words in ("10 x capacity", "withdrawals beside the storm", "an ordinary load is served as before"):
+        assert words in done.stdout
+    assert done.stdout.endswith("the books agree with what was accepted\n")
