@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from django.db import connection
 
 from apps.core.observability.redaction import TOKEN_PREFIX
+from apps.database.postgresql import base
 from config import secrets_manager as secrets
 from config.settings.base import database
 from tests.factories import PASSWORD
@@ -19,6 +21,20 @@ from tests.support.processes import run
 
 # The loggers of the audit log.
 EVENTS = ("apps.users.audit_log", "apps.core.problem")
+
+
+@pytest.fixture
+def _all_the_time(monkeypatch) -> Iterator[None]:
+    """A hundred at once take as long as the machine lets them, to connect and to wait for each other."""
+    connection.close()
+    options = connection.settings_dict["OPTIONS"]
+    limits = "-c lock_timeout=0 -c statement_timeout=0"
+    monkeypatch.setitem(
+        connection.settings_dict, "OPTIONS", options | {"connect_timeout": int(HANG_S), "options": limits}
+    )
+    monkeypatch.setattr(base.TimeoutConnection, "response_timeout_s", None)
+    yield
+    connection.close()
 
 
 @pytest.fixture(scope="session")

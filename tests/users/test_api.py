@@ -121,6 +121,7 @@ class TestLoginLimits:
         assert log_in(user.username).status_code == 200
 
     @pytest.mark.django_db(transaction=True)
+    @pytest.mark.usefixtures("_all_the_time")
     def test_parallel_guesses_do_not_slip_past_together(self):
         user = UserFactory()
 

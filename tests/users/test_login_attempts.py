@@ -23,6 +23,7 @@ pytestmark = pytest.mark.django_db
 
 class TestAttemptsInFlight:
     @pytest.mark.django_db(transaction=True)
+    @pytest.mark.usefixtures("_all_the_time")
     def test_many_right_logins_at_once_lock_nobody_out(self):
         user, all_are_in_flight = UserFactory(), threading.Barrier(10 + 1)
 
