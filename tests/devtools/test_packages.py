@@ -60,8 +60,8 @@ class TestLists:
         (tmp_path / "devtools").mkdir()
         script = tmp_path / "devtools" / "export-lists"
         script.write_text((ROOT / "devtools" / "export-lists").read_text())
-        for name in ("main", "local", "deploy", "installer", "poetry", "dev"):
-            (lists / f"{name}.txt").write_text("old\n")
+        for path in LISTS:
+            (lists / path.name).write_text("old\n")
         poetry = tmp_path / "poetry"
         poetry.write_text(
             '#!/bin/sh\nwhile [ $# != 1 ]; do shift; done\ncase "$1" in *.txt) echo "$MADE" >"$1" ;; esac\n'
