@@ -241,14 +241,13 @@ def main(arguments: Sequence[str]) -> int:
     scanning.add_argument("references", nargs="+", help="tags in the registry")
     options = parser.parse_args(arguments)
     try:
-        if options.command == "scan":
-            with aws_errors("connecting to AWS"):
-                registry = Registry(boto3.client("ecr", config=CLIENT_CONFIG), options.repository)
-            scan(registry, options.references)
-            return 0
-        schema = schema_tag(options.commit, options.schema)
         with aws_errors("connecting to AWS"):
             registry = Registry(boto3.client("ecr", config=CLIENT_CONFIG), options.repository)
+        if options.command == "scan":
+            scan(registry, options.references)
+            return 0
+        # Before an image is built that could not be tagged.
+        schema = schema_tag(options.commit, options.schema)
         image = publish(registry, options.commit)
         registry.tag(image, schema)
         if options.fits:

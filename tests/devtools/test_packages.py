@@ -40,6 +40,13 @@ class TestLists:
         for entry in entries:
             assert re.match(r"[a-z0-9-]+==[\w.]+ ; .+( \\\n    --hash=sha256:[0-9a-f]{64})+$", entry), entry
 
+    def test_no_description_in_the_lock_file_names_a_host(self):
+        named = re.findall(
+            r'^description = ".*[a-z]\.(?:com|io|net|org).*', (ROOT / "poetry.lock").read_text(), re.MULTILINE
+        )
+
+        assert named == []
+
     def test_there_is_one_for_each_group(self):
         groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
         exported = re.search(r"for group in (.+); do", (ROOT / "devtools" / "export-lists").read_text())
@@ -68,9 +75,14 @@ class TestLists:
         )
         poetry.chmod(0o755)
 
-        env = {"PATH": f"{tmp_path}:{packages.os.defpath}", "MADE": made}
-        done = subprocess.run(["bash", script, *arguments], env=env, capture_output=True, text=True, check=False)  # noqa: S607
+        lock = tmp_path / "poetry.lock"
+        lock.write_text('description = "A mirror of index.example.org"\nname = "a"\n')
 
+        env = {"PATH": f"{tmp_path}:{packages.os.defpath}", "MADE": made}
+        command = ["bash", script, *arguments]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+        assert ("example.org" in lock.read_text(), 'name = "a"\n' in lock.read_text()) == (bool(arguments), True)
         assert (done.returncode, (lists / "dev.txt").read_text().strip()) == (code, written)
         assert ("make lock" in done.stderr) is bool(code)
 
