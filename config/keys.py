@@ -173,6 +173,13 @@ KEYS: Final[Mapping[str, Key]] = {
         default="verify-full",
         default_elsewhere="disable",
     ),
+    "DATABASE_TRANSACTION_POOLER": Key(
+        BOOLEAN,
+        "Whether DATABASE_URL leads to a pooler in transaction mode, which keeps no session: no statement is prepared then "
+        "(docs/database.md).",
+        default=False,
+        example="false",
+    ),
     "TEST_DATABASE_URL": Key(
         POSTGRES_URL,
         "The tests' database app_test, of a role that may create databases; without one, `make` starts a server.",

@@ -22,11 +22,12 @@ from apps.core.idempotency import IdempotencyKeyReused
 from apps.core.money.amounts import MAX_VALUE, decimal_places
 from apps.core.money.currencies import DEFAULT_EXPONENT, UNUSUAL_EXPONENTS
 from apps.core.money.errors import AmountTooFine
+from apps.database import prepared
 from apps.ledger.errors import DECLINES, BalanceLimitExceeded, Declined, DestinationInvalid
 from apps.ledger.metrics import count_command
 from apps.ledger.models import Entry, Transaction
 from apps.ledger.optional_gate import get_gate
-from apps.ledger.posting_sql import POSTING_SQL
+from apps.ledger.posting_sql import POSTING_COLUMNS, POSTING_SQL
 from apps.ledger.receipts import Receipt
 
 UNUSUAL_EXPONENTS_JSON: Final = json.dumps(UNUSUAL_EXPONENTS)
@@ -163,10 +164,7 @@ def _execute(
         "actor": command.actor_id,
         "max_balance": MAX_VALUE,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(POSTING_SQL, parameters)
-        columns = [column.name for column in cursor.description]
-        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+    return [dict(zip(POSTING_COLUMNS, row, strict=True)) for row in prepared.execute(POSTING_SQL, parameters)]
 
 
 def _receipt(command: MoneyCommand, *, transaction_id: UUID, rows: list[dict[str, Any]]) -> Receipt:

@@ -26,9 +26,15 @@ lock has waited. Hence `legs` computes the new values from the locked row.
 from typing import Final
 
 from apps.core.idempotency import MARK
+from apps.database.prepared import compact
+
+POSTING_COLUMNS: Final = (
+    "decided_at", "currency", "key_is_used", "destination_is_missing", "amount_is_inexact", "decline_code",
+    "id", "account_id", "sequence", "amount", "balance_after",
+)  # fmt: skip  # as in the statement's last SELECT
 
 # language=PostgreSQL  (editors highlight the string)
-POSTING_SQL: Final = f"""
+POSTING_SQL: Final = compact(f"""
 WITH
 -- Marks the key as being worked on; `apps.core.contention.lock_timeout_error` looks for the mark.
 marked AS MATERIALIZED (
@@ -118,4 +124,4 @@ SELECT
     verdict.amount_is_inexact, verdict.decline_code,
     booked.id, booked.account_id, booked.sequence, booked.amount, booked.balance_after
 FROM verdict LEFT JOIN booked ON true
-"""  # noqa: S608  the only insertion is a constant
+""")  # noqa: S608  the only insertion is a constant

@@ -67,6 +67,8 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
         "keepalives_interval": 10,
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
+        # Of apps.database.prepared alone: 0, at the first use; None, never.
+        "prepare_threshold": None if env("DATABASE_TRANSACTION_POOLER") else 0,
     }
     if route.over_network:
         options["sslmode"] = max(env("DATABASE_SSLMODE"), route.sslmode, key=SSLMODES.index)

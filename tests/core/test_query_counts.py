@@ -1,10 +1,15 @@
 """Statement counts: each operation sends exactly as many SQL statements as its app declares, however many rows there are.
 
 A statement more is a round trip more in every request, or in a list one more for each row. BEGIN, SAVEPOINT and their ends
-aside, which depend on the test's own transaction.
+aside, which depend on the test's own transaction. Of the operations that are declared as prepared, a connection parses no
+statement twice.
 """
 
 import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import yaml
@@ -51,3 +56,31 @@ def test_sends_as_many_statements_as_it_says(name, rows):
     authentication = [] if is_anonymous(operation) else sent[:1]
     assert all("users_token" in statement for statement in authentication)
     assert len(sent) - len(authentication) == operation.statements, "\n".join(sent)
+
+
+def messages_to_the_server(send: Callable[[], object], log: Path) -> Counter[str]:
+    """Count the messages of PostgreSQL's protocol that a call sends, by their names, as libpq traces them."""
+    with log.open("w") as trace:
+        connection.connection.pgconn.trace(trace.fileno())
+        try:
+            send()
+        finally:
+            connection.connection.pgconn.untrace()
+    return Counter(re.findall(r"\tF\t\d+\t(\w+)", log.read_text()))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.is_prepared])
+def test_parses_no_statement_twice(name, tmp_path):
+    operation, world = OPERATIONS[name], ApiWorld()
+    world.perform(operation)
+    # So that its plans are not discarded right now.
+    connection.connection.planned_at = time.monotonic()
+
+    sent = messages_to_the_server(lambda: world.perform(operation), tmp_path / "trace")
+
+    statements = operation.statements + (not is_anonymous(operation))
+    # Behind a pooler nothing is prepared: each is a query of its own.
+    prepares = connection.settings_dict["OPTIONS"]["prepare_threshold"] is not None
+    assert sent["Parse"] == 0
+    assert (sent["Execute"], sent["Query"]) == ((statements, 0) if prepares else (0, statements))

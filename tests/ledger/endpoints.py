@@ -171,10 +171,13 @@ reversal     POST     403   404   401       401     401     401         201   40
         "account_retrieve": Operation(1, "GET", ACCOUNT, refusals=frozenset({"precondition_failed"})),
         "account_rename": Operation(2, endpoint="rename", refusals=frozenset({"precondition_failed"})),
         "account_close": Operation(3, endpoint="close", refusals=frozenset({"account_not_empty"})),
-        "account_deposit": Operation(1, endpoint="deposit", refusals=STATE_OF_MONEY),
-        "account_withdraw": Operation(1, endpoint="withdrawal", refusals=STATE_OF_MONEY),
+        "account_deposit": Operation(1, endpoint="deposit", is_prepared=True, refusals=STATE_OF_MONEY),
+        "account_withdraw": Operation(1, endpoint="withdrawal", is_prepared=True, refusals=STATE_OF_MONEY),
         "account_transfer": Operation(
-            1, endpoint="transfer", refusals=STATE_OF_MONEY | {"same_account", "destination_invalid"}
+            1,
+            endpoint="transfer",
+            is_prepared=True,
+            refusals=STATE_OF_MONEY | {"same_account", "destination_invalid"},
         ),
         "account_statement": Operation(
             2,

@@ -86,3 +86,8 @@ def test_refuses_to_run_inside_a_transaction():
         deposit(account, "1.00")
 
     assert Account.objects.get().balance == 0
+
+
+def test_the_driver_remembers_what_it_has_made_of_the_statement():
+    """Of a longer one psycopg remembers nothing, and takes it apart at each use."""
+    assert len(posting.POSTING_SQL.encode()) < 4096

@@ -50,6 +50,7 @@ class Operation:
     """An operation of docs/openapi.yaml: a request, and what is true of it.
 
     statements: SQL statements after the one that finds the caller by the token.
+    is_prepared: whether a connection parses each of them once, that one included (apps.database.prepared).
     endpoint: the name of the endpoint that it is; method and path where it takes no body.
     own_parameters: query strings that a list refuses besides those that every list refuses.
     kills_token: whether the token that is sent is dead afterwards.
@@ -61,6 +62,7 @@ class Operation:
     path: str = ""
     endpoint: str = ""
     is_list: bool = False
+    is_prepared: bool = False
     own_parameters: Sequence[str] = ()
     kills_token: bool = False
     refusals: frozenset[str] = frozenset()

@@ -59,7 +59,7 @@ password  POST     204   204   401       401     401     401         204   401
         "token_create": Operation(7, endpoint="log-in", refusals=frozenset({"invalid_credentials"})),
         "token_revoke": Operation(1, "DELETE", "/api/token/", kills_token=True),
         "user_register": Operation(2, endpoint="sign-up", refusals=frozenset({"unique", "weak_password"})),
-        "user_me": Operation(0, "GET", "/api/v1/users/me/"),
+        "user_me": Operation(0, "GET", "/api/v1/users/me/", is_prepared=True),
         "user_change_password": Operation(
             4,
             endpoint="password",

@@ -4,17 +4,22 @@
 - A connection to a server that only reads is not kept: after a failover, the old primary returns what is no longer true.
 - When the server refuses a password, `DATABASE_CREDENTIALS_HOOK` may return a rotated one (credentials.py).
 - Queries and errors are counted as django-prometheus does, and connections as `apps.core.observability.metrics` declares.
+- Statements that every request sends are prepared (apps.database.prepared).
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, Final
 
 import psycopg
+from django.db import InterfaceError, NotSupportedError, OperationalError
 from django.db.backends.postgresql.creation import DatabaseCreation
+from django.db.backends.postgresql.operations import DatabaseOperations
 from django.db.backends.utils import CursorWrapper
 from django_prometheus.db.backends.postgresql import base
+from django_prometheus.db.common import ExportingCursorWrapper
 
 from apps.core.observability.metrics import DB_CONNECT, DB_CONNECT_FAILURES
 from apps.database.postgresql import session_without_timeouts
@@ -24,6 +29,15 @@ from apps.database.timeouts import HEALTH_CHECK_TIMEOUT_S
 
 # How long a connection to a read-only server is kept: reads go on, and a new primary is found within this time.
 READ_ONLY_CONNECTION_MAX_AGE_S: Final = 1.0
+# How long the plans of prepared statements are kept. See Note [Stale plans] in apps.database.prepared.
+PLANS_MAX_AGE_S: Final = 60.0
+
+
+class LoggingOperations(DatabaseOperations):
+    """Log a prepared statement as it was given: psycopg does not record what it sends then."""
+
+    def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> str:
+        return super().last_executed_query(cursor, sql, params) or str(sql)
 
 
 class ForcefulCreation(DatabaseCreation):
@@ -42,7 +56,9 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships n
     """
 
     connection: TimeoutConnection | None
+    health_check_done: bool
     creation_class = ForcefulCreation
+    ops_class = LoggingOperations
     Database = driver()
 
     @contextmanager
@@ -70,18 +86,81 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships n
         except psycopg.OperationalError as error:
             DB_CONNECT_FAILURES.labels(reason_of(error)).inc()
             raise
-        connection.opened_at = time.monotonic()
+        connection.opened_at = connection.planned_at = time.monotonic()
         DB_CONNECT.observe(connection.opened_at - start)
         return connection
+
+    def execute_prepared(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """Execute a statement that each connection prepares once, and return its rows. See Note [Stale plans]."""
+        try:
+            return self._execute_prepared(statement, parameters)
+        except NotSupportedError:
+            if self.in_atomic_block or not self._prepares:
+                raise
+        with self.cursor() as cursor:
+            # psycopg notices it, and forgets them, too.
+            cursor.execute("DEALLOCATE ALL")
+        return self._execute_prepared(statement, parameters)
+
+    def query_prepared(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """As `execute_prepared`, for a statement that only reads. See Note [Health check] in apps.database.prepared."""
+        checked = self.connection
+        if checked is None or not self.health_check_enabled or self.health_check_done or self.in_atomic_block:
+            return self.execute_prepared(statement, parameters)
+        self.health_check_done = True
+        try:
+            with checked.response_timeout(HEALTH_CHECK_TIMEOUT_S):
+                rows = self.execute_prepared(statement, parameters)
+        except (OperationalError, InterfaceError):
+            if not checked.closed:
+                raise
+            self.close()
+            if checked.timed_out:
+                raise
+        else:
+            if not self._has_only_read_for_long(checked):
+                return rows
+            self.close()
+        return self.execute_prepared(statement, parameters)
+
+    def _execute_prepared(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+        with self._preparing_cursor() if self._prepares else self.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+    @property
+    def _prepares(self) -> bool:
+        return self.settings_dict["OPTIONS"].get("prepare_threshold") is not None
+
+    @cached_property
+    def _preparing_cursor_class(self) -> type[psycopg.Cursor[Any]]:
+        """Return psycopg's own class, which prepares by `prepare_threshold`; Django's bind on the client instead."""
+        counting: type[psycopg.Cursor[Any]] = ExportingCursorWrapper(psycopg.Cursor, self.alias, self.vendor)
+        return counting
+
+    def _preparing_cursor(self) -> CursorWrapper:
+        """Return a cursor as Django's `cursor()` does, of the class that prepares."""
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        assert self.connection is not None  # noqa: S101  for mypy
+        with self.wrap_database_errors:
+            if time.monotonic() - self.connection.planned_at >= PLANS_MAX_AGE_S:
+                self.connection.planned_at = time.monotonic()
+                self.connection.execute("DISCARD PLANS")
+            cursor: CursorWrapper = self._prepare_cursor(self._preparing_cursor_class(self.connection))
+        return cursor
 
     def is_usable(self) -> bool:
         if self.connection is None:
             return False
         with self.connection.response_timeout(HEALTH_CHECK_TIMEOUT_S):
             usable: bool = super().is_usable()
-        if usable and self.connection.only_reads:
-            return time.monotonic() - self.connection.opened_at < READ_ONLY_CONNECTION_MAX_AGE_S
-        return usable
+        return usable and not self._has_only_read_for_long(self.connection)
+
+    @staticmethod
+    def _has_only_read_for_long(connection: TimeoutConnection) -> bool:
+        return connection.only_reads and time.monotonic() - connection.opened_at >= READ_ONLY_CONNECTION_MAX_AGE_S
 
     def close_if_health_check_failed(self) -> None:
         checked = self.connection

@@ -56,6 +56,7 @@ class TimeoutConnection(psycopg.Connection[Any]):
     response_timeout_s: float | None = RESPONSE_TIMEOUT_S
     timed_out = False
     opened_at = 0.0
+    planned_at = 0.0
 
     @property
     def only_reads(self) -> bool:

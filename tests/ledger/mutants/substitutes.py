@@ -76,7 +76,7 @@ def read_subtract_save(
 def key_first_then_money(command: MoneyCommand, transaction_id: UUID, *entry_ids: UUID) -> Rows:
     """Record the command in one transaction, and move the money in the next."""
     whole = posting.POSTING_SQL
-    posting.POSTING_SQL = whole.replace("    WHERE recorded.status = 'posted'\n", "    WHERE false\n")
+    posting.POSTING_SQL = whole.replace("WHERE recorded.status = 'posted'\n", "WHERE false\n")
     assert whole != posting.POSTING_SQL
     try:
         rows = posting._execute(command, transaction_id, *entry_ids)
