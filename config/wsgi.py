@@ -5,6 +5,7 @@ from typing import Final
 
 import django
 from django.conf import settings
+from django.urls import get_resolver
 
 from apps.core.wsgi import LenientWSGIHandler
 from config.env import ConfigurationError
@@ -32,4 +33,6 @@ if settings.SENTRY_DSN:
 from apps.core import housekeeping  # noqa: E402
 
 housekeeping.start_publishing()
+# Imports all views, and what they need, which the first request of a worker would do while others wait.
+_ = get_resolver().reverse_dict
 application = LenientWSGIHandler()

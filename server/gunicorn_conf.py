@@ -37,9 +37,10 @@ graceful_timeout = 30
 # Longer than the 60 s a load balancer keeps an idle connection: the side that reuses it must not find it closed.
 keepalive = 75
 
-# A worker is replaced after so many requests, to free leaked memory; the jitter keeps workers from restarting at once.
-max_requests = 10_000
-max_requests_jitter = 1_000
+# A worker is replaced after so many requests, to free leaked memory; the jitter keeps workers from restarting at once. At
+# two hundred requests a second that is about every forty minutes.
+max_requests = 500_000
+max_requests_jitter = 50_000
 
 # Workers touch a file as their heartbeat: in memory, so that a busy disk cannot get one killed.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -82,6 +83,11 @@ def when_ready(server: Any) -> None:
     serve_metrics(server)
     if drain_s := env("DRAIN_SECONDS"):
         drain_before_stop(server, drain_s)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Run in a worker that has loaded the application, before it takes a request."""
+    worker.connect_to_database()
 
 
 def pre_request(_worker: Any, request: Any) -> None:

@@ -14,11 +14,14 @@ import atexit
 import logging
 import os
 import time
+from concurrent import futures
 from typing import Any, Final
 
 from gunicorn.workers import gthread  # type: ignore[import-untyped]  # it ships no types
 from prometheus_client import Gauge, Histogram
 
+# As long as connecting to one silent host takes. The arbiter waits for a worker for longer.
+FIRST_CONNECTION_TIMEOUT_S: Final = 2.0
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -50,6 +53,16 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # it ships no t
         # Before the application is loaded, so that a change meanwhile is noticed.
         self.reloader = reloader.SourceWatcher(self.reloader._callback)  # noqa: SLF001  gunicorn's own way to end a worker
         self.wsgi = reloader.load(self.app, self.log)
+
+    def connect_to_database(self) -> None:
+        """Open the connection of the thread that takes the first request; without a database the worker serves, too."""
+        from django.db import connection  # noqa: PLC0415  the arbiter has no application
+
+        def connect() -> None:
+            connection.ensure_connection()
+
+        # Its error is counted with the connections, and the first request tries again.
+        futures.wait([self.tpool.submit(connect)], timeout=FIRST_CONNECTION_TIMEOUT_S)
 
     def run(self) -> None:
         """Serve until the arbiter stops the worker, and finish the requests in progress."""

@@ -94,6 +94,15 @@ def test_gunicorn_by_itself_stops_too(command, code):
     assert CANARY not in result.stderr
 
 
+def test_the_application_has_loaded_its_views_before_a_request_comes():
+    code = (
+        "import sys, config.wsgi; print('apps.users.views' in sys.modules, 'apps.core.money.currencies' in sys.modules)"
+    )
+    result = run("-c", code, **FULL)
+
+    assert result.stdout.split() == ["True", "True"], result.stderr
+
+
 def test_a_laptop_is_told_as_well():
     result = run(*MANAGE, settings="local", DEBUG="ture")
 
