@@ -160,6 +160,16 @@ KEYS: Final[Mapping[str, Key]] = {
         # The serving process must not have it.
         environment_only=True,
     ),
+    "REPLICA_DATABASE_URL": Key(
+        POSTGRES_URL,
+        "A streaming replica of the same database, for lists that may be a moment old (docs/databases.md); optional. With "
+        "Docker, the host `replica` is one that `make up` starts.",
+        example="postgres://app:app@replica:5432/app",
+        unsafe=missing_password,
+    ),
+    "REPLICA_MAX_LAG": Key(
+        SECONDS, "How far the replica may be behind; beyond it the primary answers.", default=2.0, example="2"
+    ),
     "DATABASE_MASTER_USER": Key(
         TEXT,
         "A role that may create roles, as which only `manage.py prepare_database` logs in (docs/database.md).",
@@ -187,8 +197,8 @@ KEYS: Final[Mapping[str, Key]] = {
     ),
     "DATABASE_MAX_CONNECTIONS": Key(
         integer(0, 100_000),
-        "The database's max_connections; 0 checks nothing. DATABASE_RESERVED_CONNECTIONS + WEB_REPLICAS x "
-        f"WEB_CONCURRENCY x (GUNICORN_THREADS + {PROBE_CONNECTIONS} for the probes) must fit.",
+        "max_connections of the database, and of its replica; 0 checks nothing. DATABASE_RESERVED_CONNECTIONS + "
+        f"WEB_REPLICAS x WEB_CONCURRENCY x (GUNICORN_THREADS + {PROBE_CONNECTIONS} for the probes) must fit into each.",
         default=0,
     ),
     "DATABASE_RESERVED_CONNECTIONS": Key(
@@ -339,5 +349,6 @@ RULES: Final[Rules] = {
         "GUNICORN_THREADS",
     ): connections_fit,
     ("DATABASE_URL", "DATABASE_SSLMODE"): partial(connection_is_encrypted, key="DATABASE_URL"),
+    ("REPLICA_DATABASE_URL", "DATABASE_SSLMODE"): partial(connection_is_encrypted, key="REPLICA_DATABASE_URL"),
     ("MIGRATION_DATABASE_URL", "DATABASE_SSLMODE"): partial(connection_is_encrypted, key="MIGRATION_DATABASE_URL"),
 }

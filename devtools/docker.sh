@@ -41,6 +41,7 @@ x-settings:
   GRAFANA_PORT: ${GRAFANA_PORT:-3000}
   DATABASE_URL: ${DATABASE_URL:+given}
   TEST_DATABASE_URL: ${TEST_DATABASE_URL:+given}
+  REPLICA_DATABASE_URL: "${REPLICA_DATABASE_URL:-}"
   REDIS_URL: ${REDIS_URL:+given}
   TEST_REDIS_URL: ${TEST_REDIS_URL:+given}
   # <sample>
@@ -49,7 +50,7 @@ x-settings:
 END
 }
 
-# Print one of these settings; of a URL only whether it is given.
+# Print one of these settings; of most URLs only whether it is given.
 setting() {
     sed -nE "s/^ *$1: *\"?([^\"]*)\"?$/\1/p" <<<"$SETTINGS"
 }
@@ -101,7 +102,8 @@ start_database() {
         local)
             [[ -z $(setting DATABASE_URL) ]] || return 0
             claim_port local_compose db 5432 DB_PORT
-            local_compose up --detach --wait db ;;
+            local_compose up --detach --wait db
+            [[ $(setting REPLICA_DATABASE_URL) != *@replica:* ]] || local_compose --profile replica up --detach --wait replica ;;
         test)
             [[ -z $(setting TEST_DATABASE_URL) ]] || return 0
             claim_port test_compose test-db 5432 TEST_DB_PORT
@@ -217,9 +219,9 @@ case $verb in
     traffic)
         local_compose exec --no-TTY app python -m devtools.example_traffic "$@" ;;
     down)
-        both --profile redis --profile monitoring down --remove-orphans ;;
+        both --profile redis --profile monitoring --profile replica down --remove-orphans ;;
     clean)
-        both --profile redis --profile monitoring down --remove-orphans --volumes --rmi local ;;
+        both --profile redis --profile monitoring --profile replica down --remove-orphans --volumes --rmi local ;;
     build)
         local_compose build app
         test_compose build tests ;;

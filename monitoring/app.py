@@ -256,6 +256,24 @@ DATABASE_AND_LOGINS = Dashboard(
             ],
         ),
         Row(
+            "Replica",
+            [
+                Panel(
+                    "Reads",
+                    {"{{alias}}: {{reason}}": rate("app_replica_reads_total", INSTANCE, "alias, reason")},
+                    "ops",
+                    description="Reads meant for the replica, by the server that answered and the reason.",
+                    stacked=True,
+                ),
+                Panel(
+                    "Lag",
+                    {"lag": f"max (app_replica_lag_seconds{{{INSTANCE}}})"},
+                    "s",
+                    description="How far the replica was behind when it was last asked.",
+                ),
+            ],
+        ),
+        Row(
             "Commands",
             [
                 Panel(

@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django.test import TestCase, TransactionTestCase
 from rest_framework.test import APIClient
 
 from apps.core.middleware import probes as health
@@ -27,6 +28,10 @@ pytest_plugins = ["tests.support.fixtures", *(f"tests.{plugin.parent.name}.plugi
 TEST_SETTINGS = "tests.settings.test"
 TEST_DATABASE = "app_test"
 
+
+# Code in a transaction reads the primary, so only tests that commit may meet the replica (Django forbids it by default).
+TransactionTestCase.databases = {"default", "replica"}
+TestCase.databases = {"default"}
 
 SEED = pytest.StashKey[int]()
 # They run processes of their own, or code that is no part of the application: tracing would take time and count nothing.

@@ -20,6 +20,11 @@ class CircuitBreaker:
         self._healed_from = 0.0
         self._lock = threading.Lock()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the service failed and has not answered since."""
+        return self._is_open
+
     def allows_request(self) -> bool:
         """Return whether this request may call the service."""
         if not self._is_open:

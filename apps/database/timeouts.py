@@ -9,5 +9,8 @@ from typing import Final
 
 # Longer than statement_timeout: a server that is only slow returns its own error first.
 RESPONSE_TIMEOUT_S: Final = 6.0
+# A replica is an aid: the primary answers soon if it does not.
+REPLICA_STATEMENT_TIMEOUT_S: Final = 1.0
+REPLICA_RESPONSE_TIMEOUT_S: Final = 1.5
 # The check of an idle connection at the start of a request.
 HEALTH_CHECK_TIMEOUT_S: Final = 2.0

@@ -14,6 +14,7 @@ from csp.constants import NONE, SELF
 
 from apps.core.observability import logs
 from apps.database import libpq
+from apps.database.timeouts import REPLICA_STATEMENT_TIMEOUT_S
 from config import product
 from config.env import load, set_environment_variable
 from config.keys import SSLMODES
@@ -44,13 +45,14 @@ for _variable in ("PGDATESTYLE", "PGTZ", "PGGEQO"):
     set_environment_variable(_variable, None)
 
 
-def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
+def database(url: str, *, key: str = "DATABASE_URL", is_replica: bool = False) -> dict[str, Any]:
     """Return the `DATABASES` entry for a `postgres://` URL, the value of `key`.
 
     Connections persist and are checked before each request, which recovers from an outage in milliseconds where
     psycopg's pool takes seconds. A request never waits long: 2 s to connect, 2 s for a lock, 5 s for a statement, and 6 s
     for a server that has fallen silent (`apps.database.postgresql`); TCP itself finds a peer that is gone within a minute. A
-    password that was rotated is read again (`DATABASE_CREDENTIALS_HOOK`).
+    password that was rotated is read again (`DATABASE_CREDENTIALS_HOOK`). A replica refuses to write, and has
+    `REPLICA_STATEMENT_TIMEOUT_S` for a statement: the primary answers in its place.
     """
     given = libpq.parameters(url)
     route = libpq.route(given)
@@ -59,7 +61,11 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
         "statement_timeout": env("STATEMENT_TIMEOUT"),
         "idle_in_transaction_session_timeout": 10,
     }
+    if is_replica:
+        limits_s["statement_timeout"] = min(limits_s["statement_timeout"], REPLICA_STATEMENT_TIMEOUT_S)
     parameters = SESSION | {name: round(seconds * 1000) for name, seconds in limits_s.items()}
+    if is_replica:
+        parameters["default_transaction_read_only"] = "on"
     options: dict[str, Any] = {
         "application_name": product.NAME,
         "connect_timeout": 2,
@@ -81,6 +87,7 @@ def database(url: str, *, key: str = "DATABASE_URL") -> dict[str, Any]:
     return {
         "ENGINE": "apps.database.postgresql",
         "URL_KEY": key,
+        "IS_REPLICA": is_replica,
         "NAME": given.pop("dbname", ""),
         "USER": given.pop("user", ""),
         "PASSWORD": given.pop("password", ""),
@@ -103,8 +110,16 @@ DEBUG = env("DEBUG")
 SECRET_KEY = env("SECRET_KEY")
 SECRET_KEY_FALLBACKS = env("SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env("ALLOWED_HOSTS")
+REPLICA = (
+    {"replica": database(env("REPLICA_DATABASE_URL"), key="REPLICA_DATABASE_URL", is_replica=True)}
+    if env("REPLICA_DATABASE_URL")
+    else {}
+)
 # Empty in `base` itself, which builds the image.
-DATABASES = {"default": database(env("DATABASE_URL"))} if env("DATABASE_URL") else {}
+DATABASES = {"default": database(env("DATABASE_URL")), **REPLICA} if env("DATABASE_URL") else {}
+# A router of another database goes before it (docs/databases.md).
+DATABASE_ROUTERS = ["apps.database.routers.PrimaryRouter"]
+REPLICA_MAX_LAG_S = env("REPLICA_MAX_LAG")
 # The role that owns the tables, for `manage.py migrate` alone.
 MIGRATION_DATABASE = (
     database(env("MIGRATION_DATABASE_URL"), key="MIGRATION_DATABASE_URL") if env("MIGRATION_DATABASE_URL") else None
@@ -221,6 +236,7 @@ CORS_ALLOW_HEADERS = [
     "Idempotency-Key",
     "If-Match",
     "If-None-Match",
+    "Min-Version",
     "X-Request-ID",
 ]
 CORS_EXPOSE_HEADERS = ["ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-ID"]

@@ -8,6 +8,7 @@ from config.settings.base import (
     INSTALLED_APPS,
     MIDDLEWARE,
     REDIS_URL,
+    REPLICA,
     SPECTACULAR_SETTINGS,
     database,
     env,
@@ -25,7 +26,7 @@ THROTTLE_USER_PER_MINUTE = env("THROTTLE_USER_PER_MINUTE", default=0) if REDIS_U
 THROTTLE_ANONYMOUS_PER_MINUTE = env("THROTTLE_ANONYMOUS_PER_MINUTE", default=0) if REDIS_URL else 0
 # The browser's storage keeps the token that is typed into Swagger UI.
 SPECTACULAR_SETTINGS["SWAGGER_UI_SETTINGS"]["persistAuthorization"] = DEBUG
-DATABASES = {"default": database(env("DATABASE_URL") or embedded_postgres.url("local"))}
+DATABASES = {"default": database(env("DATABASE_URL") or embedded_postgres.url("local")), **REPLICA}
 
 POPULATE_ALLOWED = True
 

@@ -204,6 +204,7 @@ def test_malformed_values_are_refused_and_not_shown(key, malformed):
         ("SECRET_KEY_FALLBACKS", ["short", f"{STRONG_KEY},{LOCAL_SECRET_KEY}"]),
         ("DATABASE_URL", ["postgres://app@db.example.org/app"]),
         ("MIGRATION_DATABASE_URL", ["postgres://owner@db.example.org/app"]),
+        ("REPLICA_DATABASE_URL", ["postgres://app@replica.example.org/app"]),
     ],
 )
 def test_unsafe_values_are_refused_where_it_is_deployed_and_not_on_a_laptop(settings, key, unsafe):
@@ -243,6 +244,8 @@ def test_unsafe_values_are_refused_where_it_is_deployed_and_not_on_a_laptop(sett
         ({"DATABASE_URL": "postgres://u@/%2Frun%2Fpostgresql/d"}, True),
         ({"DATABASE_URL": "postgres://u@db/d?sslcert=/run/client.pem"}, True),
         ({"MIGRATION_DATABASE_URL": "postgres://u:p@db/d?sslmode=prefer"}, False),
+        ({"REPLICA_DATABASE_URL": "postgres://u:p@replica/d?sslmode=require"}, False),
+        ({"REPLICA_DATABASE_URL": "postgres://u:p@replica/d"}, True),
     ],
 )
 def test_limits_rise_and_what_belongs_together_fits(given, fits):

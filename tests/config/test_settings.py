@@ -40,6 +40,7 @@ def test_import_contracts_fail_when_they_are_broken(tmp_path):
             "apps/database/timeouts.py": "import apps.users.models\n",
             "apps/core/text.py": "import apps.database.timeouts\n",
             "apps/users/passwords.py": "import server.draining\n",
+            "apps/users/authentication.py": "import apps.database.replica\n",
             "server/draining.py": "import apps.users.models\n",
             "apps/users/errors.py": "import apps.users.views\n",
             "apps/users/use_cases/log_in.py": "import apps.users.use_cases.change_password\n",

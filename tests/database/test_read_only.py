@@ -72,7 +72,8 @@ def test_writing_is_unavailable_reading_goes_on_and_both_are_back_without_a_rest
     for _ in range(2):
         ready = browser.get("/readyz/")
         assert (ready.status_code, ready.headers["Retry-After"]) == (503, "5")
-        assert ready.json()["checks"] == {"server": "ok", "database": "read_only", "migrations": "ok"}
+        checks = {"server": "ok", "database": "read_only", "migrations": "ok"}
+        assert ready.json()["checks"].items() >= checks.items()
     assert browser.get("/ping/").json() == {"pong": True, "db": "ok"}
     assert rows() == before
 

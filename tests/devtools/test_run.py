@@ -81,8 +81,8 @@ class TestChoice:
 
         assert result.stdout.splitlines()[0] == "runtime: docker (an engine answers; RUNTIME=native overrides)"
         assert (
-            "docker compose --file compose.local.yml --file compose.test.yml --profile redis --profile monitoring down"
-            in result.stdout
+            "docker compose --file compose.local.yml --file compose.test.yml --profile redis --profile monitoring "
+            "--profile replica down" in result.stdout
         )
 
     def test_a_client_without_an_engine_is_not(self, machine):
@@ -241,6 +241,17 @@ class TestDocker:
         assert ("up --detach --wait redis" in result.stdout) is started
 
     # </sample>
+
+    @pytest.mark.parametrize(
+        ("url", "started"),
+        [("", False), ("postgres://me@elsewhere/mine", False), ("postgres://app:app@replica:5432/app", True)],
+    )
+    def test_a_replica_comes_with_the_url_that_names_it(self, with_docker, url, started):
+        ports = {"PORT": "18999", "DB_PORT": "18998", "METRICS_PORT": "18997"}
+
+        result = with_docker.run_devtools("up", REPLICA_DATABASE_URL=url, **ports)
+
+        assert ("up --detach --wait replica" in result.stdout) is started
 
     def test_monitoring_is_beside_the_application_and_a_taken_port_is_named(self, with_docker):
         ports = {"PORT": "18999", "DB_PORT": "18998", "METRICS_PORT": "18997", "GRAFANA_PORT": "18995"}

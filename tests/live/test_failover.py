@@ -1,25 +1,22 @@
 """Failover to a real standby while gunicorn serves: clients get 503 meanwhile, then are served without a restart."""
 
-import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Self
 
 import psycopg
 import pytest
 
 from apps.database.postgresql.base import READ_ONLY_CONNECTION_MAX_AGE_S
-from devtools.embedded_postgres import ROLE
 from tests.support.client import Answer, Client, Request
 from tests.support.password_postgres import PasswordPostgres
 from tests.support.paths import ROOT
 from tests.support.patience import HANG_S
 from tests.support.server import Server
+from tests.support.standby import Pair, reload
 
 pytestmark = pytest.mark.slow
 
@@ -28,56 +25,6 @@ READYZ = Request("GET", "/readyz/")
 ME = Request("GET", "/api/v1/users/me/")
 LOG_IN = Request("POST", "/api/token/", {"username": "ada", "password": "correct horse battery staple"})
 SIGN_UP = Request("POST", "/api/v1/users/", LOG_IN.body)
-
-
-class Pair:
-    """A primary, and a standby that follows it; both can be made read-only."""
-
-    def __init__(self, primary: PasswordPostgres) -> None:
-        self.primary = primary
-        self.cluster = primary.cluster
-        self.programs = self.cluster._reachable_binaries()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.standby_port = free.getsockname()[1]
-
-    def __enter__(self) -> Self:
-        with (self.cluster.data / "pg_hba.conf").open("a") as rules:
-            rules.write("local replication all peer map=checkout\nhost replication web 127.0.0.1/32 trust\n")
-        self.primary.owner.execute("ALTER ROLE web REPLICATION")
-        reload(self.primary.owner)
-        source = f"host=127.0.0.1 port={self.primary.port} user=web"
-        self.cluster._run(
-            self.programs / "pg_basebackup",
-            *("--pgdata=standby", "--write-recovery-conf", "--checkpoint=fast", f"--dbname={source}"),
-        )
-        options = f"-c port={self.standby_port} -c listen_addresses=127.0.0.1 -c cluster_name={self.cluster.title}"
-        sockets = f"-c unix_socket_directories={self.cluster.sockets}"
-        self.pg_ctl("start", "--silent", "--log=standby.log", f"--options={options} {sockets} -c fsync=off")
-        self.standby = psycopg.connect(
-            host=str(self.cluster.sockets), port=self.standby_port, user=ROLE, dbname="postgres", autocommit=True
-        )
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        with contextlib.suppress(AttributeError):
-            self.standby.close()
-        self.pg_ctl("stop", "--mode=immediate")
-
-    def pg_ctl(self, verb: str, *options: str) -> None:
-        self.cluster._run(self.programs / "pg_ctl", verb, "--wait", "--pgdata=standby", *options)
-
-    def promote(self) -> None:
-        self.pg_ctl("promote")
-
-    @property
-    def url(self) -> str:
-        """Both, of which the one is wanted that writes."""
-        hosts = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby_port}"
-        return f"postgres://web:first@{hosts}/web?target_session_attrs=read-write"
-
-
-def reload(server: psycopg.Connection) -> None:
-    server.execute("SELECT pg_reload_conf()")
 
 
 def only_read(server: psycopg.Connection, state: str) -> None:
@@ -175,9 +122,7 @@ def test_a_failover_that_leaves_connections_on_the_old_primary(primary, migrated
         assert ada.send(READYZ).status == 200
         before, after = ada.sign_up(), ada.sign_up()
         assert ada.send(before).status == 201
-        (at,) = primary.owner.execute("SELECT pg_current_wal_lsn()").fetchone()
-        while not pair.standby.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [at]).fetchone()[0]:
-            time.sleep(0.01)
+        pair.wait_for_replay()
         kept = sessions(primary.owner)
         assert kept
 

@@ -2,8 +2,9 @@
 
 `/livez/` checks that the process answers, and returns its version. `/ping/` checks that the database answers as well.
 `/readyz/` checks that the server may get traffic: its database takes writes and has every migration, and it is not
-draining. Load balancers probe by bare IP and over plain HTTP, so there is no host check and no redirect. They probe
-every few seconds, so only a change of a probe's result is logged.
+draining; it reports the states of what it can do without (`reported_states`), and never fails for them. Load balancers
+probe by bare IP and over plain HTTP, so there is no host check and no redirect. They probe every few seconds, so only a
+change of a probe's result is logged.
 
 Note [Bounded probe]
 Why the probe has a thread, when each connection has a response timeout (apps.database.postgresql): connecting is not
@@ -115,6 +116,9 @@ class IsMigrated:
         return True
 
 
+reported_states: dict[str, Callable[[], str]] = {}
+"""States that `/readyz/` reports and does not fail for, by name; they are known already, so that reporting costs no call."""
+
 database = DatabaseProbe()
 is_migrated = IsMigrated()
 
@@ -193,6 +197,7 @@ def readyz() -> ProbeResult:
         "migrations": ("ok" if database.passes(is_migrated) else "pending") if reachable else "unknown",
     }
     failing = _failing(checks)
+    checks |= {name: state() for name, state in reported_states.items()}
     return ProbeResult(body={"status": "unavailable" if failing else "ok", "checks": checks}, failing=failing)
 
 

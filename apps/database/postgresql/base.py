@@ -25,7 +25,7 @@ from apps.core.observability.metrics import DB_CONNECT, DB_CONNECT_FAILURES
 from apps.database.postgresql import session_without_timeouts
 from apps.database.postgresql.credentials import fresh_credentials, password_was_sent
 from apps.database.postgresql.timeout_connection import TimeoutConnection, driver
-from apps.database.timeouts import HEALTH_CHECK_TIMEOUT_S
+from apps.database.timeouts import HEALTH_CHECK_TIMEOUT_S, REPLICA_RESPONSE_TIMEOUT_S
 
 # How long a connection to a read-only server is kept: reads go on, and a new primary is found within this time.
 READ_ONLY_CONNECTION_MAX_AGE_S: Final = 1.0
@@ -84,9 +84,13 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships n
         try:
             connection: TimeoutConnection = super().get_new_connection(conn_params)
         except psycopg.OperationalError as error:
-            DB_CONNECT_FAILURES.labels(reason_of(error)).inc()
+            # A replica's are counted where the primary answers in its place (apps.database.replica).
+            if not self.settings_dict.get("IS_REPLICA"):
+                DB_CONNECT_FAILURES.labels(reason_of(error)).inc()
             raise
         connection.opened_at = connection.planned_at = time.monotonic()
+        if self.settings_dict.get("IS_REPLICA"):
+            connection.is_replica, connection.response_timeout_s = True, REPLICA_RESPONSE_TIMEOUT_S
         DB_CONNECT.observe(connection.opened_at - start)
         return connection
 
@@ -160,6 +164,9 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships n
 
     @staticmethod
     def _has_only_read_for_long(connection: TimeoutConnection) -> bool:
+        """Return whether a server that should write only reads; of a replica nothing else is expected."""
+        if connection.is_replica:
+            return False
         return connection.only_reads and time.monotonic() - connection.opened_at >= READ_ONLY_CONNECTION_MAX_AGE_S
 
     def close_if_health_check_failed(self) -> None:

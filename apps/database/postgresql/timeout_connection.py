@@ -54,6 +54,8 @@ class TimeoutConnection(psycopg.Connection[Any]):
     """
 
     response_timeout_s: float | None = RESPONSE_TIMEOUT_S
+    is_replica = False
+    """Whether it is meant to read only: there a refused write is a bug, and not a state that another server lacks."""
     timed_out = False
     opened_at = 0.0
     planned_at = 0.0
@@ -83,6 +85,8 @@ class TimeoutConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"the server did not answer within {kwargs['timeout']:g} s") from error
         except psycopg.Error as error:
             state = error.sqlstate or ""
+            if self.is_replica and state == psycopg.errors.ReadOnlySqlTransaction.sqlstate:
+                raise
             if state not in SERVER_CANNOT_SERVE and not state.startswith(SERVER_CANNOT_SERVE_CLASSES):
                 raise
             self.pgconn.finish()

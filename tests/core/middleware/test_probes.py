@@ -42,6 +42,14 @@ def is_migrated(monkeypatch):
     return question
 
 
+@pytest.fixture(autouse=True)
+def reported(monkeypatch):
+    """The states of what the server can do without: none, as where there is no replica."""
+    states = {}
+    monkeypatch.setattr(probes, "reported_states", states)
+    return states
+
+
 @pytest.mark.django_db
 class TestProbes:
     def test_all_is_well(self, settings):
@@ -52,6 +60,14 @@ class TestProbes:
         ready = Client().get("/readyz/")
         assert ready.json() == {"status": "ok", "checks": {"server": "ok", "database": "ok", "migrations": "ok"}}
         assert ready.headers["Cache-Control"] == "no-store"
+
+    def test_what_the_server_can_do_without_is_reported_and_fails_nothing(self, reported):
+        reported["replica"] = lambda: "unavailable"
+
+        ready = Client().get("/readyz/")
+
+        assert (ready.status_code, ready.json()["status"]) == (200, "ok")
+        assert ready.json()["checks"]["replica"] == "unavailable"
 
     @pytest.mark.parametrize("path", PROBES)
     def test_by_bare_address_plain_http_and_head(self, path, settings):
