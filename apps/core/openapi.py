@@ -4,6 +4,7 @@ from typing import Final
 
 from drf_spectacular.utils import OpenApiParameter
 
+from apps.core import min_version
 from apps.core.idempotency import CHARACTERS, HEADER, MAX_LENGTH
 
 LOCATION: Final = OpenApiParameter(
@@ -27,6 +28,12 @@ IF_NONE_MATCH: Final = OpenApiParameter(
     str,
     OpenApiParameter.HEADER,
     description="Entity tags, or `*`; where one is the present one, 304.",
+)
+MIN_VERSION: Final = OpenApiParameter(
+    min_version.HEADER,
+    {"type": "integer", "format": "int64", "minimum": 0, "maximum": min_version.LARGEST},
+    OpenApiParameter.HEADER,
+    description="The version that the client has seen; the answer is at least that new, wherever it is read.",
 )
 
 

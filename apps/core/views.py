@@ -87,7 +87,11 @@ class ListEndpoint(Endpoint, ListAPIView[Any]):
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         self.validated_query = self._validated_query()
-        return super().list(request, *args, **kwargs)
+        return self.get_page()
+
+    def get_page(self) -> Response:
+        """Return one page of `get_queryset()`."""
+        return super().list(self.request)
 
     def _validated_query(self) -> dict[str, Any]:
         parameters = self.request.query_params

@@ -414,6 +414,14 @@ class TestStatement:
             response = client.get(url(account, "transactions"), query)
             assert [row["sequence"] for row in response.json()["results"]] == expected, query
 
+    def test_a_version_that_was_seen_is_a_number(self, client, account):
+        page = client.get(url(account, "transactions"), headers={"Min-Version": "1"})
+        assert [row["sequence"] for row in page.json()["results"]] == [1]
+
+        refused = client.get(url(account, "transactions"), headers={"Min-Version": "one"})
+        assert_problem(refused, 400, "invalid_parameter")
+        assert [error["field"] for error in refused.json()["errors"]] == ["Min-Version"]
+
 
 class TestReversal:
     def test_staff_send_the_money_back_once(self, client, account, staff):

@@ -24,12 +24,13 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """A request that can be sent again: its key is part of it."""
+    """A request that can be sent again: its key is part of it. min_version: the value of `Min-Version`."""
 
     method: str
     path: str
     body: dict[str, Any] | None = None
     key: str | None = None
+    min_version: int | None = None
 
     @classmethod
     def keyed(cls, path: str, body: dict[str, Any], key: str | None = None) -> Self:
@@ -76,6 +77,8 @@ class Client:
             headers["Authorization"] = f"Token {self._token}"
         if request.key is not None:
             headers["Idempotency-Key"] = request.key
+        if request.min_version is not None:
+            headers["Min-Version"] = str(request.min_version)
         body = None if request.body is None else json.dumps(request.body)
         start = time.monotonic()
         try:
