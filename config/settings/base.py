@@ -159,7 +159,7 @@ INSTALLED_APPS = [
 
 # apps/core/middleware/__init__.py gives the order and the reason for it.
 MIDDLEWARE = [
-    "csp.middleware.CSPMiddleware",
+    "apps.core.middleware.security_headers.PagePolicyMiddleware",
     "apps.core.middleware.security_headers.SecurityHeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "apps.core.middleware.probes.ProbesMiddleware",
@@ -170,13 +170,16 @@ MIDDLEWARE = [
     *(["apps.core.observability.sentry.SentryRequestIdMiddleware"] if env("SENTRY_DSN") else []),
     *(["corsheaders.middleware.CorsMiddleware"] if env("CORS_ALLOWED_ORIGINS") else []),
     "apps.core.middleware.request_validation.RequestValidationMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    # Requests of the API do not pass what is between these two.
+    "apps.core.middleware.pages.BeginPagesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "apps.core.middleware.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "apps.core.middleware.pages.EndPagesMiddleware",
     "apps.core.observability.metrics.BoundedAfterMiddleware",
 ]
 
@@ -265,9 +268,9 @@ CONTENT_SECURITY_POLICY_OF_PAGES = {
 
 # TLS ends at our proxy, which sets this header and drops the client's; without a proxy it is not trusted.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env("NUM_PROXIES") else None
+# For pages. The API's redirect would come after the token was sent in plain text: apps.core.middleware.request_validation
+# refuses instead.
 SECURE_SSL_REDIRECT = True
-# A redirect would come after the token was sent in plain text: apps.core.middleware.request_validation refuses instead.
-SECURE_REDIRECT_EXEMPT = [r"^api/"]
 SECURE_HSTS_SECONDS = 63_072_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SECURE_HSTS_PRELOAD = env("SECURE_HSTS_PRELOAD")

@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict, UnreadablePostErro
 from rest_framework.exceptions import NotAcceptable, UnsupportedMediaType
 
 from apps.core.errors import FieldError
+from apps.core.middleware.pages import API_PREFIX
 from apps.core.problem import BadRequest, InvalidParameters, ProblemResponse, from_exception, not_found
 
 NUL: Final = "\0"
@@ -43,7 +44,7 @@ class RequestValidationMiddleware:
             request.get_host()
         except DisallowedHost:
             return ProblemResponse(request, status=400, code="invalid_host", detail="This host is not served here.")
-        if settings.SECURE_SSL_REDIRECT and request.path_info.startswith("/api/") and not request.is_secure():
+        if settings.SECURE_SSL_REDIRECT and request.path_info.startswith(API_PREFIX) and not request.is_secure():
             return ProblemResponse(
                 request, status=403, code="https_required", detail="The API is served over HTTPS only."
             )
@@ -92,7 +93,7 @@ def _parameters_with_nul(query: str) -> list[str]:
 
 def _form(request: HttpRequest) -> Iterator[str]:
     """Yield the names and values of a form that Django reads; the API's views have parsers of their own."""
-    if request.method != "POST" or request.content_type not in FORMS or request.path_info.startswith("/api/"):
+    if request.method != "POST" or request.content_type not in FORMS or request.path_info.startswith(API_PREFIX):
         return
     # Cached, for a view that reads the raw body.
     _ = request.body

@@ -1,11 +1,13 @@
 """Security headers for every response, including probes and errors raised by other middleware."""
 
+from collections.abc import Callable
 from typing import Final
 
 from csp.constants import HEADER as POLICY
+from csp.middleware import CSPMiddleware
 from csp.utils import build_policy
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.security import SecurityMiddleware
 
 HEADERS: Final = {
@@ -21,6 +23,10 @@ class SecurityHeadersMiddleware(SecurityMiddleware):
     It redirects nothing: Django's own middleware, which does, stands behind the check of the host.
     """
 
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        super().__init__(get_response)
+        self._policy = build_policy()
+
     def process_request(self, request: HttpRequest) -> None:
         return None
 
@@ -35,5 +41,12 @@ class SecurityHeadersMiddleware(SecurityMiddleware):
             vars(response).setdefault("_csp_replace", settings.CONTENT_SECURITY_POLICY_OF_PAGES)
         else:
             # Set here, because django-csp skips 404s and 500s while DEBUG is on.
-            response.headers.setdefault(POLICY, build_policy())
+            response.headers.setdefault(POLICY, self._policy)
         return response
+
+
+class PagePolicyMiddleware(CSPMiddleware):
+    """Build the Content-Security-Policy of a page; other responses have theirs."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        return response if POLICY in response.headers else super().process_response(request, response)

@@ -64,11 +64,16 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
 
     def __init__(self, *, log_format: str, release: str, environment: str) -> None:
         self._process = {"release": release, "environment": environment}
-        rendering: list[Processor] = [self._json] if log_format == "json" else [_text, _console]
-        super().__init__(processors=[structlog.stdlib.ExtraAdder(), *rendering])
+        self._is_json = log_format == "json"
+        rendering: list[Processor] = [self._json] if self._is_json else [_text, _console]
+        super().__init__(processors=[_add_extra, *rendering])
 
     def format(self, record: logging.LogRecord) -> str:
         try:
+            # A dictionary is a structlog logger's. For all others, the request's line too, the chain would end where this
+            # begins, and takes longer than the rest.
+            if self._is_json and not isinstance(record.msg, dict):
+                return self._json(None, "", _event(record))
             return super().format(record)
         # logging itself would print the record, its arguments included, and the traceback.
         except Exception:  # noqa: BLE001
@@ -86,6 +91,16 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
             return line
         shorter = [each | {"frames": each["frames"][-3:]} for each in exception[:2]]
         return json.dumps(common | {"cut": True} | ({"exception": shorter} if shorter else {}))
+
+
+_add_extra: Final[Processor] = structlog.stdlib.ExtraAdder()
+
+
+def _event(record: logging.LogRecord) -> EventDict:
+    """Return what structlog's chain makes of a record of the standard library's loggers."""
+    event: EventDict = {"event": record.getMessage(), "_record": record, "exc_info": record.exc_info}
+    _add_extra(None, "", event)
+    return event
 
 
 def _text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

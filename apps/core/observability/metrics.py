@@ -6,6 +6,7 @@ event misses that event.
 """
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from itertools import product
 from typing import Any, Final, TypeVar
 
@@ -63,7 +64,13 @@ class BoundedAfterMiddleware(PrometheusAfterMiddleware):  # type: ignore[misc]  
     def label_metric(self, metric: Any, request: HttpRequest, response: Any = None, **labels: str) -> Any:
         if "method" in labels:
             labels["method"] = self._method(request)
-        return super().label_metric(metric, request, response, **labels)
+        return _series(metric, *labels.items()) if labels else metric
+
+
+@cache
+def _series(metric: Any, *labels: tuple[str, str]) -> Any:
+    """Return a metric's series, remembered: prometheus_client looks it up under a lock."""
+    return metric.labels(**dict(labels))
 
 
 # --- The database ----------------------------------------------------------------------------------------------------

@@ -59,6 +59,27 @@ def raised(error: Exception, cause: Exception | None = None, *, deep: int = 0) -
     return caught.value
 
 
+# As of a request, an error, a library, and as nobody should.
+RECORDS = {
+    "a request": record(
+        "Request finished",
+        name="apps.core.middleware.request_log",
+        method="GET",
+        route="/api/v1/users/me/",
+        status=200,
+        duration_ms=1.5,
+        user_id=str(ID),
+    ),
+    "arguments": record("Seen %s of %d", "three", 4),
+    "a client's word": record("Request finished", method=f"A{TOKEN}?a=b", route=None, user_id=None),
+    "an error": record("Failed", error=raised(KeyError("cnry"), ValueError("cnry"), deep=3), job=3),
+    "a library": record("Got %s", TOKEN, name=LIBRARY, params=["cnry"], duration=1.0),
+    "a secret": record(password="cnry", level="forged", nested={"token": 1, "list": [ID, Decimal(1)]}),  # noqa: S106
+    "too long": record(**LONG),
+    "a dictionary": record({"event": "a dictionary"}),
+}
+
+
 class TestEveryLine:
     def test_has_the_same_members_in_the_same_order(self):
         line = as_json(record("Seen %s of %d", "three", 4))
@@ -73,6 +94,12 @@ class TestEveryLine:
             "release": "0123abcd",
             "environment": "production",
         }
+
+    @pytest.mark.parametrize("made", RECORDS.values(), ids=RECORDS)
+    def test_is_what_structlogs_chain_makes(self, made):
+        formatter = LineFormatter(log_format="json", release="0123abcd", environment="production")
+
+        assert formatter.format(made) == structlog.stdlib.ProcessorFormatter.format(formatter, made)
 
     def test_has_the_id_of_its_request(self):
         with structlog.contextvars.bound_contextvars(request_id="one-request"):
