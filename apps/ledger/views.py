@@ -214,8 +214,7 @@ class StatementView(ListEndpoint):
         return Account.objects.using(database).filter(pk=self.account.pk, version__gte=version).exists()
 
     def get_queryset(self) -> QuerySet[Entry]:
-        entries = self.account.entries.using(self.database)
-        return entries.matching(**self.validated_query).select_related("transaction")
+        return self.account.entries.using(self.database).matching(**self.validated_query)
 
     @extend_schema(operation_id="account_statement", parameters=[StatementQuery, MIN_VERSION])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
