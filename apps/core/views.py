@@ -1,9 +1,11 @@
 """Base classes of the API's views: Endpoint and, for paged lists, ListEndpoint; and the response to a creation."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from functools import cache
+from typing import Any, ClassVar, Final, cast
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.urls import reverse
 from rest_framework import serializers
 from rest_framework.authentication import BaseAuthentication
@@ -19,6 +21,8 @@ from apps.core.creation import Creation
 from apps.core.errors import DomainError, FieldError
 from apps.core.idempotency import replay_header
 from apps.core.problem import InvalidParameters, field_errors
+
+PAGE_PARAMETERS: Final = {"cursor", "limit"}
 
 
 class Endpoint(APIView):
@@ -73,7 +77,7 @@ class Endpoint(APIView):
 
 
 class ListEndpoint(Endpoint, ListAPIView[Any]):
-    """A page of the caller's rows; `ordering` is the unique column of its cursor.
+    """A page of the caller's rows; `ordering` is the unique column of its cursor. No filter has a default that changes.
 
     A query parameter that is unknown, repeated or malformed is refused, as a mistyped filter would otherwise return
     every row.
@@ -89,13 +93,22 @@ class ListEndpoint(Endpoint, ListAPIView[Any]):
         self.validated_query = self._validated_query()
         return self.get_page()
 
+    def get_rows(self) -> Any:
+        """Return the list's rows: a queryset, or a list that pages as one does and has what the response shows."""
+        return self.get_queryset()
+
     def get_page(self) -> Response:
-        """Return one page of `get_queryset()`."""
-        return super().list(self.request)
+        """Return one page of the rows; the serializer renders those of a queryset."""
+        rows = self.get_rows()
+        page = self.paginate_queryset(rows)
+        is_rendered = not isinstance(rows, QuerySet)
+        return self.get_paginated_response(page if is_rendered else self.get_serializer(page, many=True).data)
 
     def _validated_query(self) -> dict[str, Any]:
         parameters = self.request.query_params
-        known = {"cursor", "limit", *self.filters().fields}
+        if parameters.keys() <= PAGE_PARAMETERS and all(len(values) == 1 for _, values in parameters.lists()):
+            return _without_filters(self.filters)
+        known = {*PAGE_PARAMETERS, *self.filters().fields}
         errors = [
             FieldError(name, "unknown", "This parameter is not known here.") for name in parameters if name not in known
         ]
@@ -111,6 +124,14 @@ class ListEndpoint(Endpoint, ListAPIView[Any]):
         if errors:
             raise InvalidParameters(errors)
         return dict(serializer.validated_data)
+
+
+@cache
+def _without_filters(filters: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    """Return what a list's filters make of a request without any."""
+    serializer = filters(data={})
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
 
 
 def created_response(creation: Creation[Any], output: type[serializers.Serializer[Any]], *, url_name: str) -> Response:

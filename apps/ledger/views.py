@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -26,8 +25,9 @@ from apps.core.min_version import min_version
 from apps.core.openapi import ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, MIN_VERSION, key_parameter, replayed_header
 from apps.core.views import Endpoint, ListEndpoint, created_response
 from apps.database import replica
-from apps.ledger import errors
-from apps.ledger.models import Account, Entry, Transaction
+from apps.database.keyset import KeysetList
+from apps.ledger import errors, prepared_reads
+from apps.ledger.models import Account, Transaction
 from apps.ledger.openapi import money_schema
 from apps.ledger.receipts import Receipt
 from apps.ledger.serializers import (
@@ -40,6 +40,8 @@ from apps.ledger.serializers import (
     StatementQuery,
     TransactionOutput,
     TransferInput,
+    transaction_output,
+    usual_money,
 )
 from apps.ledger.use_cases.close_account import CloseAccount
 from apps.ledger.use_cases.deposit import Deposit
@@ -57,8 +59,8 @@ class AccountsView(ListEndpoint):
     serializer_class = AccountOutput
     domain_errors_by_method: ClassVar = {"POST": CREATION_ERRORS}
 
-    def get_queryset(self) -> QuerySet[Account]:
-        return Account.objects.owned_by(self.caller_id)
+    def get_rows(self) -> KeysetList:
+        return prepared_reads.own_accounts(self.caller_id)
 
     @extend_schema(operation_id="account_list")
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -95,8 +97,7 @@ class AccountView(Endpoint):
     )
     def get(self, request: Request, account_id: UUID) -> Response:
         """Return an account; with If-None-Match, 304 if nothing that it shows has changed."""
-        account = Account.objects.owned_by(self.caller_id).get_or_refuse(account_id)
-        return conditional_response(request, AccountOutput(account).data)
+        return conditional_response(request, prepared_reads.own_account(self.caller_id, account_id))
 
     @extend_schema(
         request=RenameAccountInput,
@@ -130,6 +131,10 @@ class MoneyEndpoint(Endpoint):
 
     domain_errors_by_method: ClassVar = {"POST": (IdempotencyKeyMissing, *CREATION_ERRORS)}
 
+    def validated_money(self) -> dict[str, Any]:
+        """Return the validated body of a deposit or withdrawal. Raises: the errors of the parser and of `MoneyInput`."""
+        return usual_money(self.request.data) or self.validated_body(MoneyInput)
+
 
 class DepositsView(MoneyEndpoint):
     """Deposits into one account."""
@@ -140,7 +145,7 @@ class DepositsView(MoneyEndpoint):
     def post(self, request: Request, account_id: UUID) -> Response:
         """Pay money into an account of the caller's."""
         key = required_key(request.headers)
-        body = self.validated_body(MoneyInput)
+        body = self.validated_money()
         return receipt_response(
             Deposit(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute()
         )
@@ -155,7 +160,7 @@ class WithdrawalsView(MoneyEndpoint):
     def post(self, request: Request, account_id: UUID) -> Response:
         """Pay money out of an account of the caller's."""
         key = required_key(request.headers)
-        body = self.validated_body(MoneyInput)
+        body = self.validated_money()
         return receipt_response(
             Withdraw(actor_id=self.caller_id, account_id=account_id, idempotency_key=key, **body).execute()
         )
@@ -198,23 +203,31 @@ class StatementView(ListEndpoint):
 
     database = DEFAULT_DB_ALIAS
     """The server that the page is read from."""
-    account: Account
 
     def get_page(self) -> Response:
-        """Return one page from the replica if that is new enough; the account, and so the owner, is always the primary's."""
+        """Return one page from the replica if that is new enough."""
         version = min_version(self.request.headers)
-        self.account = Account.objects.owned_by(self.caller_id).get_or_refuse(self.kwargs["account_id"])
         return replica.read(self._page_from, reaches=None if version is None else partial(self._has, version))
 
     def _page_from(self, database: str) -> Response:
+        if database != DEFAULT_DB_ALIAS:
+            # Who owns an account is always the primary's to say.
+            Account.objects.owned_by(self.caller_id).get_or_refuse(self.kwargs["account_id"])
         self.database = database
         return super().get_page()
 
     def _has(self, version: int, database: str) -> bool:
-        return Account.objects.using(database).filter(pk=self.account.pk, version__gte=version).exists()
+        return Account.objects.using(database).filter(pk=self.kwargs["account_id"], version__gte=version).exists()
 
-    def get_queryset(self) -> QuerySet[Entry]:
-        return self.account.entries.using(self.database).matching(**self.validated_query)
+    def get_rows(self) -> KeysetList:
+        return prepared_reads.statement(
+            self.caller_id,
+            self.kwargs["account_id"],
+            self.validated_query,
+            using=self.database,
+            # A replica may not have it yet.
+            may_be_missing=self.database != DEFAULT_DB_ALIAS,
+        )
 
     @extend_schema(operation_id="account_statement", parameters=[StatementQuery, MIN_VERSION])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -244,7 +257,7 @@ class TransactionView(TransactionEndpoint):
     @extend_schema(responses={200: TransactionOutput}, operation_id="transaction_retrieve")
     def get(self, request: Request, transaction_id: UUID) -> Response:
         """Return a transaction that touches an account of the caller's; staff see every one."""
-        return Response(TransactionOutput(self.get_receipt(transaction_id)).data)
+        return Response(transaction_output(self.get_receipt(transaction_id)))
 
 
 class ReversalView(TransactionEndpoint, MoneyEndpoint):
@@ -279,4 +292,4 @@ def receipt_response(receipt: Receipt) -> Response:
     """Return 201 with the transaction and its Location."""
     location = reverse("transaction", args=[receipt.transaction.pk])
     headers = {"Location": location} | replay_header(replayed=receipt.replayed)
-    return Response(TransactionOutput(receipt).data, status=201, headers=headers)
+    return Response(transaction_output(receipt), status=201, headers=headers)

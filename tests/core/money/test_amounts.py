@@ -1,11 +1,13 @@
 """Amounts as text: the grammar, the pattern that declares it, and the currency's decimal places."""
 
+import random
 import re
 from decimal import Decimal
 
 import pytest
 
-from apps.core.money.amounts import MAX_VALUE, format_amount, parse_amount, positive_amount_pattern
+from apps.core.money.amounts import MAX_VALUE, format_amount, format_stored, parse_amount, positive_amount_pattern
+from apps.core.money.currencies import EXPONENTS
 from apps.core.money.errors import AmountTooFine, ensure_exact
 
 
@@ -34,6 +36,14 @@ def test_any_other_text_is_none(text):
 )
 def test_an_amount_is_shown_with_its_currencys_places(amount, currency, text):
     assert format_amount(Decimal(amount), currency) == text
+
+
+def test_a_stored_amount_is_shown_the_same(seed):
+    chance = random.Random(seed)
+    for currency in [*EXPONENTS, "ZZZ"]:
+        for _ in range(50):
+            amount = Decimal(chance.randrange(-(10**12), 10**12)) / 10 ** chance.randrange(5)
+            assert format_stored(f"{amount:.4f}", currency) == format_amount(amount, currency)
 
 
 @pytest.mark.parametrize(("amount", "currency"), [("1", "JPY"), ("1.25", "USD"), ("1.125", "KWD"), ("1.0001", "CLF")])

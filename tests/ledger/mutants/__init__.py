@@ -126,7 +126,10 @@ MUTANTS = (
     Mutant(
         name="largest-amount-off-by-one",
         breaks="the largest amount is refused",
-        edits=(Edit(MONEY_FIELDS, "amount > settings.MAX_AMOUNT", "amount >= settings.MAX_AMOUNT"),),
+        edits=(
+            Edit(MONEY_FIELDS, "amount > settings.MAX_AMOUNT", "amount >= settings.MAX_AMOUNT"),
+            Edit("apps.ledger.serializers", "amount <= settings.MAX_AMOUNT", "amount < settings.MAX_AMOUNT"),
+        ),
     ),
     Mutant(
         name="largest-balance-off-by-one",
