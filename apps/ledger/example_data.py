@@ -92,8 +92,10 @@ class ExampleHistory:
                 transaction=transaction,
                 account=account,
                 sequence=account.version,
+                kind=transaction.kind,
                 amount=amount,
                 balance_after=account.balance,
+                reference=transaction.reference,
                 created_at=self.now,
             )
         )

@@ -99,20 +99,20 @@ LEGS = Invariant(
     sentence="A posted transaction has one entry for each of its sides, of its amount; a reversal mirrors its original.",
     violations=f"""
         SELECT transaction.id::text AS subject, transaction.created_at AS at,
-               concat(kind, ' of ', transaction.amount, ': ',
+               concat(transaction.kind, ' of ', transaction.amount, ': ',
                       count(entry.id), ' entries, sum ', COALESCE(sum(entry.amount), 0)) AS detail,
                GREATEST(abs(COALESCE(sum(entry.amount), 0) - transaction.amount
                             * ((destination_id IS NOT NULL)::int - (source_id IS NOT NULL)::int)), 0.0001) AS discrepancy
         FROM ledger_transaction AS transaction
         LEFT JOIN ledger_entry AS entry ON entry.transaction_id = transaction.id
         WHERE {OF_TRANSACTION} AND status = 'posted'
-        GROUP BY transaction.id
+        GROUP BY transaction.account_id, transaction.id
         HAVING count(entry.id) <> (source_id IS NOT NULL)::int + (destination_id IS NOT NULL)::int
             OR count(*) FILTER (WHERE entry.account_id = source_id AND entry.amount = -transaction.amount)
                 <> (source_id IS NOT NULL)::int
             OR count(*) FILTER (WHERE entry.account_id = destination_id AND entry.amount = transaction.amount)
                 <> (destination_id IS NOT NULL)::int
-            OR CASE kind
+            OR CASE transaction.kind
                 WHEN 'deposit' THEN source_id IS NOT NULL OR destination_id IS NULL
                 WHEN 'withdrawal' THEN source_id IS NULL OR destination_id IS NOT NULL
                 WHEN 'transfer' THEN source_id IS NULL OR destination_id IS NULL OR source_id = destination_id
@@ -145,7 +145,7 @@ DECLINED = Invariant(
         FROM ledger_transaction AS transaction
         LEFT JOIN ledger_entry AS entry ON entry.transaction_id = transaction.id
         WHERE {OF_TRANSACTION} AND (status <> 'posted' OR decline_code <> '')
-        GROUP BY transaction.id
+        GROUP BY transaction.account_id, transaction.id
         HAVING count(entry.id) > 0 OR status <> 'declined' OR decline_code = ''
     """,
 )
@@ -171,17 +171,18 @@ CONSERVATION = Invariant(
 )
 AGREEMENT = Invariant(
     id="I8",
-    sentence="Entries, their accounts and their transactions agree on sides and currency.",
+    sentence="Entries, their accounts and their transactions agree on sides, currency, kind and reference.",
     violations=f"""
         SELECT entry.id::text AS subject, entry.created_at AS at,
-               concat('account ', account.id, ' in ', account.currency,
-                      ', transaction ', transaction.id, ' in ', transaction.currency) AS detail,
+               concat(entry.kind, ' on account ', account.id, ' in ', account.currency, ', transaction ', transaction.id,
+                      ' is a ', transaction.kind, ' in ', transaction.currency) AS detail,
                abs(entry.amount) AS discrepancy
         FROM ledger_entry AS entry
         LEFT JOIN ledger_account AS account ON account.id = entry.account_id
         LEFT JOIN ledger_transaction AS transaction ON transaction.id = entry.transaction_id
         WHERE {OF_ENTRY} AND (
             account.id IS NULL OR transaction.id IS NULL OR account.currency <> transaction.currency
+            OR (entry.kind, entry.reference) <> (transaction.kind, transaction.reference)
             OR (account.id = transaction.source_id OR account.id = transaction.destination_id) IS NOT TRUE
         )
         UNION ALL

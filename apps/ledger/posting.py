@@ -190,8 +190,10 @@ def _receipt(command: MoneyCommand, *, transaction_id: UUID, rows: list[dict[str
         transaction=transaction,
         account_id=own["account_id"],
         sequence=own["sequence"],
+        kind=command.kind,
         amount=own["amount"],
         balance_after=own["balance_after"],
+        reference=command.reference,
         created_at=decided_at,
     )
     return Receipt(transaction=transaction, entry=entry)

@@ -78,7 +78,8 @@ verdict AS MATERIALIZED (
     FROM locked AS account
     LEFT JOIN locked AS source ON source.id = %(source)s::uuid
     LEFT JOIN locked AS destination ON destination.id = %(destination)s::uuid
-    LEFT JOIN ledger_transaction AS original ON original.id = %(reverses)s::uuid
+    LEFT JOIN ledger_transaction AS original
+        ON original.id = %(reverses)s::uuid AND original.account_id = %(account)s::uuid
     WHERE account.id = %(account)s::uuid
 ),
 -- No ON CONFLICT: a key that is taken must undo the whole statement. See Note [Replay after lock].
@@ -93,12 +94,13 @@ recorded AS (
         %(amount)s, COALESCE(%(currency)s::text, currency), %(reference)s, %(reverses)s::uuid, %(actor)s, decided_at
     FROM verdict
     WHERE NOT (key_is_used OR destination_is_missing OR amount_is_inexact)
-    RETURNING id, status, created_at
+    RETURNING id, kind, status, reference, created_at
 ),
 -- See Note [New values from the lock].
 legs AS (
     SELECT leg.id, leg.account_id, leg.amount, locked.balance + leg.amount AS balance_after,
-           locked.version + 1 AS sequence, recorded.id AS transaction_id, recorded.created_at
+           locked.version + 1 AS sequence, recorded.id AS transaction_id, recorded.kind, recorded.reference,
+           recorded.created_at
     FROM recorded
     CROSS JOIN (VALUES
         (%(source_entry)s::uuid, %(source)s::uuid, -%(amount)s::numeric),
@@ -115,8 +117,10 @@ moved AS (
     RETURNING legs.*
 ),
 booked AS (
-    INSERT INTO ledger_entry (id, transaction_id, account_id, sequence, amount, balance_after, created_at)
-    SELECT id, transaction_id, account_id, sequence, amount, balance_after, created_at FROM moved
+    INSERT INTO ledger_entry (
+        id, transaction_id, account_id, sequence, kind, amount, balance_after, reference, created_at
+    )
+    SELECT id, transaction_id, account_id, sequence, kind, amount, balance_after, reference, created_at FROM moved
     RETURNING id, account_id, sequence, amount, balance_after
 )
 SELECT

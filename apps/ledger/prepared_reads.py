@@ -35,10 +35,9 @@ STATEMENT: Final = f"""
 SELECT line.*
 FROM ledger_account AS account
 LEFT JOIN LATERAL (
-    SELECT entry.sequence, entry.amount::text, entry.balance_after::text, transaction.currency, transaction.id::text,
-           transaction.kind, transaction.reference, {MOMENT.format(column="entry.created_at")}
+    SELECT entry.sequence, entry.amount::text, entry.balance_after::text, account.currency, entry.transaction_id::text,
+           entry.kind, entry.reference, {MOMENT.format(column="entry.created_at")}
     FROM ledger_entry AS entry
-    JOIN ledger_transaction AS transaction ON transaction.id = entry.transaction_id
     WHERE entry.account_id = account.id
       AND entry.sequence {{beyond}} %(position)s
       {{filters}}
@@ -51,7 +50,7 @@ ORDER BY line.sequence {{direction}}
 # A filter that is not given is not in the text: a plan for all values would not know that `%(kind)s IS NULL OR …` lets all
 # pass, and would read the whole account.
 FILTERS: Final = {
-    "kind": "AND transaction.kind = %(kind)s",
+    "kind": "AND entry.kind = %(kind)s",
     "created_from": "AND entry.created_at >= %(created_from)s",
     "created_to": "AND entry.created_at < %(created_to)s",
     "min_amount": "AND abs(entry.amount) >= %(min_amount)s",

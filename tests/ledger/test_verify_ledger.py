@@ -110,7 +110,7 @@ CORRUPTIONS = {
     ),
     "a leg of the wrong sign": (
         "I5",
-        [TRIGGER_OFF, "UPDATE ledger_entry SET amount = -amount WHERE sequence = 1", TRIGGER_ON],
+        [NO_CHECKS, TRIGGER_OFF, "UPDATE ledger_entry SET amount = -amount WHERE sequence = 1", TRIGGER_ON],
     ),
     "a reversal of another amount": ("I5", ["UPDATE ledger_transaction SET amount = 1 WHERE kind = 'reversal'"]),
     "a declined transaction that moved money": (
@@ -123,6 +123,18 @@ CORRUPTIONS = {
     ),
     "money from nowhere": ("I7", ["UPDATE ledger_account SET balance = balance + 0.0001 WHERE balance > 0"]),
     "another currency": ("I8", ["UPDATE ledger_account SET currency = 'EUR' WHERE currency = 'USD'"]),
+    "an entry of another kind": (
+        "I8",
+        [
+            TRIGGER_OFF,
+            "UPDATE ledger_entry SET kind = 'transfer' WHERE kind = 'withdrawal'",
+            TRIGGER_ON,
+        ],
+    ),
+    "an entry with another reference": (
+        "I8",
+        [TRIGGER_OFF, "UPDATE ledger_entry SET reference = 'rent' WHERE sequence = 1", TRIGGER_ON],
+    ),
     "a transaction of a stranger's account": (
         "I8",
         [NO_CHECKS, "UPDATE ledger_transaction SET destination_id = gen_random_uuid() WHERE kind = 'deposit'"],

@@ -163,8 +163,10 @@ class Databases:
             )
             connection.execute(
                 """
-                INSERT INTO ledger_entry (id, transaction_id, account_id, sequence, amount, balance_after, created_at)
-                SELECT uuidv7(), id, account_id, number, 1, number, created_at
+                INSERT INTO ledger_entry (
+                    id, transaction_id, account_id, sequence, kind, amount, balance_after, reference, created_at
+                )
+                SELECT uuidv7(), id, account_id, number, kind, 1, number, reference, created_at
                 FROM (SELECT *, substr(idempotency_key, 6)::int AS number FROM ledger_transaction) AS filled
                 WHERE account_id = %(account)s
                 """,

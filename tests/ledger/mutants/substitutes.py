@@ -107,5 +107,6 @@ def _move(recorded: Transaction, entry_id: UUID, account: Account, amount: Decim
 
 def _enter(recorded: Transaction, entry_id: UUID, account: Account, amount: Decimal) -> dict[str, Any]:
     facts = {"account_id": account.pk, "sequence": account.version, "amount": amount, "balance_after": account.balance}
-    Entry.objects.create(id=entry_id, transaction=recorded, created_at=recorded.created_at, **facts)
+    told = {"kind": recorded.kind, "reference": recorded.reference, "created_at": recorded.created_at}
+    Entry.objects.create(id=entry_id, transaction=recorded, **told, **facts)
     return {"id": entry_id, **facts}
