@@ -4,7 +4,8 @@
     python -m deploy.prepare_database --set KEY [--to FILE]
 
 Both secrets get a value first, if they have none: a SECRET_KEY, and two URLs with passwords that nobody has seen. The task
-alone reads the secret of RDS's master, by an execution role of its own.
+alone reads the secret of RDS's master, by an execution role of its own. Where the target has a replica, the application's
+secret gets REPLICA_DATABASE_URL, which always has the login of DATABASE_URL, as roles and passwords are replicated.
 
 `--rotate` writes a version that is not current (AWSPENDING), and makes it current when the task has set the password that is
 in it; a task that fails leaves nothing to take back.
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 APPLICATION, OWNER, KEY = "DATABASE_URL", "MIGRATION_DATABASE_URL", "SECRET_KEY"
+REPLICA = "REPLICA_DATABASE_URL"
 CURRENT, PREVIOUS, PENDING = "AWSCURRENT", "AWSPREVIOUS", "AWSPENDING"
 LIMIT_S = 10 * 60
 
@@ -62,6 +64,28 @@ def fill(client: "SecretsManagerClient", target: Target) -> None:
                 print(f"   filled {arn}")
 
 
+def with_replica(target: Target, values: dict[str, str]) -> dict[str, str]:
+    """Return the application's values with the replica's URL, or without it where there is no replica."""
+    others = {key: value for key, value in values.items() if key != REPLICA}
+    if not target.replica_address:
+        return others
+    return others | {
+        REPLICA: values[APPLICATION].replace(f"@{target.database_address}:", f"@{target.replica_address}:")
+    }
+
+
+def add_replica(client: "SecretsManagerClient", target: Target) -> None:
+    """Bring the replica's URL in the application's secret up to date."""
+    arn = target.app_secret
+    with aws_errors(f"setting {REPLICA} in {arn}"):
+        values = json.loads(client.get_secret_value(SecretId=arn, VersionStage=CURRENT)["SecretString"])
+        changed = with_replica(target, values)
+        if changed == values:
+            return
+        client.put_secret_value(SecretId=arn, SecretString=json.dumps(changed))
+    print(f"   {REPLICA} is {'new' if REPLICA in changed else 'gone'} in {arn}: deploy the image that runs")
+
+
 def write(client: "SecretsManagerClient", target: Target, key: str) -> tuple[str, str]:
     """Write a version with a new password or SECRET_KEY as AWSPENDING; return the secret's ARN and the version."""
     arn = secret_of(target, key)
@@ -73,6 +97,7 @@ def write(client: "SecretsManagerClient", target: Target, key: str) -> tuple[str
             values = json.loads(text)
             if key == APPLICATION:
                 values[key] = with_login(values[key], secrets.token_urlsafe(32), other_role)
+                values = with_replica(target, values)
             else:
                 values |= {KEY: secrets.token_urlsafe(64), "SECRET_KEY_FALLBACKS": values[KEY]}
             text = json.dumps(values)
@@ -105,6 +130,8 @@ def put(client: "SecretsManagerClient", target: Target, key: str) -> None:
     value, arn = os.environ.get(key, ""), target.app_secret
     if key in {APPLICATION, OWNER, KEY}:
         raise DeliveryError(f"{key} is rotated, not set")
+    if key == REPLICA:
+        raise DeliveryError(f"{key} follows from Terraform's `replicas`: run this without --set")
     if not value:
         raise DeliveryError(f"the variable {key} is not set in this shell")
     with aws_errors(f"setting {key} in {arn}"):
@@ -189,6 +216,7 @@ def run(target: Target, clients: Clients, client: "SecretsManagerClient", option
         else:
             fill(client, target)
             prepare(target, clients, options.image)
+            add_replica(client, target)
     if KEY in {options.rotate, options.back}:
         print("Now deploy the image that runs: its new tasks read the key.")
 

@@ -8,7 +8,7 @@ import os
 import re
 import string
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from deploy.images import DeliveryError
 
 TEMPLATES = Path(__file__).resolve().parent / "ecs"
 LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-MAY_BE_EMPTY = {"cache_secret", "marks"}
+MAY_BE_EMPTY = {"cache_secret", "marks", "replica_address"}
 URL = re.compile(rf"https?://{LABEL}(?:\.{LABEL})*(?::\d+)?")
 
 
@@ -43,6 +43,8 @@ class Target:
     prepare_execution_role: str
     database_address: str
     database_name: str
+    # Where the replica answers; empty in an environment without one.
+    replica_address: str = ""
     log_group: str
     # The DynamoDB table whose one item is held by the deployment at work.
     lock_table: str
@@ -75,7 +77,8 @@ class Target:
         if not isinstance(values, dict):
             raise DeliveryError("the deployment's target must be a JSON object")
         types = {part.name: part.type for part in fields(cls)}
-        problems = [f"{name} is missing" for name in sorted(types.keys() - values.keys())]
+        required = {part.name for part in fields(cls) if part.default is MISSING}
+        problems = [f"{name} is missing" for name in sorted(required - values.keys())]
         # A target of today, read by the code of an earlier release.
         for name in sorted(values.keys() - types.keys()):
             print(f"note: the deployment's target has {name}, which this version does not know", file=sys.stderr)
@@ -88,7 +91,7 @@ class Target:
             problems.append("url must be https://HOST and nothing more, and HOST a name that DNS can have")
         if problems:
             raise DeliveryError(f"the deployment's target is invalid: {', '.join(problems)}")
-        return cls(**{name: values[name] for name in types})
+        return cls(**{name: values[name] for name in types.keys() & values.keys()})
 
 
 def render(template: str, target: Target, image: str) -> dict[str, Any]:

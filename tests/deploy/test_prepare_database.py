@@ -89,6 +89,54 @@ def test_the_task_is_the_migrations_with_the_masters_login(cloud, run):
     assert request["taskDefinition"].endswith("/app-prepare:1")
 
 
+class TestAReplica:
+    REPLICA = "app-staging-replica.abc123.eu-central-1.rds.amazonaws.com"
+
+    @pytest.fixture(autouse=True)
+    def replica(self, cloud, monkeypatch):
+        cloud.target["replica_address"] = self.REPLICA
+        monkeypatch.setenv("DEPLOYMENT", cloud.deployment)
+
+    def expected(self, application: dict[str, str]) -> str:
+        return application["DATABASE_URL"].replace("@app-staging.", "@app-staging-replica.")
+
+    def test_has_the_login_of_the_database_also_after_a_rotation(self, run, values):
+        code, out, err = run()
+        application, _ = values()
+        assert (code, err) == (0, "")
+        assert application["REPLICA_DATABASE_URL"] == self.expected(application)
+        assert f"@{self.REPLICA}:5432/app" in application["REPLICA_DATABASE_URL"]
+        assert password_of(application["DATABASE_URL"]) not in out
+
+        run("--rotate", "DATABASE_URL")
+        rotated, _ = values()
+        assert rotated["REPLICA_DATABASE_URL"] == self.expected(rotated)
+        assert rotated["DATABASE_URL"].startswith("postgres://app_2:")
+        run("--back", "DATABASE_URL")
+        assert values()[0] == application
+
+    def test_comes_and_goes_with_the_target(self, cloud, run, values, monkeypatch):
+        run()
+        before = values()
+        cloud.target["replica_address"] = ""
+        monkeypatch.setenv("DEPLOYMENT", cloud.deployment)
+
+        assert "REPLICA_DATABASE_URL is gone" in run()[1]
+        assert values()[0].keys() == {"SECRET_KEY", "DATABASE_URL"}
+        cloud.target["replica_address"] = self.REPLICA
+        monkeypatch.setenv("DEPLOYMENT", cloud.deployment)
+        assert "REPLICA_DATABASE_URL is new" in run()[1]
+        assert values() == before
+        assert "REPLICA_DATABASE_URL" not in run()[1]
+
+    def test_is_not_set_by_hand(self, run, monkeypatch):
+        monkeypatch.setenv("REPLICA_DATABASE_URL", "postgres://app:app@elsewhere/app")
+
+        code, _, err = run("--set", "REPLICA_DATABASE_URL")
+        assert code == 1
+        assert "follows from Terraform's `replicas`" in err
+
+
 def current(secrets, arn: str) -> dict[str, str]:
     # Without the label moto returns what was put last.
     return secrets.get_secret_value(SecretId=arn, VersionStage="AWSCURRENT")

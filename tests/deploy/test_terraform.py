@@ -238,17 +238,18 @@ def test_a_housekeeping_that_fails_or_is_late_is_an_alarm(production):
     assert resources['aws_sns_topic_subscription.alarms["ann@example.org"]']["protocol"] == "email"
 
 
-def test_every_alarm_says_how_urgent_it_is_and_where_it_is_explained(production):
-    resources = production.resources
-    alarms = {
+def alarms_of(resources: dict) -> dict[str, dict]:
+    """Return the alarms by their names."""
+    return {
         each["alarm_name"]: each
         for address, each in resources.items()
         if address.startswith("aws_cloudwatch_metric_alarm.")
     }
-    runbook = (ROOT / "docs" / "runbook.md").read_text()
 
-    assert len(alarms) == 12
-    for alarm in alarms.values():
+
+def assert_explained(resources: dict) -> None:
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    for alarm in alarms_of(resources).values():
         assert alarm["alarm_actions"] == [resources["aws_sns_topic.alarms"]["arn"]]
         urgency, section = re.fullmatch(
             r"(page|ticket): .+: docs/runbook\.md, (\w+)\.", alarm["alarm_description"]
@@ -256,6 +257,13 @@ def test_every_alarm_says_how_urgent_it_is_and_where_it_is_explained(production)
         text = runbook.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
         assert text, section
         assert f"**{urgency}**" in text or section in {"Scale", "LatencyBudgetBurnsFast"}, alarm["alarm_name"]
+
+
+def test_every_alarm_says_how_urgent_it_is_and_where_it_is_explained(production):
+    alarms = alarms_of(production.resources)
+
+    assert len(alarms) == 12
+    assert_explained(production.resources)
     silent = {name for name, alarm in alarms.items() if alarm["treat_missing_data"] == "breaching"}
     assert {name.removeprefix(f"{LONGEST_NAME}-production-") for name in silent} == {
         "housekeeping-late",
@@ -337,6 +345,66 @@ def test_tasks_that_do_not_fit_the_database_are_refused(production, network):
     assert "database_connections is 300, and db.t4g.small has memory for 225" in production.refusal(
         **variables, database_connections=300
     )
+
+
+@pytest.fixture(scope="module")
+def with_replica(moto, account, network, tmp_path_factory):
+    """An environment that gets a replica after it was made without one; the second value is the first output."""
+    terraform = Terraform("environment", tmp_path_factory.mktemp("replica") / "ecs", moto.url)
+    variables = GITHUB | network | {"environment": "staging", "name": LONGEST_NAME}
+    terraform.apply(**variables)
+    before = terraform.output("deployment")
+    terraform.apply(**variables, replicas=1)
+    return terraform, before
+
+
+def test_a_replica_has_the_primarys_class_limits_and_network(with_replica):
+    terraform, before = with_replica
+    resources = terraform.resources
+    primary, replica = (resources[f"aws_db_instance.{name}"] for name in ("this", "replica[0]"))
+    target = Target.parse(terraform.output("deployment"))
+
+    assert replica["replicate_source_db"] == primary["identifier"]
+    for name in ("instance_class", "parameter_group_name", "vpc_security_group_ids", "storage_encrypted"):
+        assert replica[name] == primary[name], name
+    # The same for each server: connections_fit counts what one of them gets.
+    (limit,) = [
+        one for one in resources["aws_db_parameter_group.this"]["parameter"] if one["name"] == "max_connections"
+    ]
+    assert int(limit["value"]) == target.max_connections
+    assert (target.replica_address, Target.parse(before).replica_address) == (replica["address"], "")
+    assert len(alarms_of(resources)) == 12 + 2
+    assert_explained(resources)
+    for name in ("replica_lag", "replica_connections"):
+        alarm = resources[f'aws_cloudwatch_metric_alarm.this["{name}"]']
+        assert alarm["dimensions"] == {"DBInstanceIdentifier": replica["identifier"]}
+    assert f"/aws/rds/instance/{replica['identifier']}/postgresql" in {
+        each["name"] for address, each in resources.items() if address.startswith("aws_cloudwatch_log_group.")
+    }
+
+
+def test_with_a_replica_the_masters_password_is_ours_and_in_no_state(moto, with_replica):
+    """RDS makes no replica of an instance whose master's password it manages."""
+    terraform, before = with_replica
+    resources = terraform.resources
+    target = Target.parse(terraform.output("deployment"))
+    text = aws_client(moto, "secretsmanager").get_secret_value(SecretId=target.master_secret)["SecretString"]
+    login = json.loads(text)
+
+    assert not resources["aws_db_instance.this"]["manage_master_user_password"]
+    assert target.master_secret == resources["aws_secretsmanager_secret.master[0]"]["arn"]
+    assert target.master_secret != Target.parse(before).master_secret
+    assert login["username"] == resources["aws_db_instance.this"]["username"]
+    assert re.fullmatch(r"[A-Za-z0-9]{41}", login["password"])
+    for state in terraform.root.glob("*.tfstate*"):
+        assert login["password"] not in state.read_text()
+    assert target.master_secret in resources["aws_iam_role_policy.prepare_execution"]["policy"]
+
+
+def test_more_replicas_than_the_application_asks_are_refused(with_replica, network):
+    variables = GITHUB | network | {"environment": "staging", "name": LONGEST_NAME}
+
+    assert "replicas is 0 or 1: the application asks one replica" in with_replica[0].refusal(**variables, replicas=2)
 
 
 def test_the_cache_is_reached_by_the_tasks_alone_with_tls_and_a_password(production):

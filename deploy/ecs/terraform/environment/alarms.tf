@@ -2,7 +2,23 @@
 # it is, and names a section of docs/runbook.md. Before the first deployment there is no healthy target.
 
 locals {
-  alarms = {
+  alarms = merge(local.alarms_of_all, var.replicas == 0 ? null : local.alarms_of_replicas)
+
+  alarms_of_replicas = {
+    # RDS counts the time since the last transaction, and an idle primary writes every five minutes.
+    replica_lag = {
+      description = "ticket: the replica has been ten minutes behind for 15 minutes: docs/runbook.md, ReplicaUnused."
+      namespace   = "AWS/RDS", metric = "ReplicaLag", dimensions = local.of_replica
+      statistic   = "Maximum", period = 300, periods = 3, above = 600, missing = "missing"
+    }
+    replica_connections = {
+      description = "ticket: 9 of 10 of the replica's connections are in use: docs/runbook.md, ReplicaUnused."
+      namespace   = "AWS/RDS", metric = "DatabaseConnections", dimensions = local.of_replica
+      statistic   = "Maximum", period = 60, periods = 3, above = floor(var.database_connections * 0.9), missing = "notBreaching"
+    }
+  }
+
+  alarms_of_all = {
     no_healthy_target = {
       description = "page: the load balancer has had no healthy target for 3 minutes: docs/runbook.md, NoInstanceUp."
       namespace   = "AWS/ApplicationELB", metric = "HealthyHostCount", dimensions = local.of_targets
@@ -52,6 +68,7 @@ locals {
   of_targets  = { LoadBalancer = aws_lb.this.arn_suffix, TargetGroup = aws_lb_target_group.web.arn_suffix }
   of_service  = { ClusterName = aws_ecs_cluster.this.name, ServiceName = aws_ecs_service.web.name }
   of_database = { DBInstanceIdentifier = aws_db_instance.this.identifier }
+  of_replica  = { DBInstanceIdentifier = local.replica_name }
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
@@ -155,7 +172,7 @@ resource "aws_cloudwatch_log_metric_filter" "tasks_stopped" {
   pattern        = "" # each line
   metric_transformation {
     namespace = local.full_name
-    name      = local.alarms.tasks_restarting.metric
+    name      = local.alarms_of_all.tasks_restarting.metric
     value     = "1"
   }
 }

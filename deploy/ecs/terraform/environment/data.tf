@@ -64,13 +64,16 @@ resource "aws_db_parameter_group" "this" {
 }
 
 resource "aws_db_instance" "this" {
-  identifier                  = local.full_name
-  engine                      = "postgres"
-  engine_version              = "18"
-  instance_class              = var.database_class
-  db_name                     = replace(var.name, "-", "_") # RDS takes no hyphen
-  username                    = "master"                    # makes the roles and nothing else: RDS rotates its password every seven days
-  manage_master_user_password = true
+  identifier     = local.full_name
+  engine         = "postgres"
+  engine_version = "18"
+  instance_class = var.database_class
+  db_name        = replace(var.name, "-", "_") # RDS takes no hyphen
+  # Makes the roles and nothing else. RDS rotates its password every seven days, except with a replica (replica.tf).
+  username                    = "master"
+  manage_master_user_password = var.replicas == 0 ? true : null
+  password_wo                 = var.replicas == 0 ? null : jsondecode(ephemeral.aws_secretsmanager_secret_version.master[0].secret_string).password
+  password_wo_version         = var.replicas == 0 ? null : var.master_password_version
 
   storage_type          = "gp3"
   allocated_storage     = 20

@@ -6,7 +6,7 @@
 # The network must exist: the private subnets need a route to ECR, Secrets Manager and CloudWatch (NAT or endpoints).
 
 terraform {
-  required_version = ">= 1.10"
+  required_version = ">= 1.11"
   required_providers {
     aws = {
       source  = "hashicorp/aws"
@@ -143,10 +143,11 @@ locals {
     task_role                = aws_iam_role.task.arn
     app_secret               = aws_secretsmanager_secret.app.arn
     migration_secret         = aws_secretsmanager_secret.migration.arn
-    master_secret            = aws_db_instance.this.master_user_secret[0].secret_arn
+    master_secret            = local.master_secret
     prepare_execution_role   = aws_iam_role.prepare_execution.arn
     database_address         = aws_db_instance.this.address
     database_name            = aws_db_instance.this.db_name
+    replica_address          = var.replicas == 0 ? "" : aws_db_instance.replica[0].address
     log_group                = aws_cloudwatch_log_group.this.name
     lock_table               = aws_dynamodb_table.deployments.name
     max_connections          = var.database_connections

@@ -61,7 +61,7 @@ data "aws_iam_policy_document" "prepare_execution" {
   statement {
     actions = ["secretsmanager:GetSecretValue"]
     # Of the application's, the URL that a rotation has not made current yet.
-    resources = [aws_db_instance.this.master_user_secret[0].secret_arn, aws_secretsmanager_secret.app.arn]
+    resources = [local.master_secret, aws_secretsmanager_secret.app.arn]
   }
 }
 
