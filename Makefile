@@ -10,7 +10,7 @@ SEEDED = $(if $(value SEED),--seed $(call quote,SEED))
 # With T, what it selects; without it, what follows.
 PYTEST = $(RUN) test $(if $(value T),python -m devtools.select_tests $(call quote,T),pytest) $(SEEDED)
 POPULATE = populate $(SEEDED) $(ARGS)
-# The target of an environment (docs/hosted-settings.md), where the variable DEPLOYMENT does not hold it.
+# The target of an environment (docs/deploy-to-aws.md), where the variable DEPLOYMENT does not hold it.
 TO = $(if $(value ENV),--to deploy/targets/$(call quote,ENV).json)
 # make would look for variables of its own in `T=...[$5]`, to pass it on to nobody.
 unexport T SEED COMMIT NAME MODEL TITLE DESCRIPTION FILE FORCE PACKAGE GROUP OWNER BACK KEY
@@ -139,6 +139,9 @@ test-django: ## Run the tests with another Django than the locked one (DJANGO=6.
 
 test-long: ## Run the tests that take minutes, and print their measurements; T and SEED as above.
 	@$(PYTEST) -m long -rA --show-capture=stdout $(if $(value T),,-n 2 --dist loadgroup)
+
+rehearse-aws: ## Follow docs/deploy-to-aws.md, each block twice, on stand-ins for AWS and GitHub, and print the walk.
+	@$(RUN) test pytest -m 'slow or long' -s tests/deploy/test_deploy_to_aws.py
 
 # <sample>
 mutants: ## Run mutation tests: each mutant must fail a test (ARGS="<name> ..." runs some).

@@ -107,6 +107,11 @@ def test_a_name_with_hyphens_and_of_24_characters_is_applied(production):
     assert all(len(each["name"]) <= 64 for address, each in resources.items() if address.startswith("aws_iam_role."))
 
 
+def test_a_second_plan_changes_nothing(account, production):
+    for root in (account, production):
+        assert "No changes." in (plan := root.plan_again()), plan
+
+
 def test_the_deployment_scripts_target_is_an_output(production):
     target = Target.parse(production.output("deployment"))
 

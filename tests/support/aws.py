@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import socket
 import subprocess
@@ -31,10 +32,10 @@ def environment(url: str) -> dict[str, str]:
 
 
 class Moto:
-    """moto's server on a free port of 127.0.0.1."""
+    """moto's server on a free port of 127.0.0.1; `settings` are variables of moto's own."""
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
+    def __init__(self, log: Path, **settings: str) -> None:
+        self._log, self._settings = log, settings
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
@@ -43,6 +44,7 @@ class Moto:
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
+                env=os.environ | self._settings,  # noqa: TID251  the child's is ours with some changed
             )
         deadline = time.monotonic() + HANG_S
         while not (found := re.search(r"http://127\.0\.0\.1:\d+", self._log.read_text())):

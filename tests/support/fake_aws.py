@@ -28,7 +28,7 @@ def registry() -> Iterator[tuple[Registry, Any]]:
         yield Registry(client, uri), client
 
 
-def push(client: Any, *tags: str, content: str = "an image") -> str:
+def push(client: Any, *tags: str, content: str = "an image", repository: str = "app") -> str:
     """Put an image with these tags; return its digest."""
     layer = {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": 1}
     config = {"mediaType": "application/vnd.docker.container.image.v1+json", "size": 1, "digest": sha256(content)}
@@ -37,7 +37,7 @@ def push(client: Any, *tags: str, content: str = "an image") -> str:
     )
     for tag in tags:
         client.put_image(
-            repositoryName="app",
+            repositoryName=repository,
             imageManifest=manifest,
             imageManifestMediaType=MANIFEST,
             imageTag=tag,

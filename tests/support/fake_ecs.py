@@ -15,13 +15,14 @@ NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["
 
 
 class FakeEcs:
-    """A service `app` in a cluster `app`, and a clock that stands still except in `sleep`.
+    """One service in a cluster of the same name, and a clock that stands still except in `sleep`.
 
     The client is boto3's own, so parameters are checked against AWS's model; each call reaches the method of its name here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "app") -> None:
         self.client = client_of("ecs")
+        self.name = name
         self.seconds = 0.0
         # What the tests say of this world.
         self.late_s = 0
@@ -41,7 +42,7 @@ class FakeEcs:
         self._refusals: list[tuple[str, Exception | str, int]] = []
         self._events: list[tuple[float, Callable[[], None]]] = []
         self._history: list[tuple[float, dict[str, Any]]] = []
-        self._stable = self.register("app", containerDefinitions=[{"name": "web"}])
+        self._stable = self.register(name, containerDefinitions=[{"name": "web"}])
         self.service |= {"taskDefinition": self._stable, "rollout": "COMPLETED", "since": 0.0}
         self._remember()
 
@@ -138,7 +139,7 @@ class FakeEcs:
         return answer
 
     def _describe_services(self, request: dict[str, Any]) -> dict[str, Any]:
-        if request != {"cluster": "app", "services": ["app"]} or not self.service:
+        if request != {"cluster": self.name, "services": [self.name]} or not self.service:
             return {"services": [], "failures": [{"reason": "MISSING"}]}
         self._settle()
         first, *later = self._history
@@ -179,7 +180,7 @@ class FakeEcs:
         if self.start_failures:
             return {"tasks": [], "failures": self.start_failures}
         assert request["taskDefinition"] in self.definitions
-        arn = f"{ARN}:task/app/{len(self.tasks) + 1:04x}"
+        arn = f"{ARN}:task/{self.name}/{len(self.tasks) + 1:04x}"
         self.tasks[arn] = {"end": self.seconds + self.task_s, "status": "RUNNING"} | request
         return {"tasks": [{"taskArn": arn}], "failures": []}
 
@@ -203,7 +204,7 @@ class FakeEcs:
         return {}
 
     def _list_tasks(self, request: dict[str, Any]) -> dict[str, Any]:
-        assert request == {"cluster": "app", "serviceName": "app", "desiredStatus": "STOPPED"}
+        assert request == {"cluster": self.name, "serviceName": self.name, "desiredStatus": "STOPPED"}
         return {"taskArns": [CRASHED] if self.broken else []}
 
     def _settle(self) -> None:

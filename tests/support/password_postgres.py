@@ -20,12 +20,13 @@ OWNER, APP_ROLE, NAME = "table_owner", "app_role", "two_roles"
 
 
 class PasswordPostgres:
-    """A PostgreSQL of the test's own on 127.0.0.1 that requires a password of every role (scram-sha-256)."""
+    """A PostgreSQL of the test's own that requires a password of every role (scram-sha-256), on a loopback address."""
 
-    def __init__(self, checkout: Path, **settings: int) -> None:
+    def __init__(self, checkout: Path, host: str = "127.0.0.1", port: int = 0, **settings: int) -> None:
         self.cluster = Cluster("test", checkout)
         self.settings = settings
-        with socket.create_server(("127.0.0.1", 0)) as free:
+        self.host = host
+        with socket.create_server((host, port)) as free:
             self.port = free.getsockname()[1]
 
     def __enter__(self) -> Self:
@@ -35,9 +36,9 @@ class PasswordPostgres:
         programs = cluster._reachable_binaries()
         cluster._initdb(programs)
         with (cluster.data / "pg_hba.conf").open("a") as rules:
-            rules.write("host all all 127.0.0.1/32 scram-sha-256\n")
+            rules.write("host all all 127.0.0.0/8 scram-sha-256\n")
         options = [
-            "listen_addresses=127.0.0.1",
+            f"listen_addresses={self.host}",
             f"port={self.port}",
             f"unix_socket_directories={cluster.sockets}",
             f"cluster_name={cluster.title}",
@@ -64,7 +65,7 @@ class PasswordPostgres:
         shutil.rmtree(self.cluster.state, ignore_errors=True)
 
     def url(self, password: str, user: str = "web", name: str = "web") -> str:
-        return f"postgres://{user}:{password}@127.0.0.1:{self.port}/{name}"
+        return f"postgres://{user}:{password}@{self.host}:{self.port}/{name}"
 
     def connect(self, user: str, password: str, name: str) -> psycopg.Connection:
         return psycopg.connect(self.url(password, user, name), autocommit=True)

@@ -51,8 +51,13 @@ class Terraform:
         )
 
     def apply(self, **variables: Any) -> None:
+        self._applied = variables
         outcome = self.run("apply", "-auto-approve", **variables)
         assert outcome.returncode == 0, outcome.stderr
+
+    def plan_again(self) -> str:
+        """Return the plan for what was applied last."""
+        return self.run("plan", **self._applied).stdout
 
     def refusal(self, **variables: Any) -> str:
         """Plan, and return the errors as one line."""
