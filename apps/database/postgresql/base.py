@@ -101,9 +101,8 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships n
         except NotSupportedError:
             if self.in_atomic_block or not self._prepares:
                 raise
-        with self.cursor() as cursor:
-            # psycopg notices it, and forgets them, too.
-            cursor.execute("DEALLOCATE ALL")
+        # Not DEALLOCATE ALL: psycopg, which has to forget them as well, does not notice each one.
+        self.close()
         return self._execute_prepared(statement, parameters)
 
     def query_prepared(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
@@ -122,7 +121,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # it ships n
             if checked.timed_out:
                 raise
         else:
-            if not self._has_only_read_for_long(checked):
+            if self.connection is not checked or not self._has_only_read_for_long(checked):
                 return rows
             self.close()
         return self.execute_prepared(statement, parameters)
