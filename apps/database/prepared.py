@@ -18,6 +18,7 @@ Note [Stale plans]
 PostgreSQL plans a prepared statement for its values at the first five uses, and then once for all values if that is about as
 good. A migration that changes the type of a column that is returned makes the statement fail, before it does anything
 (0A000, "cached plan must not change result type"): outside a transaction it is sent once more, on a new connection.
+After a ROLLBACK psycopg prepares everything anew: the transaction may have made what a statement names.
 A plan that was made when a table was nearly empty may read the whole table, and is kept until the table is analyzed. So a
 connection discards its plans each minute; a new plan takes the table's size from its file.
 """
