@@ -22,8 +22,6 @@ class ErrorKind(Enum):
     """Another request holds what this one needs; the same request may succeed in a moment."""
     THROTTLED = auto()
     """Too many requests; wait for `retry_after_s`."""
-    OVERLOADED = auto()
-    """Too many requests of all clients at once; the same request may succeed after `retry_after_s`."""
 
 
 class FieldError(NamedTuple):

@@ -38,7 +38,6 @@ STATUS_OF_KIND: Final = {
     ErrorKind.REFUSED: HTTPStatus.UNPROCESSABLE_ENTITY,
     ErrorKind.STALE: HTTPStatus.PRECONDITION_FAILED,
     ErrorKind.THROTTLED: HTTPStatus.TOO_MANY_REQUESTS,
-    ErrorKind.OVERLOADED: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -184,8 +183,6 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> Probl
 def server_error(request: HttpRequest) -> ProblemResponse:
     """Return 503 or 500 for an exception outside the API's views (the admin, sessions); Django's `handler500`."""
     error = sys.exception()
-    if isinstance(error, DomainError) and error.kind == ErrorKind.OVERLOADED:
-        return from_exception(request, error)
     is_outage = isinstance(error, OperationalError | InterfaceError)
     return _response(request, UNAVAILABLE if is_outage else INTERNAL_ERROR, error)
 

@@ -99,8 +99,7 @@ class ProblemAutoSchema(AutoSchema):
         if "throttled" not in codes[429]:
             codes[429].append("throttled")
         codes[500].append("internal_error")
-        if "unavailable" not in codes[503]:
-            codes[503].append("unavailable")
+        codes[503].append("unavailable")
         return codes
 
     def _has_body(self) -> bool:

@@ -9,17 +9,16 @@ from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 
-from apps.core.problem import STATUS_OF_KIND
 from apps.core.throttling import address_of
-from apps.users.errors import InvalidCredentials, TooManyHashes, TooManyLoginFailures
+from apps.users.errors import InvalidCredentials, TooManyLoginFailures
 from apps.users.login_attempts import login_attempt
 
 
 class LimitedAuthenticationForm(AdminAuthenticationForm):
     """Django's form under the failure limits."""
 
-    refusal: TooManyHashes | TooManyLoginFailures | None = None
-    """The limit that refused the attempt."""
+    retry_after_s: int | None = None
+    """The wait, if a limit refused the attempt."""
 
     def clean(self) -> dict[str, Any]:
         username, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
@@ -28,8 +27,8 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
                 self._log_in(username, password)
             except InvalidCredentials:
                 raise self.get_invalid_login_error() from None
-            except (TooManyHashes, TooManyLoginFailures) as refusal:
-                self.refusal = refusal
+            except TooManyLoginFailures as refusal:
+                self.retry_after_s = refusal.retry_after_s
                 raise ValidationError(refusal.detail, code=refusal.code) from None
         return self.cleaned_data
 
@@ -48,7 +47,7 @@ class LimitedAuthenticationForm(AdminAuthenticationForm):
 
 
 class LimitedAdminSite(AdminSite):
-    """The admin with the limited form; a refused attempt gets status 429 or 503, and Retry-After."""
+    """The admin with the limited form; a refused attempt gets status 429 and Retry-After."""
 
     login_form = LimitedAuthenticationForm
     site_header = site_title = settings.PRODUCT_TITLE
@@ -56,7 +55,7 @@ class LimitedAdminSite(AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().login(request, extra_context)
         form = (getattr(response, "context_data", None) or {}).get("form")
-        if form is not None and form.refusal is not None:
-            response.status_code = STATUS_OF_KIND[form.refusal.kind]
-            response.headers["Retry-After"] = str(form.refusal.retry_after_s)
+        if form is not None and form.retry_after_s is not None:
+            response.status_code = 429
+            response.headers["Retry-After"] = str(form.retry_after_s)
         return response

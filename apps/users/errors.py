@@ -11,15 +11,6 @@ class InvalidCredentials(DomainError):
     detail = "The credentials are invalid."
 
 
-class TooManyHashes(DomainError):
-    """Too many passwords are being hashed; this one was not checked."""
-
-    kind = ErrorKind.OVERLOADED
-    code = "unavailable"
-    detail = "Too many passwords are being checked; the same request may be sent again."
-    retry_after_s = 1
-
-
 class TooManyLoginFailures(DomainError):
     """Too many wrong passwords for this name or from this address; the password was not checked."""
 

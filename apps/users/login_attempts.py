@@ -27,7 +27,6 @@ from django.utils import timezone
 from apps.core.client_address import rate_limit_key
 from apps.users.audit_log import logger
 from apps.users.errors import InvalidCredentials, TooManyLoginFailures
-from apps.users.hashers import hashing_place
 from apps.users.metrics import LOGIN_THROTTLED, LOGINS
 from apps.users.models import LoginFailures, User
 
@@ -116,28 +115,26 @@ def login_attempt(
     The block raises InvalidCredentials for a wrong password and calls `password_matched` for a right one. Any other
     exception is no outcome: it counts as no failure and passes through.
 
-    Raises: TooManyHashes before anything else; TooManyLoginFailures before the block runs, once LOGIN_FAILURE_WINDOW has
-    seen the configured number of failures, for the rest of the window; or for MIN_RETRY_AFTER_S while attempts in flight
-    take the rest of that number.
+    Raises: TooManyLoginFailures before the block runs, once LOGIN_FAILURE_WINDOW has seen the configured number of
+    failures, for the rest of the window; or for MIN_RETRY_AFTER_S while attempts in flight take the rest of that number.
     Writes: three rows in one statement before the block, and again when the reservation is released.
     """
     attempt = LoginAttempt(action=action, channel=channel, user_id=user_id)
-    with hashing_place():
-        try:
-            attempt.reservations = _reserve(username=username, address=rate_limit_key(address))
-            yield attempt
-            attempt.release(failures=0)
-        except InvalidCredentials:
-            attempt.release(failures=1)
-            attempt.record("failed")
-            raise
-        except TooManyLoginFailures:
-            attempt.record("throttled")
-            raise
-        except BaseException:
-            attempt.release(failures=0)
-            raise
-        attempt.record("succeeded")
+    try:
+        attempt.reservations = _reserve(username=username, address=rate_limit_key(address))
+        yield attempt
+        attempt.release(failures=0)
+    except InvalidCredentials:
+        attempt.release(failures=1)
+        attempt.record("failed")
+        raise
+    except TooManyLoginFailures:
+        attempt.record("throttled")
+        raise
+    except BaseException:
+        attempt.release(failures=0)
+        raise
+    attempt.record("succeeded")
 
 
 def _reserve(*, username: str, address: str) -> list[Reservation]:

@@ -11,7 +11,7 @@ from apps.core.parsers import StrictFormParser, StrictJSONParser, StrictMultiPar
 from apps.core.throttling import address_of
 from apps.core.views import Endpoint
 from apps.users.audit_log import log_token_revoked
-from apps.users.errors import InvalidCredentials, TooManyHashes, TooManyLoginFailures
+from apps.users.errors import InvalidCredentials, TooManyLoginFailures
 from apps.users.models import Token, User
 from apps.users.serializers import ChangePasswordInput, LogInInput, RegisterUserInput, TokenOutput, UserOutput
 from apps.users.use_cases.change_password import ChangePassword
@@ -23,7 +23,7 @@ class TokenView(Endpoint):
     """Log in and out."""
 
     parser_classes = (StrictJSONParser, StrictFormParser, StrictMultiPartParser)
-    domain_errors = (InvalidCredentials, TooManyHashes, TooManyLoginFailures)
+    domain_errors = (InvalidCredentials, TooManyLoginFailures)
 
     def get_permissions(self) -> list[BasePermission]:
         return [AllowAny() if self.request.method == "POST" else IsAuthenticated()]
@@ -46,7 +46,7 @@ class UsersView(Endpoint):
     """Sign-up."""
 
     permission_classes = (AllowAny,)
-    domain_errors = (PermissionDenied, TooManyHashes)
+    domain_errors = (PermissionDenied,)
 
     @extend_schema(request=RegisterUserInput, responses={201: UserOutput}, operation_id="user_register")
     def post(self, request: Request) -> Response:
@@ -67,7 +67,7 @@ class MeView(Endpoint):
 class PasswordView(Endpoint):
     """The caller's own password."""
 
-    domain_errors = (InvalidCredentials, TooManyHashes, TooManyLoginFailures)
+    domain_errors = (InvalidCredentials, TooManyLoginFailures)
 
     @extend_schema(request=ChangePasswordInput, responses={204: None}, operation_id="user_change_password")
     def post(self, request: Request) -> Response:

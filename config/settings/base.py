@@ -311,9 +311,6 @@ PASSWORD_HASHERS = [
     "apps.users.hashers.PBKDF2PasswordHasher",
 ]
 
-# In each worker, waiting included: half of its threads stay free for other requests.
-PASSWORDS_HASHED_AT_ONCE = max(1, env("GUNICORN_THREADS") // 2)
-
 SIGN_UP_OPEN = env("SIGN_UP_OPEN")
 TOKEN_LIFETIME = timedelta(hours=10)
 TOKENS_PER_USER = 10

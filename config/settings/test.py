@@ -23,8 +23,6 @@ SIGN_UP_OPEN = True
 ADMIN_PATH = "admin/"
 DOCS_OPEN = True
 PASSWORD_HASHERS = ["apps.users.hashers.CheapPasswordHasher"]
-# Many may be checked at once, since these hashes cost nothing.
-PASSWORDS_HASHED_AT_ONCE = 1_000
 
 SECURE_PROXY_SSL_HEADER = None
 SECURE_SSL_REDIRECT = False

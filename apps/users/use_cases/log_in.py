@@ -24,8 +24,8 @@ class IssuedToken:
 class LogIn:
     """Exchange a user name and a password for a new token; the oldest ones beyond TOKENS_PER_USER are deleted.
 
-    Raises: TooManyLoginFailures before anything is hashed; TooManyHashes; InvalidCredentials, with the same text and after
-    the same work, for an unknown name, a wrong password and a deactivated user.
+    Raises: TooManyLoginFailures before anything is hashed; InvalidCredentials, with the same text and after the same work,
+    for an unknown name, a wrong password and a deactivated user.
     Locks: the user's row, so that concurrent logins cannot exceed the number of tokens together, and no token outlives a
     deactivation or a change of the password.
     """

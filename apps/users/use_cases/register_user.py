@@ -14,7 +14,7 @@ from apps.users.passwords import ensure_password_is_strong
 class RegisterUser:
     """Create a user, who can log in at once.
 
-    Raises: PermissionDenied if sign-up is closed; InvalidField for a taken name or a weak password; TooManyHashes.
+    Raises: PermissionDenied if sign-up is closed; InvalidField for a taken name or a weak password.
     """
 
     username: str
