@@ -242,6 +242,16 @@ class TestDocker:
 
     # </sample>
 
+    def test_monitoring_is_beside_the_application_and_a_taken_port_is_named(self, with_docker):
+        ports = {"PORT": "18999", "DB_PORT": "18998", "METRICS_PORT": "18997", "GRAFANA_PORT": "18995"}
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            result = with_docker.run_devtools("monitoring", **ports, PROMETHEUS_PORT=str(port))
+
+        assert "up --detach --wait --no-deps app" in result.stdout
+        assert result.returncode != 0
+        assert f"port {port} is taken: stop what uses it, or set PROMETHEUS_PORT" in result.stderr
+
     @pytest.mark.parametrize(
         ("url", "started"),
         [("", False), ("postgres://me@elsewhere/mine", False), ("postgres://app:app@replica:5432/app", True)],
@@ -252,16 +262,6 @@ class TestDocker:
         result = with_docker.run_devtools("up", REPLICA_DATABASE_URL=url, **ports)
 
         assert ("up --detach --wait replica" in result.stdout) is started
-
-    def test_monitoring_is_beside_the_application_and_a_taken_port_is_named(self, with_docker):
-        ports = {"PORT": "18999", "DB_PORT": "18998", "METRICS_PORT": "18997", "GRAFANA_PORT": "18995"}
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-            result = with_docker.run_devtools("monitoring", **ports, PROMETHEUS_PORT=str(port))
-
-        assert "up --detach --wait --no-deps app" in result.stdout
-        assert result.returncode != 0
-        assert f"port {port} is taken: stop what uses it, or set PROMETHEUS_PORT" in result.stderr
 
     def test_traffic_comes_from_inside_the_application_s_container(self, with_docker):
         result = with_docker.run_devtools("traffic", "--seconds", "5")
