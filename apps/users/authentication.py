@@ -12,6 +12,7 @@ from apps.database import prepared
 from apps.users.models import Token, User, digest_of
 
 TOKEN_FIELDS, USER_FIELDS = Token._meta.concrete_fields, User._meta.concrete_fields
+_TOKEN_NAMES, _USER_NAMES = ([field.attname for field in fields] for fields in (TOKEN_FIELDS, USER_FIELDS))
 _columns = [f"{field.model._meta.db_table}.{field.column}" for field in (*TOKEN_FIELDS, *USER_FIELDS)]
 # What `TokenQuerySet.live` and `with_key` find, as one text: every request sends it first, so it is the connection's health
 # check as well (apps.database.prepared).
@@ -32,8 +33,8 @@ class ExpiringTokenAuthentication(TokenAuthentication):
         if not rows:
             raise AuthenticationFailed
         ((*row,),) = rows
-        user = User.from_db(DEFAULT_DB_ALIAS, [field.attname for field in USER_FIELDS], row[len(TOKEN_FIELDS) :])
-        token = Token.from_db(DEFAULT_DB_ALIAS, [field.attname for field in TOKEN_FIELDS], row[: len(TOKEN_FIELDS)])
+        user = User.from_db(DEFAULT_DB_ALIAS, _USER_NAMES, row[len(TOKEN_FIELDS) :])
+        token = Token.from_db(DEFAULT_DB_ALIAS, _TOKEN_NAMES, row[: len(TOKEN_FIELDS)])
         token.user = user
         return user, token
 
