@@ -1,6 +1,7 @@
 """Reads from the replica, the router, and what a connection to one refuses; test_streaming_replica.py has a real one."""
 
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 
 import pytest
@@ -22,6 +23,17 @@ COMMITTING = pytest.mark.django_db(transaction=True)
 
 def names(alias: str) -> list[str]:
     return [alias, *User.objects.using(alias).values_list("username", flat=True)]
+
+
+def querying(on_the_replica: str) -> Callable[[str], str]:
+    """Return a query that sends this to the replica, and another to the primary; it returns the alias that answered."""
+
+    def query(alias: str) -> str:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(on_the_replica if alias == "replica" else "SELECT 1")
+        return alias
+
+    return query
 
 
 @pytest.fixture(autouse=True)
@@ -134,12 +146,7 @@ class TestRead:
     def test_one_that_is_slow_is_left_alone(self, position, counted, caplog):
         position(0.0)
 
-        def slow_on_the_replica(alias: str) -> str:
-            with connections[alias].cursor() as cursor:
-                cursor.execute("SET statement_timeout = 1; SELECT pg_sleep(600)" if alias == "replica" else "SELECT 1")
-            return alias
-
-        assert replica.read(slow_on_the_replica) == "default"
+        assert replica.read(querying("SET statement_timeout = 1; SELECT pg_sleep(600)")) == "default"
         assert replica.read(names) == ["default"]
         assert (counted("default", "failed"), counted("default", "paused")) == (1, 1)
         assert replica.state() == "unavailable"
@@ -148,12 +155,7 @@ class TestRead:
     def test_one_that_lacks_a_table_is_left_alone(self, position, counted):
         position(0.0)
 
-        def newer_than_the_replica(alias: str) -> str:
-            with connections[alias].cursor() as cursor:
-                cursor.execute("SELECT * FROM not_yet" if alias == "replica" else "SELECT 1")
-            return alias
-
-        assert replica.read(newer_than_the_replica) == "default"
+        assert replica.read(querying("SELECT * FROM not_yet")) == "default"
         assert counted("default", "failed") == 1
 
     def test_an_error_of_the_primary_is_no_fault_of_the_replica(self, position):

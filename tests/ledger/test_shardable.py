@@ -8,6 +8,7 @@ from apps.ledger.errors import AlreadyReversed, InsufficientFunds
 from apps.ledger.models import Transaction
 from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
 from tests.factories import UserFactory, new_idempotency_key
+from tests.ledger.constraints import drop_constraints
 from tests.ledger.factories import AccountFactory, deposit, transfer, withdraw
 
 # The column by which each table would be distributed.
@@ -23,13 +24,8 @@ CROSSING = {
     "ledger_entry (id) is unique",
 }
 # What Citus asks of the keys of distributed tables, without its own functions.
-DISTRIBUTED_KEYS = """
-    DO $$ DECLARE of record; BEGIN
-        FOR of IN SELECT conrelid::regclass AS owner, conname FROM pg_constraint
-                  WHERE contype = 'f' AND conrelid::regclass::text LIKE 'ledger_%' LOOP
-            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', of.owner, of.conname);
-        END LOOP;
-    END $$;
+DISTRIBUTED_KEYS = f"""
+    {drop_constraints("foreign key")};
     ALTER TABLE ledger_account DROP CONSTRAINT account_is_created_once_per_key;
     ALTER TABLE ledger_transaction DROP CONSTRAINT ledger_transaction_pkey, ADD PRIMARY KEY (account_id, id);
     ALTER TABLE ledger_entry DROP CONSTRAINT ledger_entry_pkey, ADD PRIMARY KEY (account_id, id);

@@ -17,6 +17,7 @@ from apps.ledger.errors import AlreadyReversed, InsufficientFunds
 from apps.ledger.models import Account, Entry, Transaction
 from apps.ledger.use_cases.reverse_transaction import ReverseTransaction
 from tests.factories import UserFactory, new_idempotency_key
+from tests.ledger.constraints import drop_constraints
 from tests.ledger.factories import AccountFactory, deposit, transfer, withdraw
 from tests.support.databases import database_url
 from tests.support.paths import ROOT
@@ -65,14 +66,7 @@ def run(*statements: str) -> None:
 
 TRIGGER_OFF = "ALTER TABLE ledger_entry DISABLE TRIGGER ledger_entry_is_append_only"
 TRIGGER_ON = "ALTER TABLE ledger_entry ENABLE TRIGGER ledger_entry_is_append_only"
-NO_CHECKS = """
-    DO $$ DECLARE of record; BEGIN
-        FOR of IN SELECT conrelid::regclass AS owner, conname FROM pg_constraint
-                  WHERE contype = 'c' AND conrelid::regclass::text LIKE 'ledger_%' LOOP
-            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', of.owner, of.conname);
-        END LOOP;
-    END $$
-"""
+NO_CHECKS = drop_constraints("check")
 CORRUPTIONS = {
     "a balance that nobody paid in": ("I1", ["UPDATE ledger_account SET balance = balance + 1 WHERE balance > 0"]),
     "an entry with another balance": (
